@@ -1,0 +1,263 @@
+"""Requests and answers of `waypost.api.<noun>.<verb>`; the edge and the CLI speak the same. Unknown fields are refused.
+
+Errors come as `Nats-Service-Error-Code` (an HTTP status number) and `Nats-Service-Error` headers with an `ApiError` body.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from waypost_proto.notices import Action
+from waypost_proto.registry import AgentDefinition, ToolDefinition
+from waypost_proto.task import Key, Label, TaskBudget
+from waypost_proto.values import BlobRef, Budget, Failure, Value
+
+
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of every request."""
+
+
+class RunsStart(Request, kw_only=True):
+    """`runs.start`: a task plus the agent; `input_ref` for what was uploaded with `payloads.put`."""
+
+    agent: str
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    run_id: str | None = None
+    idempotency_key: Key | None = None
+    correlation_id: Key | None = None
+    budget: TaskBudget | None = None
+    deadline: str | None = None
+    labels: dict[Label, Label] = {}
+
+
+class RunRef(Request, kw_only=True):
+    """`runs.get`, `runs.journal` (with `after`), `runs.events`."""
+
+    run_id: str
+    after: int = 0
+    limit: int = 200
+
+
+class RunsList(Request, kw_only=True):
+    """`runs.list`: newest first; `before` is the run id that the last page ended with."""
+
+    agent: str | None = None
+    status: str | None = None
+    labels: dict[Label, Label] = {}
+    before: str | None = None
+    limit: int = 50
+
+
+class RunCommand(Request, kw_only=True):
+    """`runs.pause`, `runs.resume`, `runs.cancel`. The same `request_id` again changes nothing."""
+
+    run_id: str
+    request_id: str = ""
+    reason: str = ""
+    by: str = ""
+    budget: TaskBudget | None = None
+
+
+class RunSignal(Request, kw_only=True):
+    """`runs.signal`."""
+
+    run_id: str
+    name: Key
+    payload: Raw | UnsetType = UNSET
+    payload_ref: BlobRef | UnsetType = UNSET
+    request_id: str = ""
+    by: str = ""
+
+
+class RunResolve(Request, kw_only=True):
+    """`runs.resolve`: settle a call in doubt."""
+
+    run_id: str
+    call_id: str
+    outcome: Literal["completed", "not_done", "failed"]
+    result: Raw | UnsetType = UNSET
+    reason: str = ""
+    request_id: str = ""
+    by: str = ""
+
+
+class ApprovalsList(Request, kw_only=True):
+    """`approvals.list`: open ones by default."""
+
+    state: Literal["open", "all"] = "open"
+    role: str | None = None
+    run_id: str | None = None
+    limit: int = 200
+
+
+class ApprovalsDecide(Request, kw_only=True):
+    """`approvals.decide`."""
+
+    approval_id: str
+    decision: Literal["approve", "deny"]
+    by: str = ""
+    roles: list[str] = []
+    reason: str = ""
+    request_id: str = ""
+
+
+class NameList(Request, kw_only=True):
+    """`agents.list`, `tools.list`."""
+
+
+class DeadList(Request, kw_only=True):
+    """`dead.list`."""
+
+    after: int = 0
+    limit: int = 100
+
+
+class DeadRef(Request, kw_only=True):
+    """`dead.redrive`, `dead.discard`, `dead.show`."""
+
+    dead_id: int
+
+
+class PayloadGet(Request, kw_only=True):
+    """`payloads.get`: one chunk of a blob; the body of the answer is its bytes, headers say `Waypost-Chunks`."""
+
+    sha256: str
+    index: int = 0
+
+
+class Redispatch(Request, kw_only=True):
+    """`runs.redispatch`: derive outstanding work again, for one run or for all."""
+
+    run_id: str | None = None
+
+
+class CallView(Value, kw_only=True):
+    """An open call of a run, for people."""
+
+    call_id: str
+    kind: str
+    name: str
+    state: str
+    attempt: int = 0
+    max_attempts: int = 0
+    next_attempt_at: str | None = None
+    error: Failure | None = None
+    approval_id: str | None = None
+
+
+class RunView(Value, kw_only=True):
+    """A run as `runs.get` and `runs.list` show it."""
+
+    run_id: str
+    agent: str
+    status: str
+    tenant: str = "default"
+    build: str = ""
+    correlation_id: str = ""
+    created_at: str = ""
+    updated_at: str = ""
+    deadline: str | None = None
+    labels: dict[str, str] = {}
+    steps: int = 0
+    budget: Budget = Budget()
+    last_seq: int = 0
+    parent: str | None = None
+    waiting_for: str = ""
+    open_calls: list[CallView] = []
+    state: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    error: Failure | None = None
+    idempotency_key: str | None = None
+
+
+class RunAnswer(Value, kw_only=True):
+    """Of `runs.start` and every command: where the run is after the commit."""
+
+    run_id: str
+    status: str
+    duplicate: bool = False
+
+
+class RunPage(Value, kw_only=True):
+    runs: list[RunView]
+    next_before: str | None = None
+
+
+class EventPage(Value, kw_only=True):
+    """`events` are the stored bytes of each event, unchanged."""
+
+    events: list[Raw]
+    next_after: int | None = None
+
+
+class ApprovalView(Value, kw_only=True):
+    approval_id: str
+    run_id: str
+    agent: str
+    call_id: str
+    tool: str
+    args: Raw | UnsetType = UNSET
+    args_digest: str
+    role: str
+    state: str
+    requested_at: str
+    expires_at: str
+    reason: str = ""
+    decided_by: str = ""
+    decided_at: str | None = None
+    decision_reason: str = ""
+
+
+class ApprovalPage(Value, kw_only=True):
+    approvals: list[ApprovalView]
+
+
+class AgentView(Value, kw_only=True):
+    definition: AgentDefinition
+    workers: list[str] = []
+
+
+class AgentPage(Value, kw_only=True):
+    agents: list[AgentView]
+
+
+class ToolView(Value, kw_only=True):
+    definition: ToolDefinition
+    gateways: list[str] = []
+
+
+class ToolPage(Value, kw_only=True):
+    tools: list[ToolView]
+
+
+class DeadView(Value, kw_only=True):
+    dead_id: int
+    origin: str
+    reason: str
+    at: str
+    size: int
+    excerpt: str = ""
+    run_id: str | None = None
+
+
+class DeadPage(Value, kw_only=True):
+    dead: list[DeadView]
+    next_after: int | None = None
+
+
+class RedispatchAnswer(Value, kw_only=True):
+    runs: int
+    dispatches: int
+
+
+class ApiError(Value, kw_only=True):
+    """RFC 9457 members, so that the edge can pass it on."""
+
+    status: int
+    title: str
+    detail: str
+    actions: list[Action] = []

@@ -1,0 +1,127 @@
+"""What a worker's advance holds: commands (imperative) and results of local steps (past tense).
+
+Every item carries `seen`, the seq of the highest outside event that the agent's code had been given when it was
+issued: replay interleaves by that and not by the order of the log (CORRECTNESS.md row 5). `id` is the issuing
+task's path and a counter within it, so it does not depend on the order of issue (row 18).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from waypost_proto.ids import CallId
+from waypost_proto.limits import MAX_KEY_CHARS
+from waypost_proto.values import Approval, BlobRef, Budget, Count, Failure, NonNegative, Positive, Retry, Value
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
+
+
+class Item(Value, tag_field="type", kw_only=True):
+    """Base of the union; never sent itself."""
+
+    seen: Count
+
+
+class CallTool(Item, tag="call_tool", kw_only=True):
+    """Run a tool. `args` is a JSON object of its parameters by name."""
+
+    id: CallId
+    tool: Name
+    args: Raw | UnsetType = UNSET
+    args_ref: BlobRef | UnsetType = UNSET
+    timeout_seconds: Positive | None = None
+    retry: Retry | None = None
+    approval: Approval | None = None
+
+
+class StartChild(Item, tag="start_child", kw_only=True):
+    """Start a child run of another agent."""
+
+    id: CallId
+    agent: Name
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    budget: Budget | None = None
+    timeout_seconds: Positive | None = None
+
+
+class StartTimer(Item, tag="start_timer", kw_only=True):
+    """Wake the run at `fire_at` (Unix seconds, on the run's own clock: the time of the last entry it was given)."""
+
+    id: CallId
+    fire_at: NonNegative
+
+
+class AwaitSignal(Item, tag="await_signal", kw_only=True):
+    """The code waits for a signal of this name. Signals are matched in the worker; this makes the wait visible."""
+
+    id: CallId
+    name: Name
+
+
+class RequestStep(Item, tag="request_step", kw_only=True):
+    """A local step needs more allowance than the activation gave: reserve before spending."""
+
+    id: CallId
+    name: Name
+
+
+class CancelCall(Item, tag="cancel_call", kw_only=True):
+    """The code no longer waits for this call, child, timer or signal (a timeout, a cancelled task)."""
+
+    target: CallId
+
+
+class SetState(Item, tag="set_state", kw_only=True):
+    """What `ctx.set_state` shows to people; the last one counts."""
+
+    value: Raw
+
+
+class FinishStep(Item, tag="finish_step", kw_only=True):
+    """A local step ended: its recorded result or failure. `at` is the worker's clock, never before the run's clock."""
+
+    id: CallId
+    name: Name
+    at: NonNegative
+    duration_seconds: NonNegative = 0.0
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    error: Failure | None = None
+
+
+class CompleteRun(Item, tag="complete_run", kw_only=True):
+    """The agent's code returned."""
+
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+
+
+class FailRun(Item, tag="fail_run", kw_only=True):
+    """The agent's code raised, or its input did not fit."""
+
+    error: Failure
+
+
+class ReportDivergence(Item, tag="report_divergence", kw_only=True):
+    """Replay asked for something else than the journal holds; the run must pause, nothing else is changed."""
+
+    expected: str
+    found: str
+
+
+AnyItem = (
+    CallTool
+    | StartChild
+    | StartTimer
+    | AwaitSignal
+    | RequestStep
+    | CancelCall
+    | SetState
+    | FinishStep
+    | CompleteRun
+    | FailRun
+    | ReportDivergence
+)

@@ -1,0 +1,356 @@
+"""The event log: what happened to a run, past tense, immutable, numbered without a gap. A stored tag never changes.
+
+The stored bytes are the published bytes: `encode(Event)`. `data` is one of the structs below, tagged by the same
+`type` as the envelope. Events that the agent's code is given (`OUTSIDE`) and those that its worker reported
+together make up the journal.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Raw, UnsetType
+
+from waypost_proto.ids import CallId, RunId
+from waypost_proto.values import (
+    Approval,
+    BlobRef,
+    Budget,
+    Count,
+    Effect,
+    Failure,
+    Mark,
+    NonNegative,
+    Parent,
+    Retry,
+    RunStatus,
+    Value,
+)
+
+
+class Event(Value, kw_only=True):
+    """The envelope, as stored and as published to `waypost.events.<agent>.<run_id>.<type>`."""
+
+    run_id: RunId
+    seq: Count
+    type: str
+    agent: str
+    correlation_id: str
+    recorded_at: str
+    tenant: str = "default"
+    cause: str = ""
+    v: int = 1
+    data: Raw
+
+
+class Data(Value, tag_field="type", kw_only=True):
+    """Base of the union of event data; never stored itself."""
+
+
+class FromWorker(Data, kw_only=True):
+    """Base of events that an advance brought: what the code had seen, and on the last of them the advance's mark."""
+
+    seen: Count = 0
+    mark: Mark | None = None
+
+
+class RunStarted(Data, tag="run_started", kw_only=True):
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    input_digest: str = ""
+    budget: Budget = Budget()
+    deadline_at: float | None = None
+    labels: dict[str, str] = {}
+    idempotency_key: str | None = None
+    parent: Parent | None = None
+    trace: str = ""
+
+
+class RunAdvanced(FromWorker, tag="run_advanced", kw_only=True):
+    """The worker has read further, or works on something local, without anything new to record."""
+
+
+class StepCompleted(FromWorker, tag="step_completed", kw_only=True):
+    call_id: CallId
+    name: str
+    at: NonNegative
+    duration_seconds: NonNegative = 0.0
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+
+
+class StepFailed(FromWorker, tag="step_failed", kw_only=True):
+    call_id: CallId
+    name: str
+    at: NonNegative
+    duration_seconds: NonNegative = 0.0
+    error: Failure
+
+
+class StepRequested(FromWorker, tag="step_requested", kw_only=True):
+    call_id: CallId
+    name: str
+
+
+class ToolCallRequested(FromWorker, tag="tool_call_requested", kw_only=True):
+    """`effect` is None while nobody hosts the tool: the call is held until someone does."""
+
+    call_id: CallId
+    tool: str
+    args: Raw | UnsetType = UNSET
+    args_ref: BlobRef | UnsetType = UNSET
+    args_digest: str
+    idempotency_key: str
+    effect: Effect | None = None
+    timeout_seconds: float | None = None
+    retry: Retry | None = None
+    approval: Approval | None = None
+
+
+class ToolCallDispatched(Data, tag="tool_call_dispatched", kw_only=True):
+    """A held or repeated call goes to a gateway (the first dispatch of a call follows from its request alone)."""
+
+    call_id: CallId
+    attempt: Count
+    mode: Literal["execute", "reconcile"] = "execute"
+    effect: Effect | None = None
+
+
+class ToolAttemptFailed(Data, tag="tool_attempt_failed", kw_only=True):
+    """An attempt failed; with `next_attempt_at` (Unix seconds) another follows."""
+
+    call_id: CallId
+    tool: str
+    attempt: Count
+    max_attempts: Count
+    error: Failure
+    next_attempt_at: float | None = None
+    retry_after_seconds: float | None = None
+
+
+class ToolCallCompleted(Data, tag="tool_call_completed", kw_only=True):
+    call_id: CallId
+    tool: str
+    attempt: Count
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    via: Literal["call", "ledger", "reconcile", "person"] = "call"
+    by: str = ""
+    duration_seconds: NonNegative = 0.0
+
+
+class ToolCallFailed(Data, tag="tool_call_failed", kw_only=True):
+    """Final: the code gets this error at the call."""
+
+    call_id: CallId
+    tool: str
+    attempt: Count
+    error: Failure
+    by: str = ""
+
+
+class ToolCallInDoubt(Data, tag="tool_call_in_doubt", kw_only=True):
+    """May have taken effect. With `reconcile_at` the hook will be asked then, without it a person must resolve it."""
+
+    call_id: CallId
+    tool: str
+    attempt: Count
+    error: Failure
+    reconcile_at: float | None = None
+
+
+class ToolCallCancelled(FromWorker, tag="tool_call_cancelled", kw_only=True):
+    """The code stopped waiting for the call, or the run was cancelled before it started."""
+
+    call_id: CallId
+    tool: str
+
+
+class ChildRequested(FromWorker, tag="child_requested", kw_only=True):
+    call_id: CallId
+    child_agent: str
+    child_run_id: RunId
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    budget: Budget | None = None
+    deadline_at: float | None = None
+
+
+class ChildCompleted(Data, tag="child_completed", kw_only=True):
+    call_id: CallId
+    child_run_id: RunId
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+
+
+class ChildFailed(Data, tag="child_failed", kw_only=True):
+    """`status` tells `failed` from `cancelled`."""
+
+    call_id: CallId
+    child_run_id: RunId
+    status: RunStatus
+    error: Failure
+
+
+class ChildCancelRequested(FromWorker, tag="child_cancel_requested", kw_only=True):
+    call_id: CallId
+    child_run_id: RunId
+
+
+class TimerStarted(FromWorker, tag="timer_started", kw_only=True):
+    call_id: CallId
+    fire_at: NonNegative
+
+
+class TimerFired(Data, tag="timer_fired", kw_only=True):
+    call_id: CallId
+
+
+class TimerCancelled(FromWorker, tag="timer_cancelled", kw_only=True):
+    call_id: CallId
+
+
+class SignalAwaited(FromWorker, tag="signal_awaited", kw_only=True):
+    call_id: CallId
+    name: str
+
+
+class SignalWaitCancelled(FromWorker, tag="signal_wait_cancelled", kw_only=True):
+    call_id: CallId
+
+
+class SignalReceived(Data, tag="signal_received", kw_only=True):
+    name: str
+    payload: Raw | UnsetType = UNSET
+    payload_ref: BlobRef | UnsetType = UNSET
+    by: str = ""
+
+
+class StateChanged(FromWorker, tag="state_changed", kw_only=True):
+    value: Raw
+
+
+class ApprovalRequested(Data, tag="approval_requested", kw_only=True):
+    """Bound to the call and the digest of its exact arguments."""
+
+    approval_id: str
+    call_id: CallId
+    tool: str
+    args_digest: str
+    role: str
+    expires_at: float
+    reason: str = ""
+
+
+class ApprovalGranted(Data, tag="approval_granted", kw_only=True):
+    approval_id: str
+    call_id: CallId
+    by: str
+    reason: str = ""
+
+
+class ApprovalDenied(Data, tag="approval_denied", kw_only=True):
+    approval_id: str
+    call_id: CallId
+    by: str
+    reason: str = ""
+
+
+class ApprovalExpired(Data, tag="approval_expired", kw_only=True):
+    approval_id: str
+    call_id: CallId
+
+
+class BreakerTripped(Data, tag="breaker_tripped", kw_only=True):
+    """A limit was reached; a `run_paused` follows in the same commit."""
+
+    limit: Literal["max_steps", "max_tokens", "max_cost_usd", "max_seconds", "max_repeats", "divergence"]
+    value: float
+    maximum: float
+    message: str
+
+
+class RunPaused(Data, tag="run_paused", kw_only=True):
+    reason: str
+    by: str = ""
+
+
+class RunResumed(Data, tag="run_resumed", kw_only=True):
+    by: str = ""
+    budget: Budget | None = None
+
+
+class RunCancelRequested(Data, tag="run_cancel_requested", kw_only=True):
+    """The run is ending as `outcome`; a started call that cannot be stopped is still awaited."""
+
+    reason: str = ""
+    by: str = ""
+    outcome: Literal["cancelled", "failed"] = "cancelled"
+    error: Failure | None = None
+
+
+class RunCompleted(FromWorker, tag="run_completed", kw_only=True):
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+
+
+class RunFailed(FromWorker, tag="run_failed", kw_only=True):
+    error: Failure
+
+
+class RunCancelled(Data, tag="run_cancelled", kw_only=True):
+    reason: str = ""
+    by: str = ""
+
+
+AnyData = (
+    RunStarted
+    | RunAdvanced
+    | StepCompleted
+    | StepFailed
+    | StepRequested
+    | ToolCallRequested
+    | ToolCallDispatched
+    | ToolAttemptFailed
+    | ToolCallCompleted
+    | ToolCallFailed
+    | ToolCallInDoubt
+    | ToolCallCancelled
+    | ChildRequested
+    | ChildCompleted
+    | ChildFailed
+    | ChildCancelRequested
+    | TimerStarted
+    | TimerFired
+    | TimerCancelled
+    | SignalAwaited
+    | SignalWaitCancelled
+    | SignalReceived
+    | StateChanged
+    | ApprovalRequested
+    | ApprovalGranted
+    | ApprovalDenied
+    | ApprovalExpired
+    | BreakerTripped
+    | RunPaused
+    | RunResumed
+    | RunCancelRequested
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+)
+
+OUTSIDE = frozenset(
+    {
+        "run_started",
+        "tool_call_completed",
+        "tool_call_failed",
+        "child_completed",
+        "child_failed",
+        "timer_fired",
+        "signal_received",
+    }
+)
+"""Types of the events that an agent's code is given, in the order of their seq."""
+
+TERMINAL_TYPES = frozenset({"run_completed", "run_failed", "run_cancelled"})

@@ -1,0 +1,193 @@
+"""What travels on `waypost.mailbox.<kind>.<name>.<run_id>`: everything that can change a run.
+
+Three kinds, so that permissions can tell senders apart: `advance` from workers, `result` from gateways, `control`
+from the API and from other runs. One tagged union, so that the coordinator decodes with one decoder.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Raw, UnsetType
+
+from waypost_proto.ids import CallId, RunId
+from waypost_proto.values import (
+    BlobRef,
+    Budget,
+    Count,
+    Failure,
+    NonNegative,
+    Parent,
+    RunStatus,
+    Token,
+    Value,
+)
+
+
+class Mail(Value, tag_field="type", kw_only=True):
+    """Base of the union; never sent itself."""
+
+    run_id: RunId
+
+
+class Advance(Mail, tag="advance", kw_only=True):
+    """A worker's answer: local results and new commands, accepted only when `base` is the run's journal digest.
+
+    `items` are the JSON array of `AnyItem` exactly as hashed by `ids.chain_digest`. `running` local effects are
+    still in flight after it. Sending it twice has no effect: the digest no longer matches.
+    """
+
+    agent: str
+    worker: str
+    build: str
+    token: Token
+    base: str
+    seen: Count
+    running: Count = 0
+    items: Raw
+
+
+class ToolMail(Mail, kw_only=True):
+    """Base of a gateway's answers about one attempt of one call. Idempotent by (run, call, attempt)."""
+
+    call_id: CallId
+    attempt: Count
+    gateway: str = ""
+
+
+class ToolSucceeded(ToolMail, tag="tool_succeeded", kw_only=True):
+    """The tool returned; `via` says who knew: the call itself, the ledger (a repeat), or the reconcile hook."""
+
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    via: Literal["call", "ledger", "reconcile"] = "call"
+    duration_seconds: NonNegative = 0.0
+
+
+class ToolFailed(ToolMail, tag="tool_failed", kw_only=True):
+    """The attempt failed and surely has no unsafe effect. Not `retryable`: trying again cannot help."""
+
+    error: Failure
+    retryable: bool = True
+    retry_after_seconds: NonNegative | None = None
+    duration_seconds: NonNegative = 0.0
+
+
+class ToolUncertain(ToolMail, tag="tool_uncertain", kw_only=True):
+    """An unsafe call may or may not have taken effect. `settle_seconds`: not before then may it be reconciled."""
+
+    error: Failure
+    settle_seconds: NonNegative = 0.0
+
+
+class ToolNotDone(ToolMail, tag="tool_not_done", kw_only=True):
+    """The reconcile hook says that the effect surely did not take place."""
+
+
+class ToolUnknown(ToolMail, tag="tool_unknown", kw_only=True):
+    """The reconcile hook could not tell; the coordinator asks again later, then a person."""
+
+    error: Failure
+
+
+class ToolRefused(ToolMail, tag="tool_refused", kw_only=True):
+    """The gateway did not start the call: no valid permit, other arguments, no valid approval, not on the allow-list."""
+
+    error: Failure
+
+
+class StartRun(Mail, tag="start_run", kw_only=True):
+    """Start a run (API, intake, parent). Repeating it for a run that exists has no effect but a fresh answer."""
+
+    agent: str
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    idempotency_key: str | None = None
+    correlation_id: str | None = None
+    budget: Budget | None = None
+    deadline: str | None = None
+    labels: dict[str, str] = {}
+    tenant: str = "default"
+    parent: Parent | None = None
+    trace: str = ""
+    request_id: str = ""
+    reply_to: str = ""
+
+
+class Control(Mail, kw_only=True):
+    """Base of what people and programs do to a run. `request_id` makes a repeat harmless; `reply_to` awaits the commit."""
+
+    request_id: str
+    by: str = ""
+    reply_to: str = ""
+
+
+class Signal(Control, tag="signal", kw_only=True):
+    """Something from outside that the code may await by name."""
+
+    name: str
+    payload: Raw | UnsetType = UNSET
+    payload_ref: BlobRef | UnsetType = UNSET
+
+
+class Pause(Control, tag="pause", kw_only=True):
+    """Hold the run where it is; unstarted permits are revoked before this is confirmed."""
+
+    reason: str = ""
+
+
+class Resume(Control, tag="resume", kw_only=True):
+    """Go on exactly there, with the limits in `budget` raised."""
+
+    budget: Budget | None = None
+
+
+class Cancel(Control, tag="cancel", kw_only=True):
+    """End the run: nothing unstarted takes effect after this is confirmed; children are cancelled too."""
+
+    reason: str = ""
+
+
+class DecideApproval(Control, tag="decide_approval", kw_only=True):
+    """Approve or deny exactly the call that the approval is bound to."""
+
+    approval_id: str
+    decision: Literal["approve", "deny"]
+    roles: list[str] = []
+    reason: str = ""
+
+
+class ResolveCall(Control, tag="resolve_call", kw_only=True):
+    """A person settles a call in doubt: it took effect with this result, it did not, or it is given up as failed."""
+
+    call_id: CallId
+    outcome: Literal["completed", "not_done", "failed"]
+    result: Raw | UnsetType = UNSET
+    reason: str = ""
+
+
+class ChildEnded(Mail, tag="child_ended", kw_only=True):
+    """A child run tells its parent how it ended (a row of `inbox` until the parent has recorded it)."""
+
+    call_id: CallId
+    child: RunId
+    status: RunStatus
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    error: Failure | None = None
+
+
+AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused
+AnyControl = StartRun | Signal | Pause | Resume | Cancel | DecideApproval | ResolveCall | ChildEnded
+AnyMail = Advance | AnyToolMail | AnyControl
+
+
+class Reply(Value, kw_only=True):
+    """The coordinator's answer to `reply_to`, sent after the commit. `code` is an HTTP status number."""
+
+    run_id: RunId
+    ok: bool
+    status: RunStatus | None = None
+    code: str = "200"
+    message: str = ""
+    duplicate: bool = False

@@ -1,0 +1,85 @@
+"""What workers and gateways say of themselves. The coordinator decides by it and never imports user code.
+
+`waypost.registry.announce` is a request that is answered when the definitions are committed; heartbeats are
+core NATS and say only who lives and what it holds for longer than one heartbeat.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Raw
+
+from waypost_proto.ids import RunId
+from waypost_proto.values import AtLeastOne, Budget, Effect, Positive, Retry, Token, Value
+
+HEARTBEAT_SECONDS = 2.0
+"""How often a worker or gateway says that it lives."""
+LOST_AFTER_SECONDS = 7.0
+"""After this long without a heartbeat a peer counts as dead: three heartbeats and some slack."""
+
+
+class AgentDefinition(Value, kw_only=True):
+    """A named agent as one build defines it. `tools` and `agents` are its allow-lists."""
+
+    name: str
+    build: str
+    version: str = "1"
+    description: str = ""
+    kind: Literal["function", "reasoning", "langgraph", "remote"] = "function"
+    input_schema: Raw = Raw(b"{}")
+    output_schema: Raw = Raw(b"{}")
+    tools: list[str] = []
+    agents: list[str] = []
+    budget: Budget | None = None
+
+
+class ToolDefinition(Value, kw_only=True):
+    """A tool as its gateway hosts it."""
+
+    name: str
+    effect: Effect
+    build: str = ""
+    description: str = ""
+    args_schema: Raw = Raw(b"{}")
+    result_schema: Raw = Raw(b"{}")
+    retry: Retry = Retry()
+    timeout_seconds: Positive = 30.0
+    reconcile: bool = False
+    concurrency: AtLeastOne = 64
+
+
+class Announce(Value, kw_only=True):
+    """A peer introduces itself; repeated at reconnect and whenever what it hosts changes."""
+
+    peer: str
+    kind: Literal["worker", "gateway"]
+    build: str
+    agents: list[AgentDefinition] = []
+    tools: list[ToolDefinition] = []
+    concurrency: AtLeastOne = 64
+
+
+class Announced(Value, kw_only=True):
+    """The answer to `Announce`; `error` says what could not be accepted (and nothing of it was)."""
+
+    ok: bool
+    error: str = ""
+
+
+class Held(Value, array_like=True):
+    """An activation that a worker has held for longer than one heartbeat."""
+
+    run_id: RunId
+    token: Token
+
+
+class Heartbeat(Value, kw_only=True):
+    """On `waypost.registry.heartbeat`. `draining`: send nothing new; `stopped`: the peer is gone for good."""
+
+    peer: str
+    kind: Literal["worker", "gateway"]
+    build: str
+    names: list[str] = []
+    held: list[Held] = []
+    state: Literal["ready", "draining", "stopped"] = "ready"

@@ -1,0 +1,129 @@
+"""Value types that several messages share. Pure data; JSON on the wire.
+
+Times are RFC 3339 strings in UTC where people read them (`recorded_at`) and float Unix seconds elsewhere; a
+name ends in its unit. `Raw` fields hold any JSON value, kept as the bytes that were sent.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from waypost_proto.ids import CallId, RunId
+
+NonNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+
+
+class Value(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of everything on the wire: immutable, defaults left out, unknown fields ignored. (`kw_only` is not inherited: say it.)"""
+
+
+class Effect(StrEnum):
+    """What running a tool does to the world; it decides what may be repeated."""
+
+    READ = "read"
+    IDEMPOTENT = "idempotent"
+    UNSAFE = "unsafe"
+
+
+class RunStatus(StrEnum):
+    """Where a run is; `completed`, `failed` and `cancelled` are terminal."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    WAITING_APPROVAL = "waiting_approval"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class BlobRef(Value, kw_only=True):
+    """Claim check: the value is in `blobs` under its SHA-256, `size` bytes of JSON."""
+
+    sha256: str
+    size: Count
+
+
+class Failure(Value, kw_only=True):
+    """An error as data. `type` is a class name or one of Waypost's own (`ApprovalDenied`, `DeadlineExceeded`, …)."""
+
+    type: str
+    message: str
+    details: Raw | UnsetType = UNSET
+
+
+class Budget(Value, kw_only=True):
+    """Limits of a run; what is not set is not limited. Exceeding one pauses the run, it does not end it."""
+
+    max_steps: AtLeastOne | None = None
+    max_tokens: AtLeastOne | None = None
+    max_cost_usd: Positive | None = None
+    max_seconds: Positive | None = None
+    max_repeats: AtLeastOne | None = None
+
+    def tightened(self, other: Budget | None) -> Budget:
+        """Every limit that `other` sets replaces ours."""
+        if other is None:
+            return self
+        pick = {f: getattr(other, f) or getattr(self, f) for f in self.__struct_fields__}
+        return Budget(**pick)
+
+
+class Retry(Value, kw_only=True):
+    """Exponential backoff with jitter: attempt n+1 waits `initial_seconds * factor**(n-1)`, at most `max_seconds`.
+
+    `jitter` is the share of that delay which is random: 0.2 means between 80 % and 100 % of it.
+    """
+
+    max_attempts: AtLeastOne = 5
+    initial_seconds: Positive = 0.2
+    factor: Annotated[float, Meta(ge=1)] = 2.0
+    max_seconds: Positive = 60.0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
+
+
+class Approval(Value, kw_only=True):
+    """What a call needs before it may run: someone with `role`, within `expires_seconds`."""
+
+    role: str
+    expires_seconds: Positive = 48 * 3600.0
+    reason: str = ""
+
+
+class Parent(Value, kw_only=True):
+    """Who asked for a child run, and under which of its commands."""
+
+    run_id: RunId
+    agent: str
+    call_id: CallId
+
+
+class Token(Value, array_like=True):
+    """An activation's token `[epoch, counter]`: the partition's lease epoch and a number never used twice in it."""
+
+    epoch: int
+    counter: int
+
+
+class Mark(Value, kw_only=True):
+    """What an accepted advance says of its worker: how far it has read, on which journal, and whether it still works."""
+
+    digest: str
+    seen: Count
+    running: Count = 0
+    worker: str = ""
+    build: str = ""

@@ -1,0 +1,3 @@
+"""Entry point of the `waypost` command."""
+def main() -> None:
+    raise SystemExit("not yet")
