@@ -324,12 +324,38 @@ class Ledger(Protocol):
         digest, unexpired and unused; it is then used. False with the row as it is otherwise, or None if there is none."""
         ...
 
-    async def extend(self, run_id: RunId, call_id: CallId, *, gateway: str, lease_seconds: float) -> bool: ...
+    async def take_over(
+        self,
+        run_id: RunId,
+        call_id: CallId,
+        *,
+        attempt: int,
+        gateway: str,
+        lease_seconds: float,
+        hard_seconds: float,
+    ) -> bool:
+        """A `started` row of this attempt whose lease has run out gets a new owner, lease and hard deadline, in one statement.
+
+        For calls that may run again under the same key (not for unsafe ones). False if it is in another state, or its lease is alive.
+        """
+        ...
+
+    async def extend(self, run_id: RunId, call_id: CallId, *, gateway: str, lease_seconds: float) -> bool:
+        """The lease of a `started` row that `gateway` owns ends `lease_seconds` from now (0 gives it back at once)."""
+        ...
 
     async def settle(
-        self, run_id: RunId, call_id: CallId, *, attempt: int, state: Literal["done", "failed", "doubt"], result: bytes
+        self,
+        run_id: RunId,
+        call_id: CallId,
+        *,
+        attempt: int,
+        state: Literal["done", "failed", "doubt"],
+        result: bytes,
+        gateway: str | None = None,
     ) -> bool:
-        """started or doubt → `state`, keeping the answer for a repeat. False if the row is in no such state."""
+        """started or doubt → `state`, keeping the answer for a repeat. False if the row is in no such state, is of another attempt, or
+        (with `gateway`) was last started or taken over by another gateway."""
         ...
 
     async def get(self, run_id: RunId, call_id: CallId) -> LedgerState | None: ...
