@@ -1,0 +1,1 @@
+"""Tests. They mirror the sources; `tests.waiting` is for all of them."""
