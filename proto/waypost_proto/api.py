@@ -14,6 +14,13 @@ from waypost_proto.registry import AgentDefinition, ToolDefinition
 from waypost_proto.task import Key, Label, TaskBudget
 from waypost_proto.values import BlobRef, Budget, Failure, Value
 
+ERROR_CODE_HEADER = "Nats-Service-Error-Code"
+ERROR_HEADER = "Nats-Service-Error"
+SHA256_HEADER = "Waypost-Sha256"
+INDEX_HEADER = "Waypost-Index"
+CHUNKS_HEADER = "Waypost-Chunks"
+"""Headers of `payloads.put` (all three; its body is the chunk) and of the answer of `payloads.get` (`Waypost-Chunks`)."""
+
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Base of every request."""
@@ -247,6 +254,15 @@ class DeadView(Value, kw_only=True):
 class DeadPage(Value, kw_only=True):
     dead: list[DeadView]
     next_after: int | None = None
+
+
+class DeadDetail(Value, kw_only=True):
+    """`dead.show`: one dead letter with its original bytes (base64 in JSON) and headers."""
+
+    view: DeadView
+    subject: str
+    headers: dict[str, str] = {}
+    body: bytes = b""
 
 
 class RedispatchAnswer(Value, kw_only=True):

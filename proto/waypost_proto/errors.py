@@ -25,6 +25,11 @@ A message says what was wrong, with which value, and what to do about it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from waypost_proto.values import Failure
+
 
 class WaypostError(Exception):
     """Root of every error that Waypost raises on purpose."""
@@ -92,9 +97,15 @@ class Denied(PermanentError):
 
 
 class RunFailed(PermanentError):
-    """A run that somebody awaits ended without a result (`failed` or `cancelled`)."""
+    """A run that somebody awaits ended without a result (`failed` or `cancelled`); `failure` says why, if it failed."""
 
     code = "422"
+
+    def __init__(self, message: str, *, run_id: str = "", status: str = "failed", failure: Failure | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.status = status
+        self.failure = failure
 
 
 class ConcurrencyError(WaypostError):

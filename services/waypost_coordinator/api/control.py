@@ -1,0 +1,113 @@
+"""What people do to a run: signal, pause, resume, cancel, resolve, decide an approval, derive its work again.
+
+Each command is idempotent by its `request_id`, which is made up when the caller gives none, and answered after the commit.
+"""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Raw
+
+from waypost_coordinator.api.exchange import NotYet, answered, claim, read, request_id_of
+from waypost_coordinator.api.ports import Api
+from waypost_io.bus.ports import Message
+from waypost_proto.api import ApprovalsDecide, Redispatch, RedispatchAnswer, RunAnswer, RunCommand, RunResolve, RunSignal
+from waypost_proto.errors import BadInput, NotFound, TooLarge
+from waypost_proto.ids import CallId, parse_run_id
+from waypost_proto.limits import CLAIM_CHECK_BYTES
+from waypost_proto.mailbox import Cancel, DecideApproval, Pause, ResolveCall, Resume, Signal
+
+
+async def signal(api: Api, message: Message) -> RunAnswer:
+    """`runs.signal`: hand something from outside to a run; it may wait for it already, later, or never."""
+    request = read(RunSignal, message.body)
+    payload, ref = await claim(api.store, "payload", request.payload, request.payload_ref)
+    mail = Signal(
+        run_id=parse_run_id(request.run_id),
+        request_id=request_id_of(request.request_id),
+        by=request.by,
+        name=request.name,
+        payload=payload,
+        payload_ref=ref,
+    )
+    return answered(await api.commands.submit(mail))
+
+
+async def pause(api: Api, message: Message) -> RunAnswer:
+    """`runs.pause`: once answered, nothing queued takes effect until the run is resumed."""
+    request = _without_budget(read(RunCommand, message.body), "pause")
+    mail = Pause(run_id=parse_run_id(request.run_id), request_id=request_id_of(request.request_id), by=request.by, reason=request.reason)
+    return answered(await api.commands.submit(mail))
+
+
+async def resume(api: Api, message: Message) -> RunAnswer:
+    """`runs.resume`: go on exactly where the run was paused; `budget` sets new limits."""
+    request = read(RunCommand, message.body)
+    mail = Resume(
+        run_id=parse_run_id(request.run_id),
+        request_id=request_id_of(request.request_id),
+        by=request.by,
+        budget=request.budget.limits() if request.budget is not None else None,
+    )
+    return answered(await api.commands.submit(mail))
+
+
+async def cancel(api: Api, message: Message) -> RunAnswer:
+    """`runs.cancel`: once answered, nothing queued takes effect; a call that had started is still settled."""
+    request = _without_budget(read(RunCommand, message.body), "cancel")
+    mail = Cancel(run_id=parse_run_id(request.run_id), request_id=request_id_of(request.request_id), by=request.by, reason=request.reason)
+    return answered(await api.commands.submit(mail))
+
+
+async def resolve(api: Api, message: Message) -> RunAnswer:
+    """`runs.resolve`: a person settles a call in doubt. A `result` belongs to the outcome `completed` only."""
+    request = read(RunResolve, message.body)
+    if request.outcome != "completed" and request.result is not UNSET:
+        raise BadInput(f"a result goes with the outcome 'completed', not with {request.outcome!r}")
+    if isinstance(request.result, Raw) and len(bytes(request.result)) > CLAIM_CHECK_BYTES:
+        raise TooLarge(f"the result is {len(bytes(request.result))} bytes, the limit here is {CLAIM_CHECK_BYTES}")
+    mail = ResolveCall(
+        run_id=parse_run_id(request.run_id),
+        request_id=request_id_of(request.request_id),
+        by=request.by,
+        call_id=CallId(request.call_id),
+        outcome=request.outcome,
+        result=request.result,
+        reason=request.reason,
+    )
+    return answered(await api.commands.submit(mail))
+
+
+async def decide(api: Api, message: Message) -> RunAnswer:
+    """`approvals.decide`: approve or deny exactly the call that the approval is bound to. Raises `NotFound`."""
+    request = read(ApprovalsDecide, message.body)
+    approval = await api.store.approvals.get(request.approval_id)
+    if approval is None:
+        raise NotFound(f"no approval {request.approval_id!r}: `waypost approvals list --all` shows those there are")
+    mail = DecideApproval(
+        run_id=approval.run_id,
+        request_id=request_id_of(request.request_id),
+        by=request.by,
+        approval_id=request.approval_id,
+        decision=request.decision,
+        roles=list(request.roles),
+        reason=request.reason,
+    )
+    return answered(await api.commands.submit(mail))
+
+
+async def redispatch(api: Api, message: Message) -> RedispatchAnswer:
+    """`runs.redispatch`: derive outstanding work again, for one run or for all."""
+    request = read(Redispatch, message.body)
+    return await api.commands.redispatch(parse_run_id(request.run_id) if request.run_id is not None else None)
+
+
+async def fork(api: Api, message: Message) -> RunAnswer:
+    """`runs.fork`: not in this version."""
+    del api, message
+    raise NotYet("runs.fork is not available in this version: start a new run with the same input instead")
+
+
+def _without_budget(request: RunCommand, verb: str) -> RunCommand:
+    if request.budget is not None:
+        raise BadInput(f"{verb} takes no budget: limits are raised by resume")
+    return request

@@ -1,0 +1,116 @@
+"""Reading runs: `runs.get`, `runs.list`, `runs.events`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Raw
+
+from waypost_coordinator.api.exchange import PAGE_BYTES, bounded, read
+from waypost_coordinator.api.ports import Api
+from waypost_coordinator.views import run_view, state_of
+from waypost_io.bus.ports import Message
+from waypost_io.store.ports import ApprovalRow, EventRow, RunFilter, RunRow
+from waypost_proto.api import EventPage, RunPage, RunRef, RunsList, RunView
+from waypost_proto.codec import encode
+from waypost_proto.errors import BadInput, NotFound
+from waypost_proto.ids import RunId, parse_run_id
+from waypost_proto.values import RunStatus
+
+MAX_RUNS = 500
+MAX_EVENTS = 1_000
+MAX_OPEN_APPROVALS = 1_000
+_CHUNK = 100
+"""Rows per query while a page fills: events may be large, so a page is never read in one go."""
+
+
+async def get(api: Api, message: Message) -> RunView:
+    """`runs.get`: one run with its open calls, its state and its result. Raises `NotFound`."""
+    request = read(RunRef, message.body)
+    row = await existing(api, parse_run_id(request.run_id))
+    view = run_view(row, state_of(row), await _approvals(api, [row]), now=api.clock(), full=True)
+    if len(encode(view)) > PAGE_BYTES:
+        view = run_view(row, state_of(row), {}, now=api.clock(), full=False)
+    return view
+
+
+async def list_runs(api: Api, message: Message) -> RunPage:
+    """`runs.list`: newest first, without states and results; the page ends early when it is full in bytes."""
+    request = read(RunsList, message.body)
+    limit = bounded(request.limit, MAX_RUNS)
+    query = RunFilter(
+        agent=request.agent,
+        status=_status(request.status),
+        labels=dict(request.labels),
+        before=parse_run_id(request.before) if request.before is not None else None,
+        limit=limit,
+    )
+    rows = await api.store.reads.list(query)
+    approvals = await _approvals(api, rows)
+    now = api.clock()
+    views: list[RunView] = []
+    size = 0
+    for row in rows:
+        view = run_view(row, state_of(row), approvals, now=now, full=False)
+        size += len(encode(view))
+        if views and size > PAGE_BYTES:
+            break
+        views.append(view)
+    more = len(views) < len(rows) or len(rows) == limit
+    return RunPage(runs=views, next_before=views[-1].run_id if views and more else None)
+
+
+async def events(api: Api, message: Message) -> EventPage:
+    """`runs.events`: the stored bytes of the events after `after`, in order of seq, without a gap. Raises `NotFound`."""
+    request = read(RunRef, message.body)
+    run_id = parse_run_id(request.run_id)
+    rows, more = await page_of_events(api, run_id, after=request.after, limit=bounded(request.limit, MAX_EVENTS))
+    if not rows:
+        await existing(api, run_id)
+    return EventPage(events=[Raw(row.body) for row in rows], next_after=rows[-1].seq if rows and more else None)
+
+
+async def page_of_events(
+    api: Api, run_id: RunId, *, after: int, limit: int, types: Sequence[str] | None = None, upto: int | None = None
+) -> tuple[list[EventRow], bool]:
+    """The events after `after` (and not after `upto`) that fit into one answer, and whether there may be more."""
+    page: list[EventRow] = []
+    size = 0
+    while len(page) < limit:
+        wanted = min(_CHUNK, limit - len(page))
+        rows = await api.store.log.load_events(run_id, after=after, limit=wanted, types=types)
+        for row in rows:
+            if upto is not None and row.seq > upto:
+                return page, False
+            size += len(row.body) + 1
+            if page and size > PAGE_BYTES:
+                return page, True
+            page.append(row)
+        if len(rows) < wanted:
+            return page, False
+        after = rows[-1].seq
+    return page, True
+
+
+async def existing(api: Api, run_id: RunId) -> RunRow:
+    """The run's row. Raises `NotFound`."""
+    row = await api.store.reads.get(run_id)
+    if row is None:
+        raise NotFound(f"no run {run_id}: `waypost runs list` shows those there are")
+    return row
+
+
+async def _approvals(api: Api, rows: Sequence[RunRow]) -> Mapping[str, ApprovalRow]:
+    """The open approvals by id, if one of these runs waits for one: a single query, whatever their number."""
+    waiting = [row for row in rows if row.status == RunStatus.WAITING_APPROVAL]
+    if not waiting:
+        return {}
+    only = waiting[0].run_id if len(waiting) == 1 else None
+    found = await api.store.approvals.list(state="open", run_id=only, limit=MAX_OPEN_APPROVALS)
+    return {row.approval_id: row for row in found}
+
+
+def _status(text: str | None) -> str | None:
+    if text is not None and text not in set(RunStatus):
+        raise BadInput(f"status {text!r} is not one of {', '.join(RunStatus)}")
+    return text
