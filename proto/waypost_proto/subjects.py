@@ -55,10 +55,7 @@ class Subjects:
 
     def mail_transform(self, partitions: int) -> str:
         """Destination of the mailbox stream's subject transform: the partition of the run id comes in front."""
-        return (
-            f"{self.prefix}.mailbox.{{{{partition({partitions},3)}}}}"
-            ".{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}"
-        )
+        return f"{self.prefix}.mailbox.{{{{partition({partitions},3)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}"
 
     def mail_partition(self, partition: int) -> str:
         """Filter of one partition's consumer."""
@@ -123,6 +120,10 @@ class Subjects:
     def roll_call(self) -> str:
         """A new coordinator asks every peer to announce itself."""
         return f"{self.prefix}.registry.roll-call"
+
+    def definitions_changed(self) -> str:
+        """A replica committed definitions: the others load them again. The body, the names as a JSON array, is for people."""
+        return f"{self.prefix}.registry.changed"
 
     def broadcast(self) -> str:
         """To every coordinator replica (redispatch)."""

@@ -124,7 +124,7 @@ def _tool_sentence(call: Call, approvals: Mapping[str, ApprovalRow], *, now: flo
             return f"approval of {call.name} by {approval.role} until {_moment(approval.expires_at, now)}"
         case "retry":
             most = f" of {call.retry.max_attempts}" if call.retry is not None else ""
-            return f"{call.name} attempt {call.attempt}{most}, next at {_moment(call.due_at, now)}"
+            return f"{call.name} attempt {call.attempt}{most} failed, next at {_moment(call.due_at, now)}"
         case "doubt" if call.due_at is not None:
             return f"{call.name} is in doubt, its reconcile hook is asked at {_moment(call.due_at, now)}"
         case "doubt":

@@ -11,7 +11,7 @@ from waypost_coordinator.api.exchange import NotYet, answered, claim, read, requ
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Message
 from waypost_proto.api import ApprovalsDecide, Redispatch, RedispatchAnswer, RunAnswer, RunCommand, RunResolve, RunSignal
-from waypost_proto.errors import BadInput, NotFound, TooLarge
+from waypost_proto.errors import BadInput, Denied, NotFound, TooLarge
 from waypost_proto.ids import CallId, parse_run_id
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.mailbox import Cancel, DecideApproval, Pause, ResolveCall, Resume, Signal
@@ -78,11 +78,20 @@ async def resolve(api: Api, message: Message) -> RunAnswer:
 
 
 async def decide(api: Api, message: Message) -> RunAnswer:
-    """`approvals.decide`: approve or deny exactly the call that the approval is bound to. Raises `NotFound`."""
+    """`approvals.decide`: approve or deny exactly the call that the approval is bound to.
+
+    An approval's role never changes, so it is checked here, against its row: the state machine does not carry it.
+    Raises `NotFound`, `BadInput` without `by`, `Denied` for who does not have the role.
+    """
     request = read(ApprovalsDecide, message.body)
     approval = await api.store.approvals.get(request.approval_id)
     if approval is None:
         raise NotFound(f"no approval {request.approval_id!r}: `waypost approvals list --all` shows those there are")
+    if not request.by:
+        raise BadInput("by is missing: a decision is recorded with who made it")
+    if approval.role and approval.role not in request.roles:
+        acts_as = ", ".join(request.roles) or "no role"
+        raise Denied(f"approval {approval.approval_id} is for the role {approval.role!r}, {request.by} acts as {acts_as}")
     mail = DecideApproval(
         run_id=approval.run_id,
         request_id=request_id_of(request.request_id),
