@@ -26,7 +26,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     """Base of every request."""
 
 
-class RunsStart(Request, kw_only=True):
+class RunsStart(Request, frozen=True, kw_only=True):
     """`runs.start`: a task plus the agent; `input_ref` for what was uploaded with `payloads.put`."""
 
     agent: str
@@ -40,7 +40,7 @@ class RunsStart(Request, kw_only=True):
     labels: dict[Label, Label] = {}
 
 
-class RunRef(Request, kw_only=True):
+class RunRef(Request, frozen=True, kw_only=True):
     """`runs.get`, `runs.journal` (with `after`), `runs.events`."""
 
     run_id: str
@@ -48,7 +48,7 @@ class RunRef(Request, kw_only=True):
     limit: int = 200
 
 
-class RunsList(Request, kw_only=True):
+class RunsList(Request, frozen=True, kw_only=True):
     """`runs.list`: newest first; `before` is the run id that the last page ended with."""
 
     agent: str | None = None
@@ -58,7 +58,7 @@ class RunsList(Request, kw_only=True):
     limit: int = 50
 
 
-class RunCommand(Request, kw_only=True):
+class RunCommand(Request, frozen=True, kw_only=True):
     """`runs.pause`, `runs.resume`, `runs.cancel`. The same `request_id` again changes nothing."""
 
     run_id: str
@@ -68,7 +68,7 @@ class RunCommand(Request, kw_only=True):
     budget: TaskBudget | None = None
 
 
-class RunSignal(Request, kw_only=True):
+class RunSignal(Request, frozen=True, kw_only=True):
     """`runs.signal`."""
 
     run_id: str
@@ -79,7 +79,7 @@ class RunSignal(Request, kw_only=True):
     by: str = ""
 
 
-class RunResolve(Request, kw_only=True):
+class RunResolve(Request, frozen=True, kw_only=True):
     """`runs.resolve`: settle a call in doubt."""
 
     run_id: str
@@ -91,7 +91,7 @@ class RunResolve(Request, kw_only=True):
     by: str = ""
 
 
-class ApprovalsList(Request, kw_only=True):
+class ApprovalsList(Request, frozen=True, kw_only=True):
     """`approvals.list`: open ones by default."""
 
     state: Literal["open", "all"] = "open"
@@ -100,7 +100,7 @@ class ApprovalsList(Request, kw_only=True):
     limit: int = 200
 
 
-class ApprovalsDecide(Request, kw_only=True):
+class ApprovalsDecide(Request, frozen=True, kw_only=True):
     """`approvals.decide`."""
 
     approval_id: str
@@ -111,37 +111,37 @@ class ApprovalsDecide(Request, kw_only=True):
     request_id: str = ""
 
 
-class NameList(Request, kw_only=True):
+class NameList(Request, frozen=True, kw_only=True):
     """`agents.list`, `tools.list`."""
 
 
-class DeadList(Request, kw_only=True):
+class DeadList(Request, frozen=True, kw_only=True):
     """`dead.list`."""
 
     after: int = 0
     limit: int = 100
 
 
-class DeadRef(Request, kw_only=True):
+class DeadRef(Request, frozen=True, kw_only=True):
     """`dead.redrive`, `dead.discard`, `dead.show`."""
 
     dead_id: int
 
 
-class PayloadGet(Request, kw_only=True):
+class PayloadGet(Request, frozen=True, kw_only=True):
     """`payloads.get`: one chunk of a blob; the body of the answer is its bytes, headers say `Waypost-Chunks`."""
 
     sha256: str
     index: int = 0
 
 
-class Redispatch(Request, kw_only=True):
+class Redispatch(Request, frozen=True, kw_only=True):
     """`runs.redispatch`: derive outstanding work again, for one run or for all."""
 
     run_id: str | None = None
 
 
-class CallView(Value, kw_only=True):
+class CallView(Value, frozen=True, kw_only=True):
     """An open call of a run, for people."""
 
     call_id: str
@@ -155,7 +155,7 @@ class CallView(Value, kw_only=True):
     approval_id: str | None = None
 
 
-class RunView(Value, kw_only=True):
+class RunView(Value, frozen=True, kw_only=True):
     """A run as `runs.get` and `runs.list` show it."""
 
     run_id: str
@@ -181,7 +181,7 @@ class RunView(Value, kw_only=True):
     idempotency_key: str | None = None
 
 
-class RunAnswer(Value, kw_only=True):
+class RunAnswer(Value, frozen=True, kw_only=True):
     """Of `runs.start` and every command: where the run is after the commit."""
 
     run_id: str
@@ -189,19 +189,19 @@ class RunAnswer(Value, kw_only=True):
     duplicate: bool = False
 
 
-class RunPage(Value, kw_only=True):
+class RunPage(Value, frozen=True, kw_only=True):
     runs: list[RunView]
     next_before: str | None = None
 
 
-class EventPage(Value, kw_only=True):
+class EventPage(Value, frozen=True, kw_only=True):
     """`events` are the stored bytes of each event, unchanged."""
 
     events: list[Raw]
     next_after: int | None = None
 
 
-class ApprovalView(Value, kw_only=True):
+class ApprovalView(Value, frozen=True, kw_only=True):
     approval_id: str
     run_id: str
     agent: str
@@ -219,29 +219,29 @@ class ApprovalView(Value, kw_only=True):
     decision_reason: str = ""
 
 
-class ApprovalPage(Value, kw_only=True):
+class ApprovalPage(Value, frozen=True, kw_only=True):
     approvals: list[ApprovalView]
 
 
-class AgentView(Value, kw_only=True):
+class AgentView(Value, frozen=True, kw_only=True):
     definition: AgentDefinition
     workers: list[str] = []
 
 
-class AgentPage(Value, kw_only=True):
+class AgentPage(Value, frozen=True, kw_only=True):
     agents: list[AgentView]
 
 
-class ToolView(Value, kw_only=True):
+class ToolView(Value, frozen=True, kw_only=True):
     definition: ToolDefinition
     gateways: list[str] = []
 
 
-class ToolPage(Value, kw_only=True):
+class ToolPage(Value, frozen=True, kw_only=True):
     tools: list[ToolView]
 
 
-class DeadView(Value, kw_only=True):
+class DeadView(Value, frozen=True, kw_only=True):
     dead_id: int
     origin: str
     reason: str
@@ -251,12 +251,12 @@ class DeadView(Value, kw_only=True):
     run_id: str | None = None
 
 
-class DeadPage(Value, kw_only=True):
+class DeadPage(Value, frozen=True, kw_only=True):
     dead: list[DeadView]
     next_after: int | None = None
 
 
-class DeadDetail(Value, kw_only=True):
+class DeadDetail(Value, frozen=True, kw_only=True):
     """`dead.show`: one dead letter with its original bytes (base64 in JSON) and headers."""
 
     view: DeadView
@@ -265,12 +265,12 @@ class DeadDetail(Value, kw_only=True):
     body: bytes = b""
 
 
-class RedispatchAnswer(Value, kw_only=True):
+class RedispatchAnswer(Value, frozen=True, kw_only=True):
     runs: int
     dispatches: int
 
 
-class ApiError(Value, kw_only=True):
+class ApiError(Value, frozen=True, kw_only=True):
     """RFC 9457 members, so that the edge can pass it on."""
 
     status: int

@@ -31,7 +31,7 @@ def decoder(kind: Any, *, strict: bool = True) -> msgspec.json.Decoder[Any]:
 def decode(kind: type[T], body: bytes | Raw) -> T:
     """Decode `body` as `kind`. Raises `BadMessage` with the path and the beginning of the offending bytes."""
     try:
-        return decoder(kind).decode(body)  # type: ignore[no-any-return]
+        return decoder(kind).decode(body)  # type: ignore[no-any-return, arg-type]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"not a valid {_name(kind)}: {error}; it begins {_excerpt(body)}") from error
 

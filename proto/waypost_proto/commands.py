@@ -18,13 +18,13 @@ from waypost_proto.values import Approval, BlobRef, Budget, Count, Failure, NonN
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 
 
-class Item(Value, tag_field="type", kw_only=True):
+class Item(Value, tag_field="type", frozen=True, kw_only=True):
     """Base of the union; never sent itself."""
 
     seen: Count
 
 
-class CallTool(Item, tag="call_tool", kw_only=True):
+class CallTool(Item, tag="call_tool", frozen=True, kw_only=True):
     """Run a tool. `args` is a JSON object of its parameters by name."""
 
     id: CallId
@@ -36,7 +36,7 @@ class CallTool(Item, tag="call_tool", kw_only=True):
     approval: Approval | None = None
 
 
-class StartChild(Item, tag="start_child", kw_only=True):
+class StartChild(Item, tag="start_child", frozen=True, kw_only=True):
     """Start a child run of another agent."""
 
     id: CallId
@@ -47,40 +47,40 @@ class StartChild(Item, tag="start_child", kw_only=True):
     timeout_seconds: Positive | None = None
 
 
-class StartTimer(Item, tag="start_timer", kw_only=True):
+class StartTimer(Item, tag="start_timer", frozen=True, kw_only=True):
     """Wake the run at `fire_at` (Unix seconds, on the run's own clock: the time of the last entry it was given)."""
 
     id: CallId
     fire_at: NonNegative
 
 
-class AwaitSignal(Item, tag="await_signal", kw_only=True):
+class AwaitSignal(Item, tag="await_signal", frozen=True, kw_only=True):
     """The code waits for a signal of this name. Signals are matched in the worker; this makes the wait visible."""
 
     id: CallId
     name: Name
 
 
-class RequestStep(Item, tag="request_step", kw_only=True):
+class RequestStep(Item, tag="request_step", frozen=True, kw_only=True):
     """A local step needs more allowance than the activation gave: reserve before spending."""
 
     id: CallId
     name: Name
 
 
-class CancelCall(Item, tag="cancel_call", kw_only=True):
+class CancelCall(Item, tag="cancel_call", frozen=True, kw_only=True):
     """The code no longer waits for this call, child, timer or signal (a timeout, a cancelled task)."""
 
     target: CallId
 
 
-class SetState(Item, tag="set_state", kw_only=True):
+class SetState(Item, tag="set_state", frozen=True, kw_only=True):
     """What `ctx.set_state` shows to people; the last one counts."""
 
     value: Raw
 
 
-class FinishStep(Item, tag="finish_step", kw_only=True):
+class FinishStep(Item, tag="finish_step", frozen=True, kw_only=True):
     """A local step ended: its recorded result or failure. `at` is the worker's clock, never before the run's clock."""
 
     id: CallId
@@ -92,20 +92,20 @@ class FinishStep(Item, tag="finish_step", kw_only=True):
     error: Failure | None = None
 
 
-class CompleteRun(Item, tag="complete_run", kw_only=True):
+class CompleteRun(Item, tag="complete_run", frozen=True, kw_only=True):
     """The agent's code returned."""
 
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
 
 
-class FailRun(Item, tag="fail_run", kw_only=True):
+class FailRun(Item, tag="fail_run", frozen=True, kw_only=True):
     """The agent's code raised, or its input did not fit."""
 
     error: Failure
 
 
-class ReportDivergence(Item, tag="report_divergence", kw_only=True):
+class ReportDivergence(Item, tag="report_divergence", frozen=True, kw_only=True):
     """Replay asked for something else than the journal holds; the run must pause, nothing else is changed."""
 
     expected: str

@@ -28,7 +28,7 @@ from waypost_proto.values import (
 )
 
 
-class Event(Value, kw_only=True):
+class Event(Value, frozen=True, kw_only=True):
     """The envelope, as stored and as published to `waypost.events.<agent>.<run_id>.<type>`."""
 
     run_id: RunId
@@ -43,18 +43,18 @@ class Event(Value, kw_only=True):
     data: Raw
 
 
-class Data(Value, tag_field="type", kw_only=True):
+class Data(Value, tag_field="type", frozen=True, kw_only=True):
     """Base of the union of event data; never stored itself."""
 
 
-class FromWorker(Data, kw_only=True):
+class FromWorker(Data, frozen=True, kw_only=True):
     """Base of events that an advance brought: what the code had seen, and on the last of them the advance's mark."""
 
     seen: Count = 0
     mark: Mark | None = None
 
 
-class RunStarted(Data, tag="run_started", kw_only=True):
+class RunStarted(Data, tag="run_started", frozen=True, kw_only=True):
     input: Raw | UnsetType = UNSET
     input_ref: BlobRef | UnsetType = UNSET
     input_digest: str = ""
@@ -66,11 +66,11 @@ class RunStarted(Data, tag="run_started", kw_only=True):
     trace: str = ""
 
 
-class RunAdvanced(FromWorker, tag="run_advanced", kw_only=True):
+class RunAdvanced(FromWorker, tag="run_advanced", frozen=True, kw_only=True):
     """The worker has read further, or works on something local, without anything new to record."""
 
 
-class StepCompleted(FromWorker, tag="step_completed", kw_only=True):
+class StepCompleted(FromWorker, tag="step_completed", frozen=True, kw_only=True):
     call_id: CallId
     name: str
     at: NonNegative
@@ -79,7 +79,7 @@ class StepCompleted(FromWorker, tag="step_completed", kw_only=True):
     result_ref: BlobRef | UnsetType = UNSET
 
 
-class StepFailed(FromWorker, tag="step_failed", kw_only=True):
+class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
     call_id: CallId
     name: str
     at: NonNegative
@@ -87,12 +87,12 @@ class StepFailed(FromWorker, tag="step_failed", kw_only=True):
     error: Failure
 
 
-class StepRequested(FromWorker, tag="step_requested", kw_only=True):
+class StepRequested(FromWorker, tag="step_requested", frozen=True, kw_only=True):
     call_id: CallId
     name: str
 
 
-class ToolCallRequested(FromWorker, tag="tool_call_requested", kw_only=True):
+class ToolCallRequested(FromWorker, tag="tool_call_requested", frozen=True, kw_only=True):
     """`effect` is None while nobody hosts the tool: the call is held until someone does."""
 
     call_id: CallId
@@ -107,16 +107,18 @@ class ToolCallRequested(FromWorker, tag="tool_call_requested", kw_only=True):
     approval: Approval | None = None
 
 
-class ToolCallDispatched(Data, tag="tool_call_dispatched", kw_only=True):
+class ToolCallDispatched(Data, tag="tool_call_dispatched", frozen=True, kw_only=True):
     """A held or repeated call goes to a gateway (the first dispatch of a call follows from its request alone)."""
 
     call_id: CallId
     attempt: Count
     mode: Literal["execute", "reconcile"] = "execute"
     effect: Effect | None = None
+    timeout_seconds: float | None = None
+    retry: Retry | None = None
 
 
-class ToolAttemptFailed(Data, tag="tool_attempt_failed", kw_only=True):
+class ToolAttemptFailed(Data, tag="tool_attempt_failed", frozen=True, kw_only=True):
     """An attempt failed; with `next_attempt_at` (Unix seconds) another follows."""
 
     call_id: CallId
@@ -128,7 +130,7 @@ class ToolAttemptFailed(Data, tag="tool_attempt_failed", kw_only=True):
     retry_after_seconds: float | None = None
 
 
-class ToolCallCompleted(Data, tag="tool_call_completed", kw_only=True):
+class ToolCallCompleted(Data, tag="tool_call_completed", frozen=True, kw_only=True):
     call_id: CallId
     tool: str
     attempt: Count
@@ -139,7 +141,7 @@ class ToolCallCompleted(Data, tag="tool_call_completed", kw_only=True):
     duration_seconds: NonNegative = 0.0
 
 
-class ToolCallFailed(Data, tag="tool_call_failed", kw_only=True):
+class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
     """Final: the code gets this error at the call."""
 
     call_id: CallId
@@ -149,7 +151,7 @@ class ToolCallFailed(Data, tag="tool_call_failed", kw_only=True):
     by: str = ""
 
 
-class ToolCallInDoubt(Data, tag="tool_call_in_doubt", kw_only=True):
+class ToolCallInDoubt(Data, tag="tool_call_in_doubt", frozen=True, kw_only=True):
     """May have taken effect. With `reconcile_at` the hook will be asked then, without it a person must resolve it."""
 
     call_id: CallId
@@ -159,14 +161,22 @@ class ToolCallInDoubt(Data, tag="tool_call_in_doubt", kw_only=True):
     reconcile_at: float | None = None
 
 
-class ToolCallCancelled(FromWorker, tag="tool_call_cancelled", kw_only=True):
-    """The code stopped waiting for the call, or the run was cancelled before it started."""
+class ToolCallCancelRequested(FromWorker, tag="tool_call_cancel_requested", frozen=True, kw_only=True):
+    """The code no longer waits for a call that may have started; it is settled by its answer or by its revoked permit."""
 
     call_id: CallId
     tool: str
 
 
-class ChildRequested(FromWorker, tag="child_requested", kw_only=True):
+class ToolCallCancelled(FromWorker, tag="tool_call_cancelled", frozen=True, kw_only=True):
+    """The call surely does not take effect any more. An approval that it still waited for is withdrawn."""
+
+    call_id: CallId
+    tool: str
+    approval_id: str | None = None
+
+
+class ChildRequested(FromWorker, tag="child_requested", frozen=True, kw_only=True):
     call_id: CallId
     child_agent: str
     child_run_id: RunId
@@ -176,14 +186,14 @@ class ChildRequested(FromWorker, tag="child_requested", kw_only=True):
     deadline_at: float | None = None
 
 
-class ChildCompleted(Data, tag="child_completed", kw_only=True):
+class ChildCompleted(Data, tag="child_completed", frozen=True, kw_only=True):
     call_id: CallId
     child_run_id: RunId
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
 
 
-class ChildFailed(Data, tag="child_failed", kw_only=True):
+class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
     """`status` tells `failed` from `cancelled`."""
 
     call_id: CallId
@@ -192,45 +202,45 @@ class ChildFailed(Data, tag="child_failed", kw_only=True):
     error: Failure
 
 
-class ChildCancelRequested(FromWorker, tag="child_cancel_requested", kw_only=True):
+class ChildCancelRequested(FromWorker, tag="child_cancel_requested", frozen=True, kw_only=True):
     call_id: CallId
     child_run_id: RunId
 
 
-class TimerStarted(FromWorker, tag="timer_started", kw_only=True):
+class TimerStarted(FromWorker, tag="timer_started", frozen=True, kw_only=True):
     call_id: CallId
     fire_at: NonNegative
 
 
-class TimerFired(Data, tag="timer_fired", kw_only=True):
+class TimerFired(Data, tag="timer_fired", frozen=True, kw_only=True):
     call_id: CallId
 
 
-class TimerCancelled(FromWorker, tag="timer_cancelled", kw_only=True):
+class TimerCancelled(FromWorker, tag="timer_cancelled", frozen=True, kw_only=True):
     call_id: CallId
 
 
-class SignalAwaited(FromWorker, tag="signal_awaited", kw_only=True):
+class SignalAwaited(FromWorker, tag="signal_awaited", frozen=True, kw_only=True):
     call_id: CallId
     name: str
 
 
-class SignalWaitCancelled(FromWorker, tag="signal_wait_cancelled", kw_only=True):
+class SignalWaitCancelled(FromWorker, tag="signal_wait_cancelled", frozen=True, kw_only=True):
     call_id: CallId
 
 
-class SignalReceived(Data, tag="signal_received", kw_only=True):
+class SignalReceived(Data, tag="signal_received", frozen=True, kw_only=True):
     name: str
     payload: Raw | UnsetType = UNSET
     payload_ref: BlobRef | UnsetType = UNSET
     by: str = ""
 
 
-class StateChanged(FromWorker, tag="state_changed", kw_only=True):
+class StateChanged(FromWorker, tag="state_changed", frozen=True, kw_only=True):
     value: Raw
 
 
-class ApprovalRequested(Data, tag="approval_requested", kw_only=True):
+class ApprovalRequested(Data, tag="approval_requested", frozen=True, kw_only=True):
     """Bound to the call and the digest of its exact arguments."""
 
     approval_id: str
@@ -242,26 +252,26 @@ class ApprovalRequested(Data, tag="approval_requested", kw_only=True):
     reason: str = ""
 
 
-class ApprovalGranted(Data, tag="approval_granted", kw_only=True):
+class ApprovalGranted(Data, tag="approval_granted", frozen=True, kw_only=True):
     approval_id: str
     call_id: CallId
     by: str
     reason: str = ""
 
 
-class ApprovalDenied(Data, tag="approval_denied", kw_only=True):
+class ApprovalDenied(Data, tag="approval_denied", frozen=True, kw_only=True):
     approval_id: str
     call_id: CallId
     by: str
     reason: str = ""
 
 
-class ApprovalExpired(Data, tag="approval_expired", kw_only=True):
+class ApprovalExpired(Data, tag="approval_expired", frozen=True, kw_only=True):
     approval_id: str
     call_id: CallId
 
 
-class BreakerTripped(Data, tag="breaker_tripped", kw_only=True):
+class BreakerTripped(Data, tag="breaker_tripped", frozen=True, kw_only=True):
     """A limit was reached; a `run_paused` follows in the same commit."""
 
     limit: Literal["max_steps", "max_tokens", "max_cost_usd", "max_seconds", "max_repeats", "divergence"]
@@ -270,35 +280,40 @@ class BreakerTripped(Data, tag="breaker_tripped", kw_only=True):
     message: str
 
 
-class RunPaused(Data, tag="run_paused", kw_only=True):
+class RunPaused(Data, tag="run_paused", frozen=True, kw_only=True):
     reason: str
     by: str = ""
 
 
-class RunResumed(Data, tag="run_resumed", kw_only=True):
+class RunResumed(Data, tag="run_resumed", frozen=True, kw_only=True):
     by: str = ""
     budget: Budget | None = None
 
 
-class RunCancelRequested(Data, tag="run_cancel_requested", kw_only=True):
-    """The run is ending as `outcome`; a started call that cannot be stopped is still awaited."""
+class RunEnding(FromWorker, tag="run_ending", frozen=True, kw_only=True):
+    """The run is to end as `outcome`, but a started call or a child that cannot be dropped is still awaited.
 
+    Nothing new takes effect after this; the terminal event follows when the last of them is settled.
+    """
+
+    outcome: Literal["completed", "failed", "cancelled"]
     reason: str = ""
     by: str = ""
-    outcome: Literal["cancelled", "failed"] = "cancelled"
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
 
 
-class RunCompleted(FromWorker, tag="run_completed", kw_only=True):
+class RunCompleted(FromWorker, tag="run_completed", frozen=True, kw_only=True):
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
 
 
-class RunFailed(FromWorker, tag="run_failed", kw_only=True):
+class RunFailed(FromWorker, tag="run_failed", frozen=True, kw_only=True):
     error: Failure
 
 
-class RunCancelled(Data, tag="run_cancelled", kw_only=True):
+class RunCancelled(Data, tag="run_cancelled", frozen=True, kw_only=True):
     reason: str = ""
     by: str = ""
 
@@ -315,6 +330,7 @@ AnyData = (
     | ToolCallCompleted
     | ToolCallFailed
     | ToolCallInDoubt
+    | ToolCallCancelRequested
     | ToolCallCancelled
     | ChildRequested
     | ChildCompleted
@@ -334,7 +350,7 @@ AnyData = (
     | BreakerTripped
     | RunPaused
     | RunResumed
-    | RunCancelRequested
+    | RunEnding
     | RunCompleted
     | RunFailed
     | RunCancelled

@@ -30,9 +30,7 @@ _FNV_PRIME = 16777619
 def check_name(kind: str, name: str) -> str:
     """Return `name` if it may stand in a subject; raise `BadInput` that names `kind` otherwise."""
     if NAME_PATTERN.fullmatch(name) is None:
-        raise BadInput(
-            f"{kind} name {name!r} is not allowed: use 1 to 63 of the characters a-z, 0-9 and '-'"
-        )
+        raise BadInput(f"{kind} name {name!r} is not allowed: use 1 to 63 of the characters a-z, 0-9 and '-'")
     return name
 
 

@@ -24,13 +24,13 @@ from waypost_proto.values import (
 )
 
 
-class Mail(Value, tag_field="type", kw_only=True):
+class Mail(Value, tag_field="type", frozen=True, kw_only=True):
     """Base of the union; never sent itself."""
 
     run_id: RunId
 
 
-class Advance(Mail, tag="advance", kw_only=True):
+class Advance(Mail, tag="advance", frozen=True, kw_only=True):
     """A worker's answer: local results and new commands, accepted only when `base` is the run's journal digest.
 
     `items` are the JSON array of `AnyItem` exactly as hashed by `ids.chain_digest`. `running` local effects are
@@ -47,7 +47,7 @@ class Advance(Mail, tag="advance", kw_only=True):
     items: Raw
 
 
-class ToolMail(Mail, kw_only=True):
+class ToolMail(Mail, frozen=True, kw_only=True):
     """Base of a gateway's answers about one attempt of one call. Idempotent by (run, call, attempt)."""
 
     call_id: CallId
@@ -55,7 +55,7 @@ class ToolMail(Mail, kw_only=True):
     gateway: str = ""
 
 
-class ToolSucceeded(ToolMail, tag="tool_succeeded", kw_only=True):
+class ToolSucceeded(ToolMail, tag="tool_succeeded", frozen=True, kw_only=True):
     """The tool returned; `via` says who knew: the call itself, the ledger (a repeat), or the reconcile hook."""
 
     result: Raw | UnsetType = UNSET
@@ -64,7 +64,7 @@ class ToolSucceeded(ToolMail, tag="tool_succeeded", kw_only=True):
     duration_seconds: NonNegative = 0.0
 
 
-class ToolFailed(ToolMail, tag="tool_failed", kw_only=True):
+class ToolFailed(ToolMail, tag="tool_failed", frozen=True, kw_only=True):
     """The attempt failed and surely has no unsafe effect. Not `retryable`: trying again cannot help."""
 
     error: Failure
@@ -73,30 +73,30 @@ class ToolFailed(ToolMail, tag="tool_failed", kw_only=True):
     duration_seconds: NonNegative = 0.0
 
 
-class ToolUncertain(ToolMail, tag="tool_uncertain", kw_only=True):
+class ToolUncertain(ToolMail, tag="tool_uncertain", frozen=True, kw_only=True):
     """An unsafe call may or may not have taken effect. `settle_seconds`: not before then may it be reconciled."""
 
     error: Failure
     settle_seconds: NonNegative = 0.0
 
 
-class ToolNotDone(ToolMail, tag="tool_not_done", kw_only=True):
+class ToolNotDone(ToolMail, tag="tool_not_done", frozen=True, kw_only=True):
     """The reconcile hook says that the effect surely did not take place."""
 
 
-class ToolUnknown(ToolMail, tag="tool_unknown", kw_only=True):
+class ToolUnknown(ToolMail, tag="tool_unknown", frozen=True, kw_only=True):
     """The reconcile hook could not tell; the coordinator asks again later, then a person."""
 
     error: Failure
 
 
-class ToolRefused(ToolMail, tag="tool_refused", kw_only=True):
+class ToolRefused(ToolMail, tag="tool_refused", frozen=True, kw_only=True):
     """The gateway did not start the call: no valid permit, other arguments, no valid approval, not on the allow-list."""
 
     error: Failure
 
 
-class StartRun(Mail, tag="start_run", kw_only=True):
+class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
     """Start a run (API, intake, parent). Repeating it for a run that exists has no effect but a fresh answer."""
 
     agent: str
@@ -114,7 +114,7 @@ class StartRun(Mail, tag="start_run", kw_only=True):
     reply_to: str = ""
 
 
-class Control(Mail, kw_only=True):
+class Control(Mail, frozen=True, kw_only=True):
     """Base of what people and programs do to a run. `request_id` makes a repeat harmless; `reply_to` awaits the commit."""
 
     request_id: str
@@ -122,7 +122,7 @@ class Control(Mail, kw_only=True):
     reply_to: str = ""
 
 
-class Signal(Control, tag="signal", kw_only=True):
+class Signal(Control, tag="signal", frozen=True, kw_only=True):
     """Something from outside that the code may await by name."""
 
     name: str
@@ -130,25 +130,25 @@ class Signal(Control, tag="signal", kw_only=True):
     payload_ref: BlobRef | UnsetType = UNSET
 
 
-class Pause(Control, tag="pause", kw_only=True):
+class Pause(Control, tag="pause", frozen=True, kw_only=True):
     """Hold the run where it is; unstarted permits are revoked before this is confirmed."""
 
     reason: str = ""
 
 
-class Resume(Control, tag="resume", kw_only=True):
+class Resume(Control, tag="resume", frozen=True, kw_only=True):
     """Go on exactly there, with the limits in `budget` raised."""
 
     budget: Budget | None = None
 
 
-class Cancel(Control, tag="cancel", kw_only=True):
+class Cancel(Control, tag="cancel", frozen=True, kw_only=True):
     """End the run: nothing unstarted takes effect after this is confirmed; children are cancelled too."""
 
     reason: str = ""
 
 
-class DecideApproval(Control, tag="decide_approval", kw_only=True):
+class DecideApproval(Control, tag="decide_approval", frozen=True, kw_only=True):
     """Approve or deny exactly the call that the approval is bound to."""
 
     approval_id: str
@@ -157,7 +157,7 @@ class DecideApproval(Control, tag="decide_approval", kw_only=True):
     reason: str = ""
 
 
-class ResolveCall(Control, tag="resolve_call", kw_only=True):
+class ResolveCall(Control, tag="resolve_call", frozen=True, kw_only=True):
     """A person settles a call in doubt: it took effect with this result, it did not, or it is given up as failed."""
 
     call_id: CallId
@@ -166,7 +166,7 @@ class ResolveCall(Control, tag="resolve_call", kw_only=True):
     reason: str = ""
 
 
-class ChildEnded(Mail, tag="child_ended", kw_only=True):
+class ChildEnded(Mail, tag="child_ended", frozen=True, kw_only=True):
     """A child run tells its parent how it ended (a row of `inbox` until the parent has recorded it)."""
 
     call_id: CallId
@@ -182,7 +182,7 @@ AnyControl = StartRun | Signal | Pause | Resume | Cancel | DecideApproval | Reso
 AnyMail = Advance | AnyToolMail | AnyControl
 
 
-class Reply(Value, kw_only=True):
+class Reply(Value, frozen=True, kw_only=True):
     """The coordinator's answer to `reply_to`, sent after the commit. `code` is an HTTP status number."""
 
     run_id: RunId

@@ -15,14 +15,14 @@ DEAD_ID_HEADER = "Waypost-Dead-Id"
 """A dead letter's body is the original bytes; everything about it is in headers and in a row of `dead`."""
 
 
-class Action(Value, kw_only=True):
+class Action(Value, frozen=True, kw_only=True):
     """Something that can be done about a notice, as a command line that can be pasted."""
 
     label: str
     command: str
 
 
-class Notice(Value, kw_only=True):
+class Notice(Value, frozen=True, kw_only=True):
     """To `waypost.supervisor.<agent>`: why, which run, what can be done. `notice_id` is the same on every delivery."""
 
     notice_id: str

@@ -19,7 +19,7 @@ LOST_AFTER_SECONDS = 7.0
 """After this long without a heartbeat a peer counts as dead: three heartbeats and some slack."""
 
 
-class AgentDefinition(Value, kw_only=True):
+class AgentDefinition(Value, frozen=True, kw_only=True):
     """A named agent as one build defines it. `tools` and `agents` are its allow-lists."""
 
     name: str
@@ -34,7 +34,7 @@ class AgentDefinition(Value, kw_only=True):
     budget: Budget | None = None
 
 
-class ToolDefinition(Value, kw_only=True):
+class ToolDefinition(Value, frozen=True, kw_only=True):
     """A tool as its gateway hosts it."""
 
     name: str
@@ -49,7 +49,7 @@ class ToolDefinition(Value, kw_only=True):
     concurrency: AtLeastOne = 64
 
 
-class Announce(Value, kw_only=True):
+class Announce(Value, frozen=True, kw_only=True):
     """A peer introduces itself; repeated at reconnect and whenever what it hosts changes."""
 
     peer: str
@@ -60,21 +60,21 @@ class Announce(Value, kw_only=True):
     concurrency: AtLeastOne = 64
 
 
-class Announced(Value, kw_only=True):
+class Announced(Value, frozen=True, kw_only=True):
     """The answer to `Announce`; `error` says what could not be accepted (and nothing of it was)."""
 
     ok: bool
     error: str = ""
 
 
-class Held(Value, array_like=True):
+class Held(Value, frozen=True, array_like=True):
     """An activation that a worker has held for longer than one heartbeat."""
 
     run_id: RunId
     token: Token
 
 
-class Heartbeat(Value, kw_only=True):
+class Heartbeat(Value, frozen=True, kw_only=True):
     """On `waypost.registry.heartbeat`. `draining`: send nothing new; `stopped`: the peer is gone for good."""
 
     peer: str

@@ -75,9 +75,7 @@ def parse_deadline(text: str, *, now: float) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadInput(
-            f"deadline {text!r} is neither an RFC 3339 time (2026-12-01T17:00:00Z) nor an ISO 8601 duration (PT30M)"
-        ) from error
+        raise BadInput(f"deadline {text!r} is neither an RFC 3339 time (2026-12-01T17:00:00Z) nor an ISO 8601 duration (PT30M)") from error
     if moment.tzinfo is None:
         raise BadInput(f"deadline {text!r} has no time zone: add 'Z' or an offset such as +01:00")
     return moment.timestamp()

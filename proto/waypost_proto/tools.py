@@ -10,7 +10,7 @@ from waypost_proto.ids import CallId, RunId
 from waypost_proto.values import BlobRef, Count, Effect, Value
 
 
-class ToolCall(Value, kw_only=True):
+class ToolCall(Value, frozen=True, kw_only=True):
     """One attempt of one call, on `waypost.tools.<tool>`.
 
     `permit`: the gateway must first move the ledger row (run_id, call_id) from `permitted` to `started`, which also

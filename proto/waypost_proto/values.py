@@ -51,14 +51,14 @@ class RunStatus(StrEnum):
 TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
-class BlobRef(Value, kw_only=True):
+class BlobRef(Value, frozen=True, kw_only=True):
     """Claim check: the value is in `blobs` under its SHA-256, `size` bytes of JSON."""
 
     sha256: str
     size: Count
 
 
-class Failure(Value, kw_only=True):
+class Failure(Value, frozen=True, kw_only=True):
     """An error as data. `type` is a class name or one of Waypost's own (`ApprovalDenied`, `DeadlineExceeded`, …)."""
 
     type: str
@@ -66,7 +66,7 @@ class Failure(Value, kw_only=True):
     details: Raw | UnsetType = UNSET
 
 
-class Budget(Value, kw_only=True):
+class Budget(Value, frozen=True, kw_only=True):
     """Limits of a run; what is not set is not limited. Exceeding one pauses the run, it does not end it."""
 
     max_steps: AtLeastOne | None = None
@@ -83,7 +83,7 @@ class Budget(Value, kw_only=True):
         return Budget(**pick)
 
 
-class Retry(Value, kw_only=True):
+class Retry(Value, frozen=True, kw_only=True):
     """Exponential backoff with jitter: attempt n+1 waits `initial_seconds * factor**(n-1)`, at most `max_seconds`.
 
     `jitter` is the share of that delay which is random: 0.2 means between 80 % and 100 % of it.
@@ -96,7 +96,7 @@ class Retry(Value, kw_only=True):
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
 
 
-class Approval(Value, kw_only=True):
+class Approval(Value, frozen=True, kw_only=True):
     """What a call needs before it may run: someone with `role`, within `expires_seconds`."""
 
     role: str
@@ -104,7 +104,7 @@ class Approval(Value, kw_only=True):
     reason: str = ""
 
 
-class Parent(Value, kw_only=True):
+class Parent(Value, frozen=True, kw_only=True):
     """Who asked for a child run, and under which of its commands."""
 
     run_id: RunId
@@ -112,14 +112,14 @@ class Parent(Value, kw_only=True):
     call_id: CallId
 
 
-class Token(Value, array_like=True):
+class Token(Value, frozen=True, array_like=True):
     """An activation's token `[epoch, counter]`: the partition's lease epoch and a number never used twice in it."""
 
     epoch: int
     counter: int
 
 
-class Mark(Value, kw_only=True):
+class Mark(Value, frozen=True, kw_only=True):
     """What an accepted advance says of its worker: how far it has read, on which journal, and whether it still works."""
 
     digest: str

@@ -15,7 +15,7 @@ from waypost_proto.ids import CallId, RunId
 from waypost_proto.values import Count, Token, Value
 
 
-class Entry(Value, kw_only=True):
+class Entry(Value, frozen=True, kw_only=True):
     """One event of the journal as the worker needs it: `data` as in the log, `at` its time in Unix seconds."""
 
     seq: Count
@@ -24,7 +24,7 @@ class Entry(Value, kw_only=True):
     data: Raw
 
 
-class Activation(Value, kw_only=True):
+class Activation(Value, frozen=True, kw_only=True):
     """`base` is the digest of the journal that the coordinator has; entries are the outside events after `seen`.
 
     `upto` is the seq of the last of them. With `fetch` they were too many to carry. `steps_left` is what the worker
@@ -47,7 +47,7 @@ class Activation(Value, kw_only=True):
     v: int = 1
 
 
-class Accepted(Value, array_like=True):
+class Accepted(Value, frozen=True, array_like=True):
     """The advance that led to this digest is committed."""
 
     run_id: RunId
@@ -55,7 +55,7 @@ class Accepted(Value, array_like=True):
     seen: Count
 
 
-class Rejected(Value, array_like=True):
+class Rejected(Value, frozen=True, array_like=True):
     """The advance on `base` does not fit: drop the run from the cache; a new activation follows where one is needed."""
 
     run_id: RunId
@@ -63,14 +63,14 @@ class Rejected(Value, array_like=True):
     reason: str
 
 
-class Confirm(Value, kw_only=True):
+class Confirm(Value, frozen=True, kw_only=True):
     """One message a batch and worker on `waypost.confirm.<worker>` (core NATS): what was committed, what was refused."""
 
     accepted: list[Accepted] = []
     rejected: list[Rejected] = []
 
 
-class Stop(Value, kw_only=True):
+class Stop(Value, frozen=True, kw_only=True):
     """On `waypost.stop` (core NATS, to every worker and gateway): let go of these runs.
 
     `ended`: cancel what runs for it. `paused`: start nothing new, finish and report what runs, then let go.
@@ -82,7 +82,7 @@ class Stop(Value, kw_only=True):
     call_id: CallId | None = None
 
 
-class JournalPage(Value, kw_only=True):
+class JournalPage(Value, frozen=True, kw_only=True):
     """Answer of `runs.journal`: the journal after a seq, in order, with what the run's state says of it.
 
     Entries are outside events and the worker's own (`StepCompleted`, `ToolCallRequested`, …), oldest first. `digest` and `seen` are

@@ -117,8 +117,11 @@ class TimerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitRow:
-    """Permission for one attempt of one call. Writing it again (a retry) makes a fresh permit of the row, unless it was started
-    and is not settled (then the row is left as it is)."""
+    """Permission for one attempt of one call.
+
+    Writing it again makes a fresh permit of a row that is `revoked`, or that is `failed`, `doubt` or `permitted` under a smaller attempt.
+    A `started` or `done` row is left as it is, unless `force` (a person resolved that it did not take effect).
+    """
 
     run_id: RunId
     call_id: CallId
@@ -128,6 +131,7 @@ class PermitRow:
     effect: str
     idempotency_key: str
     approval_id: str | None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,296 @@
+"""A worker's advance: accepted only on the journal that the run has, then each item becomes its event.
+
+The digest chain is the fence (CORRECTNESS.md row 4): two workers that were given the same activation both answer on the same base, the
+first is accepted, the second no longer fits. The token decides nothing here: a matching answer from an older token is kept,
+because what was paid for is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from waypost_core.decision import Decision
+from waypost_core.ending import end
+from waypost_core.messages import Env
+from waypost_core.state import Call, Ending, RunState
+from waypost_proto import commands as cmd
+from waypost_proto import events as ev
+from waypost_proto.codec import decode
+from waypost_proto.errors import BadMessage
+from waypost_proto.ids import CallId, chain_digest, child_run_id, digest_of, idempotency_key
+from waypost_proto.limits import MAX_ITEMS_PER_ADVANCE
+from waypost_proto.mailbox import Advance
+from waypost_proto.values import Failure, Mark
+
+_ITEMS = list[cmd.AnyItem]
+
+
+def advance(state: RunState, message: Advance, env: Env) -> Decision:
+    """The events of an advance, or why it is rejected. A repeat of the last accepted one is confirmed again."""
+    items_bytes = bytes(message.items)
+    empty = items_bytes == b"[]"
+    digest = message.base if empty else chain_digest(message.base, items_bytes)
+    if state.terminal or state.ending is not None:
+        return _repeated(state, digest) or Decision(rejected="ended")
+    if message.base != state.digest:
+        return _repeated(state, digest) or Decision(rejected="another journal")
+    if message.seen > state.outside:
+        return Decision(rejected=f"it has seen event {message.seen}, the log ends at {state.outside}")
+    mark = Mark(digest=digest, seen=message.seen, running=message.running, worker=message.worker, build=message.build)
+    if empty:
+        return Decision(events=_read_further(state, mark), accepted=(digest, message.seen))
+    try:
+        items: list[cmd.AnyItem] = decode(_ITEMS, message.items)
+        turn = _Turn(state, env, message.build)
+        turn.take(items)
+    except BadMessage as error:
+        return Decision(rejected=str(error))
+    return Decision(events=_marked(turn.events, mark), accepted=(digest, message.seen))
+
+
+def _repeated(state: RunState, digest: str) -> Decision | None:
+    """The advance that the run already has as its last."""
+    if digest == state.digest and digest:
+        return Decision(accepted=(digest, state.seen))
+    return None
+
+
+def _read_further(state: RunState, mark: Mark) -> list[ev.Data]:
+    same = mark.seen <= state.seen and mark.running == state.running and mark.worker == state.worker
+    return [] if same else [ev.RunAdvanced(seen=mark.seen, mark=mark)]
+
+
+def _marked(events: list[ev.Data], mark: Mark) -> list[ev.Data]:
+    """Put the mark on the last event that came from the worker; add one if there is none."""
+    for index in range(len(events) - 1, -1, -1):
+        event = events[index]
+        if isinstance(event, ev.FromWorker):
+            events[index] = msgspec.structs.replace(event, mark=mark)
+            return events
+    return [ev.RunAdvanced(seen=mark.seen, mark=mark), *events]
+
+
+class _Turn:
+    """One pass over the items of an advance: the events so far, and what they change that later items depend on."""
+
+    def __init__(self, state: RunState, env: Env, build: str) -> None:
+        self.state = state
+        self.env = env
+        self.events: list[ev.Data] = []
+        self.opened: dict[CallId, Call] = {}
+        self.closed: set[CallId] = set()
+        self.steps = state.steps
+        self.seen = state.seen
+        self.definition = env.agent(state.agent, build)
+        self.tripped = False
+
+    def take(self, items: list[cmd.AnyItem]) -> None:
+        """All items in order. Raises `BadMessage` when one contradicts the journal or another."""
+        if len(items) > MAX_ITEMS_PER_ADVANCE:
+            raise BadMessage(f"{len(items)} items in one advance, the limit is {MAX_ITEMS_PER_ADVANCE}")
+        for item in items:
+            if not self.seen <= item.seen <= self.state.outside:
+                raise BadMessage(f"item has seen event {item.seen}, expected {self.seen} to {self.state.outside}")
+            self.seen = item.seen
+            _TAKE[type(item)](self, item)
+        if self.tripped:
+            self.events.append(ev.RunPaused(reason=f"max_steps {self.state.budget.max_steps} reached"))
+
+    def open(self, call_id: CallId) -> Call | None:
+        """The call as it is after the items so far."""
+        return None if call_id in self.closed else self.opened.get(call_id) or self.state.calls.get(call_id)
+
+    def add_call(self, call_id: CallId, call: Call, event: ev.Data) -> None:
+        if self.open(call_id) is not None:
+            raise BadMessage(f"call id {call_id!r} is already open")
+        self.opened[call_id] = call
+        self.events.append(event)
+
+    def count_step(self) -> None:
+        """Reserve before spending: past the limit the run pauses and what was asked for is recorded but not sent."""
+        self.steps += 1
+        limit = self.state.budget.max_steps
+        if limit is None or self.steps <= limit or self.tripped or self.state.paused:
+            return
+        self.tripped = True
+        message = f"step {self.steps} of at most {limit}; raise the limit with `waypost runs resume RUN --max-steps N`"
+        self.events.append(ev.BreakerTripped(limit="max_steps", value=self.steps, maximum=limit, message=message))
+
+
+def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
+    state, tool = turn.state, turn.env.tools.get(item.tool)
+    ref = item.args_ref is not UNSET
+    digest = item.args_ref.sha256 if item.args_ref is not UNSET else digest_of(bytes(item.args) if item.args is not UNSET else b"")
+    call = Call(kind="tool", seq=0, sent=0, name=item.tool, effect=tool.effect if tool else None)
+    turn.add_call(
+        item.id,
+        call,
+        ev.ToolCallRequested(
+            seen=item.seen,
+            call_id=item.id,
+            tool=item.tool,
+            args=UNSET if ref else item.args,
+            args_ref=item.args_ref,
+            args_digest=digest,
+            idempotency_key=idempotency_key(state.run_id, item.id),
+            effect=tool.effect if tool else None,
+            timeout_seconds=item.timeout_seconds or (tool.timeout_seconds if tool else None),
+            retry=item.retry or (tool.retry if tool else None),
+            approval=item.approval,
+        ),
+    )
+    turn.count_step()
+    if turn.definition is not None and item.tool not in turn.definition.tools:
+        message = f"agent {state.agent} may not call {item.tool}: it is not in its tools=[…]"
+        _close(
+            turn, item.id, ev.ToolCallFailed(call_id=item.id, tool=item.tool, attempt=0, error=Failure(type="ToolDenied", message=message))
+        )
+    elif item.approval is not None:
+        call.approval_id, call.stage = approval_id(state, item.id), "approval"
+        turn.events.append(
+            ev.ApprovalRequested(
+                approval_id=call.approval_id,
+                call_id=item.id,
+                tool=item.tool,
+                args_digest=digest,
+                role=item.approval.role,
+                expires_at=turn.env.now + item.approval.expires_seconds,
+                reason=item.approval.reason,
+            )
+        )
+
+
+def approval_id(state: RunState, call_id: CallId) -> str:
+    """Short enough to type, and the same however often it is derived."""
+    return f"ap-{digest_of(idempotency_key(state.run_id, call_id).encode())[:16]}"
+
+
+def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
+    state = turn.state
+    deadline = state.deadline_at
+    if item.timeout_seconds is not None:
+        deadline = min(deadline or float("inf"), turn.env.now + item.timeout_seconds)
+    child = child_run_id(state.run_id, item.id)
+    event = ev.ChildRequested(
+        seen=item.seen,
+        call_id=item.id,
+        child_agent=item.agent,
+        child_run_id=child,
+        input=item.input,
+        input_ref=item.input_ref,
+        budget=item.budget,
+        deadline_at=deadline,
+    )
+    turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child), event)
+    turn.count_step()
+
+
+def _start_timer(turn: _Turn, item: cmd.StartTimer) -> None:
+    event = ev.TimerStarted(seen=item.seen, call_id=item.id, fire_at=item.fire_at)
+    turn.add_call(item.id, Call(kind="timer", seq=0, sent=0, stage="set"), event)
+
+
+def _await_signal(turn: _Turn, item: cmd.AwaitSignal) -> None:
+    event = ev.SignalAwaited(seen=item.seen, call_id=item.id, name=item.name)
+    turn.add_call(item.id, Call(kind="signal", seq=0, sent=0, stage="set", name=item.name), event)
+
+
+def _request_step(turn: _Turn, item: cmd.RequestStep) -> None:
+    event = ev.StepRequested(seen=item.seen, call_id=item.id, name=item.name)
+    turn.add_call(item.id, Call(kind="step", seq=0, sent=0, name=item.name), event)
+    turn.count_step()
+
+
+def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
+    """What is settled already leaves no event: its answer is in the log, the code had not seen it yet."""
+    call = turn.open(item.target)
+    if call is None or call.abandoned:
+        return
+    if call.kind == "timer":
+        _close(turn, item.target, ev.TimerCancelled(seen=item.seen, call_id=item.target))
+    elif call.kind == "signal":
+        _close(turn, item.target, ev.SignalWaitCancelled(seen=item.seen, call_id=item.target))
+    elif call.kind == "child":
+        assert call.child is not None
+        turn.events.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=call.child))
+    elif call.binding and item.target not in turn.opened:
+        turn.events.append(ev.ToolCallCancelRequested(seen=item.seen, call_id=item.target, tool=call.name))
+    else:
+        event = ev.ToolCallCancelled(seen=item.seen, call_id=item.target, tool=call.name, approval_id=call.approval_id)
+        _close(turn, item.target, event)
+
+
+def _close(turn: _Turn, call_id: CallId, event: ev.Data) -> None:
+    turn.closed.add(call_id)
+    turn.events.append(event)
+
+
+def _set_state(turn: _Turn, item: cmd.SetState) -> None:
+    turn.events.append(ev.StateChanged(seen=item.seen, value=item.value))
+
+
+def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
+    requested = turn.open(item.id)
+    if item.error is not None:
+        turn.events.append(
+            ev.StepFailed(
+                seen=item.seen, call_id=item.id, name=item.name, at=item.at, duration_seconds=item.duration_seconds, error=item.error
+            )
+        )
+    else:
+        turn.events.append(
+            ev.StepCompleted(
+                seen=item.seen,
+                call_id=item.id,
+                name=item.name,
+                at=item.at,
+                duration_seconds=item.duration_seconds,
+                result=item.result,
+                result_ref=item.result_ref,
+            )
+        )
+    if requested is None:
+        turn.count_step()
+
+
+def _complete(turn: _Turn, item: cmd.CompleteRun) -> None:
+    turn.events.extend(_end(turn, item, Ending(outcome="completed", result=item.result, result_ref=item.result_ref)))
+
+
+def _fail(turn: _Turn, item: cmd.FailRun) -> None:
+    turn.events.extend(_end(turn, item, Ending(outcome="failed", error=item.error, reason=item.error.message)))
+
+
+def _end(turn: _Turn, item: cmd.CompleteRun | cmd.FailRun, ending: Ending) -> list[ev.Data]:
+    """The code is through. What this very advance opened counts too; the breaker has nothing more to protect."""
+    if turn.tripped:
+        turn.tripped = False
+        turn.events = [e for e in turn.events if not isinstance(e, ev.BreakerTripped)]
+    calls = {i: c for i, c in (turn.state.calls | turn.opened).items() if i not in turn.closed}
+    return end(msgspec.structs.replace(turn.state, calls=calls), ending, seen=item.seen)
+
+
+def _diverged(turn: _Turn, item: cmd.ReportDivergence) -> None:
+    """Never corrupt, never kill: the run pauses with a readable difference until the code fits again."""
+    message = f"replay asked for {item.found}, the journal has {item.expected}; deploy code that fits, then resume"
+    turn.events.append(ev.BreakerTripped(limit="divergence", value=0, maximum=0, message=message))
+    turn.events.append(ev.RunPaused(reason=message))
+
+
+_TAKE: dict[type, Callable[[_Turn, Any], None]] = {
+    cmd.CallTool: _call_tool,
+    cmd.StartChild: _start_child,
+    cmd.StartTimer: _start_timer,
+    cmd.AwaitSignal: _await_signal,
+    cmd.RequestStep: _request_step,
+    cmd.CancelCall: _cancel_call,
+    cmd.SetState: _set_state,
+    cmd.FinishStep: _finish_step,
+    cmd.CompleteRun: _complete,
+    cmd.FailRun: _fail,
+    cmd.ReportDivergence: _diverged,
+}

@@ -1,0 +1,147 @@
+"""What people and other runs do to a run: signal, pause, resume, cancel, decide, resolve, and a child's end.
+
+Idempotent by request id: one that is already recorded is answered as a duplicate and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from waypost_core.decision import Decision, done, refused
+from waypost_core.ending import end, end_if_settled
+from waypost_core.messages import AnyMessage, Env
+from waypost_core.state import Call, Ending, RunState
+from waypost_core.tool_mail import failed_for_good, not_done
+from waypost_proto import events as ev
+from waypost_proto import mailbox as mb
+from waypost_proto.values import Failure, RunStatus
+
+
+def unknown_run(message: AnyMessage) -> Decision:
+    """Something for a run that is not in the log."""
+    if isinstance(message, mb.Control):
+        return refused(message.run_id, "404", f"no run {message.run_id}")
+    if isinstance(message, mb.Advance):
+        return Decision(rejected="no such run")
+    return Decision()
+
+
+def control(state: RunState, message: mb.AnyControl, env: Env) -> Decision:
+    """The events of one control message."""
+    if isinstance(message, mb.ChildEnded):
+        return Decision(events=_child_ended(state, message))
+    assert not isinstance(message, mb.StartRun)
+    if message.request_id and message.request_id in state.recent:
+        return done(state.run_id, [], duplicate=True)
+    if state.terminal:
+        return _too_late(state, message)
+    match message:
+        case mb.Signal():
+            data = ev.SignalReceived(name=message.name, payload=message.payload, payload_ref=message.payload_ref, by=message.by)
+            decision = done(state.run_id, [data])
+        case mb.Pause():
+            events: list[ev.Data] = [] if state.paused else [ev.RunPaused(reason=message.reason, by=message.by)]
+            decision = done(state.run_id, events, duplicate=state.paused)
+        case mb.Resume():
+            decision = _resume(state, message)
+        case mb.Cancel():
+            decision = _cancel(state, message)
+        case mb.DecideApproval():
+            decision = _decide_approval(state, message, env)
+        case mb.ResolveCall():
+            decision = _resolve(state, message, env)
+        case _:
+            assert_never(message)
+    decision.cause = message.request_id
+    return decision
+
+
+def _too_late(state: RunState, message: mb.Control) -> Decision:
+    if isinstance(message, mb.Cancel) and state.status is RunStatus.CANCELLED:
+        return done(state.run_id, [], duplicate=True)
+    return refused(state.run_id, "409", f"run {state.run_id} has already {_ended(state)}", state.status)
+
+
+def _ended(state: RunState) -> str:
+    return "been cancelled" if state.status is RunStatus.CANCELLED else str(state.status)
+
+
+def _resume(state: RunState, message: mb.Resume) -> Decision:
+    if not state.paused:
+        return done(state.run_id, [], duplicate=True)
+    limit = state.budget.tightened(message.budget).max_steps
+    if limit is not None and state.steps > limit:
+        return refused(
+            state.run_id,
+            "409",
+            f"{state.steps} steps are used or reserved and max_steps is {limit}: resume with a larger max_steps",
+            state.status,
+        )
+    return done(state.run_id, [ev.RunResumed(by=message.by, budget=message.budget)])
+
+
+def _cancel(state: RunState, message: mb.Cancel) -> Decision:
+    if state.ending is not None:
+        return done(state.run_id, [], duplicate=True)
+    return done(state.run_id, end(state, Ending(outcome="cancelled", reason=message.reason, by=message.by)))
+
+
+def _decide_approval(state: RunState, message: mb.DecideApproval, env: Env) -> Decision:
+    found = next(((i, c) for i, c in state.calls.items() if c.approval_id == message.approval_id and c.stage == "approval"), None)
+    if found is None:
+        return refused(
+            state.run_id, "409", f"approval {message.approval_id} is not open: it was decided, expired or withdrawn", state.status
+        )
+    call_id, call = found
+    if call.due_at is not None and env.now >= call.due_at:
+        return refused(state.run_id, "409", f"approval {message.approval_id} expired before this decision", state.status)
+    if message.decision == "approve":
+        granted = ev.ApprovalGranted(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason)
+        return done(state.run_id, [granted])
+    by = f" by {message.by}" if message.by else ""
+    error = Failure(type="ApprovalDenied", message=message.reason or f"{call.name} was denied{by}")
+    events: list[ev.Data] = [
+        ev.ApprovalDenied(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason),
+        failed_for_good(call_id, call, error, by=message.by),
+        *end_if_settled(state, call_id),
+    ]
+    return done(state.run_id, events)
+
+
+def _resolve(state: RunState, message: mb.ResolveCall, env: Env) -> Decision:
+    call = state.calls.get(message.call_id)
+    if call is None or call.kind != "tool":
+        return refused(state.run_id, "404", f"run {state.run_id} has no open tool call {message.call_id}", state.status)
+    if call.stage not in ("doubt", "reconcile"):
+        return refused(state.run_id, "409", f"call {message.call_id} is not in doubt, it is {call.stage!r}", state.status)
+    events = _resolved(state, call, message, env)
+    if not isinstance(events[0], ev.ToolAttemptFailed):
+        events = [*events, *end_if_settled(state, message.call_id)]
+    return done(state.run_id, events)
+
+
+def _resolved(state: RunState, call: Call, message: mb.ResolveCall, env: Env) -> list[ev.Data]:
+    if message.outcome == "completed":
+        return [
+            ev.ToolCallCompleted(
+                call_id=message.call_id, tool=call.name, attempt=call.attempt, result=message.result, via="person", by=message.by
+            )
+        ]
+    if message.outcome == "not_done":
+        return not_done(state, message.call_id, env)
+    error = Failure(type="ToolFailed", message=message.reason or f"{call.name} was given up by {message.by or 'a person'}")
+    return [failed_for_good(message.call_id, call, error, by=message.by)]
+
+
+def _child_ended(state: RunState, message: mb.ChildEnded) -> list[ev.Data]:
+    """Idempotent: a child that is no longer awaited gives no events."""
+    call = state.calls.get(message.call_id)
+    if state.terminal or call is None or call.kind != "child" or call.child != message.child:
+        return []
+    event: ev.Data
+    if message.status is RunStatus.COMPLETED:
+        event = ev.ChildCompleted(call_id=message.call_id, child_run_id=message.child, result=message.result, result_ref=message.result_ref)
+    else:
+        error = message.error or Failure(type="RunFailed", message=f"child run {message.child} {message.status}")
+        event = ev.ChildFailed(call_id=message.call_id, child_run_id=message.child, status=message.status, error=error)
+    return [event, *end_if_settled(state, message.call_id)]

@@ -1,0 +1,47 @@
+"""State × message → decision. Pure: the same state, message and `Env` give the same decision; nothing is changed.
+
+One function per family of messages, in the module named after it:
+
+    starting     StartRun
+    advancing    Advance
+    tool_mail    ToolSucceeded, ToolFailed, ToolUncertain, ToolNotDone, ToolUnknown, ToolRefused
+    control      Signal, Pause, Resume, Cancel, DecideApproval, ResolveCall, ChildEnded
+    timing       TimersDue
+    permits      PermitsRevoked, HostFound
+
+Whatever arrives twice, late or out of order gives no events: a call that is no longer open, an advance on another journal, a
+request id that is already recorded, anything for a run that has ended.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from waypost_core import advancing, control, permits, starting, timing, tool_mail
+from waypost_core.decision import Decision
+from waypost_core.messages import AnyMessage, Env, HostFound, PermitsRevoked, TimersDue
+from waypost_core.state import RunState
+from waypost_proto import mailbox as mb
+
+
+def decide(state: RunState | None, message: AnyMessage, env: Env) -> Decision:
+    """What `message` leads to. `state` is None for a run that does not exist yet: only `StartRun` makes one."""
+    if isinstance(message, mb.StartRun):
+        return starting.start_run(state, message, env)
+    if state is None:
+        return control.unknown_run(message)
+    match message:
+        case mb.Advance():
+            return advancing.advance(state, message, env)
+        case mb.ToolSucceeded() | mb.ToolFailed() | mb.ToolUncertain() | mb.ToolNotDone() | mb.ToolUnknown() | mb.ToolRefused():
+            return tool_mail.tool_answer(state, message, env)
+        case mb.Signal() | mb.Pause() | mb.Resume() | mb.Cancel() | mb.DecideApproval() | mb.ResolveCall() | mb.ChildEnded():
+            return control.control(state, message, env)
+        case TimersDue():
+            return timing.timers_due(state, message, env)
+        case PermitsRevoked():
+            return permits.revoked(state, message, env)
+        case HostFound():
+            return permits.host_found(state, env)
+        case _:
+            assert_never(message)

@@ -1,0 +1,84 @@
+"""The messages that dispatches become, built from state alone. The shell adds what only it knows: tokens, emissions, entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from waypost_core.state import Call, RunState
+from waypost_proto.ids import CallId, idempotency_key
+from waypost_proto.limits import MAX_ENTRY_BYTES_PER_ACTIVATION
+from waypost_proto.mailbox import StartRun
+from waypost_proto.task import format_time
+from waypost_proto.tools import ToolCall
+from waypost_proto.values import Effect, Parent, Token
+from waypost_proto.work import Activation, Entry
+
+
+def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: Token) -> Activation:
+    """What is new since the worker's last answer. Entries that are too many to carry are fetched by the worker."""
+    size = sum(len(bytes(entry.data)) + 64 for entry in entries)
+    fetch = size > MAX_ENTRY_BYTES_PER_ACTIVATION
+    return Activation(
+        run_id=state.run_id,
+        agent=state.agent,
+        build=build,
+        token=token,
+        base=state.digest,
+        seen=state.seen,
+        upto=state.outside,
+        entries=[] if fetch else list(entries),
+        fetch=fetch,
+        steps_left=state.steps_left,
+        deadline_at=state.deadline_at,
+        correlation_id=state.correlation_id,
+        tenant=state.tenant,
+    )
+
+
+def needs_args(call: Call) -> bool:
+    """Whether the arguments must be read from the event that requested the call (they were too large for the state)."""
+    return call.args is None and call.args_ref is None
+
+
+def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emission: int) -> ToolCall:
+    """One attempt as the gateway gets it. The call's arguments must be there (`needs_args`)."""
+    return ToolCall(
+        run_id=state.run_id,
+        call_id=call_id,
+        agent=state.agent,
+        tool=call.name,
+        attempt=call.attempt,
+        emission=emission,
+        mode="reconcile" if mode == "reconcile" else "execute",
+        effect=call.effect or Effect.UNSAFE,
+        args=UNSET if call.args is None else call.args,
+        args_ref=UNSET if call.args_ref is None else call.args_ref,
+        args_digest=call.args_digest,
+        idempotency_key=idempotency_key(state.run_id, call_id),
+        timeout_seconds=call.timeout_seconds,
+        deadline_at=state.deadline_at,
+        permit=call.permit,
+        approval_id=call.approval_id,
+        correlation_id=state.correlation_id,
+        tenant=state.tenant,
+    )
+
+
+def start_child(state: RunState, call_id: CallId, call: Call) -> StartRun:
+    """The start of a child; the same however often it is derived."""
+    assert call.child is not None
+    return StartRun(
+        run_id=call.child,
+        agent=call.name,
+        input=UNSET if call.args is None else call.args,
+        input_ref=UNSET if call.args_ref is None else call.args_ref,
+        correlation_id=state.correlation_id,
+        budget=call.budget,
+        deadline=None if call.due_at is None else format_time(call.due_at),
+        labels=state.labels,
+        tenant=state.tenant,
+        parent=Parent(run_id=state.run_id, agent=state.agent, call_id=call_id),
+        trace=state.trace,
+    )

@@ -1,0 +1,315 @@
+"""State × event → state: what each event changes. Total over `AnyData`, and the only place that changes a `RunState`.
+
+`evolve` works in place on the state that it is given and returns it; a caller that needs the old one copies it. It believes the log:
+whether an event may happen is `decide`'s affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from waypost_core.state import RECENT_CAUSES, Call, Ending, RunState
+from waypost_proto import events as ev
+from waypost_proto.codec import decode_union
+from waypost_proto.task import parse_time
+from waypost_proto.values import Mark, RunStatus
+
+
+def initial(event: ev.Event) -> RunState:
+    """The state before the first event, which names the run."""
+    return RunState(run_id=event.run_id, agent=event.agent, tenant=event.tenant, correlation_id=event.correlation_id)
+
+
+def evolve(state: RunState, seq: int, at: float, data: ev.Data, cause: str = "") -> RunState:
+    """Apply event number `seq`, recorded at `at` (Unix seconds). Idempotence is the caller's: seq must be the next."""
+    assert seq == state.seq + 1, f"event {seq} does not follow {state.seq} of run {state.run_id}"
+    state.seq = seq
+    state.recorded_at = at
+    if cause:
+        state.recent = [*state.recent[-RECENT_CAUSES + 1 :], cause]
+    _STEPS[type(data)](state, data, seq)
+    if type(data) in _OUTSIDE:
+        state.outside = seq
+    mark = getattr(data, "mark", None)
+    if mark is not None:
+        _mark(state, mark)
+    state.status = state.current_status()
+    return state
+
+
+def fold(events: Iterable[ev.Event]) -> RunState:
+    """The state after a whole history. Raises `BadMessage` for an event of an unknown type, `ValueError` for none at all."""
+    state: RunState | None = None
+    for event in events:
+        state = state or initial(event)
+        data: ev.AnyData = decode_union(ev.AnyData, event.data)
+        evolve(state, event.seq, parse_time(event.recorded_at), data, event.cause)
+    if state is None:
+        raise ValueError("a run without events has no state")
+    return state
+
+
+def _mark(state: RunState, mark: Mark) -> None:
+    state.digest = mark.digest
+    state.seen = max(state.seen, mark.seen)
+    state.running = mark.running
+    state.worker = mark.worker or state.worker
+    state.build = mark.build or state.build
+
+
+def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
+    state.started_at = state.recorded_at
+    state.budget = data.budget
+    state.deadline_at = data.deadline_at
+    state.labels = data.labels
+    state.idempotency_key = data.idempotency_key
+    state.input_digest = data.input_digest
+    state.parent = data.parent
+    state.trace = data.trace
+
+
+def _nothing(_state: RunState, _data: ev.Data, _seq: int) -> None:
+    """The event changes no more than its mark and the journal."""
+
+
+def _step_ended(state: RunState, data: ev.StepCompleted | ev.StepFailed, _seq: int) -> None:
+    if state.calls.pop(data.call_id, None) is None:  # a requested step was counted when it was requested
+        state.steps += 1
+    if state.step_wanted == data.call_id:
+        state.step_wanted = None
+
+
+def _step_requested(state: RunState, data: ev.StepRequested, seq: int) -> None:
+    state.steps += 1
+    state.step_wanted = data.call_id
+    state.calls[data.call_id] = Call(kind="step", seq=seq, sent=seq, name=data.name)
+
+
+def _tool_requested(state: RunState, data: ev.ToolCallRequested, seq: int) -> None:
+    state.steps += 1
+    held = data.effect is None
+    call = Call(
+        kind="tool",
+        seq=seq,
+        sent=seq,
+        name=data.tool,
+        stage="held" if held else "sent",
+        effect=data.effect,
+        args=_own(data.args),
+        args_ref=_some(data.args_ref),
+        args_digest=data.args_digest,
+        timeout_seconds=data.timeout_seconds,
+        retry=data.retry,
+    )
+    state.held += held
+    state.calls[data.call_id] = call
+
+
+def _tool_dispatched(state: RunState, data: ev.ToolCallDispatched, seq: int) -> None:
+    call = state.calls[data.call_id]
+    _stage(state, call, "reconcile" if data.mode == "reconcile" else "sent")
+    call.sent = seq
+    call.attempt = data.attempt
+    call.due_at = None
+    call.effect = data.effect or call.effect
+    call.retry = data.retry or call.retry
+    call.timeout_seconds = data.timeout_seconds or call.timeout_seconds
+    if data.mode == "reconcile":
+        call.tries += 1
+
+
+def _attempt_failed(state: RunState, data: ev.ToolAttemptFailed, seq: int) -> None:
+    call = state.calls[data.call_id]
+    _stage(state, call, "retry")
+    call.sent = seq
+    call.error = data.error
+    call.due_at = data.next_attempt_at
+
+
+def _in_doubt(state: RunState, data: ev.ToolCallInDoubt, seq: int) -> None:
+    call = state.calls[data.call_id]
+    _stage(state, call, "doubt")
+    call.sent = seq
+    call.error = data.error
+    call.due_at = data.reconcile_at
+
+
+def _call_closed(state: RunState, data: Any, _seq: int) -> None:
+    call = state.calls.pop(data.call_id, None)
+    if call is not None:
+        _stage(state, call, "set")
+
+
+def _abandoned(state: RunState, data: ev.ToolCallCancelRequested | ev.ChildCancelRequested, seq: int) -> None:
+    call = state.calls[data.call_id]
+    call.abandoned = True
+    call.sent = seq
+
+
+def _child_requested(state: RunState, data: ev.ChildRequested, seq: int) -> None:
+    state.steps += 1
+    state.calls[data.call_id] = Call(
+        kind="child",
+        seq=seq,
+        sent=seq,
+        name=data.child_agent,
+        child=data.child_run_id,
+        args=_own(data.input),
+        args_ref=_some(data.input_ref),
+        budget=data.budget,
+        due_at=data.deadline_at,
+    )
+
+
+def _timer_started(state: RunState, data: ev.TimerStarted, seq: int) -> None:
+    state.calls[data.call_id] = Call(kind="timer", seq=seq, sent=seq, stage="set", due_at=data.fire_at)
+
+
+def _signal_awaited(state: RunState, data: ev.SignalAwaited, seq: int) -> None:
+    """Every wait is recorded, also one that an earlier signal already answers: signals and waits pair off in order, by name."""
+    unread = state.signals.get(data.name, 0)
+    if unread:
+        _count_signals(state, data.name, unread - 1)
+    else:
+        state.calls[data.call_id] = Call(kind="signal", seq=seq, sent=seq, stage="set", name=data.name)
+
+
+def _signal_received(state: RunState, data: ev.SignalReceived, _seq: int) -> None:
+    for call_id, call in state.calls.items():
+        if call.kind == "signal" and call.name == data.name:
+            del state.calls[call_id]
+            return
+    _count_signals(state, data.name, state.signals.get(data.name, 0) + 1)
+
+
+def _count_signals(state: RunState, name: str, unread: int) -> None:
+    rest = {key: count for key, count in state.signals.items() if key != name}
+    state.signals = rest | {name: unread} if unread else rest
+
+
+def _state_changed(state: RunState, data: ev.StateChanged, _seq: int) -> None:
+    state.shown = data.value
+
+
+def _approval_requested(state: RunState, data: ev.ApprovalRequested, _seq: int) -> None:
+    call = state.calls[data.call_id]
+    _stage(state, call, "approval")
+    call.approval_id = data.approval_id
+    call.due_at = data.expires_at
+
+
+def _approval_granted(state: RunState, data: ev.ApprovalGranted, seq: int) -> None:
+    call = state.calls[data.call_id]
+    call.approved = True
+    call.due_at = None
+    call.sent = seq
+    _stage(state, call, "held" if call.effect is None else "sent")
+
+
+def _paused(state: RunState, data: ev.RunPaused, _seq: int) -> None:
+    state.paused = True
+    state.pause_reason = data.reason
+
+
+def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
+    state.paused = False
+    state.pause_reason = ""
+    state.budget = state.budget.tightened(data.budget)
+    for call in state.calls.values():
+        call.sent = seq
+
+
+def _ending(state: RunState, data: ev.RunEnding, _seq: int) -> None:
+    state.ending = Ending(
+        outcome=data.outcome, reason=data.reason, by=data.by, result=data.result, result_ref=data.result_ref, error=data.error
+    )
+
+
+def _completed(state: RunState, data: ev.RunCompleted, _seq: int) -> None:
+    state.result, state.result_ref = data.result, data.result_ref
+    _end(state, RunStatus.COMPLETED)
+
+
+def _failed(state: RunState, data: ev.RunFailed, _seq: int) -> None:
+    state.error = data.error
+    _end(state, RunStatus.FAILED)
+
+
+def _cancelled(state: RunState, _data: ev.RunCancelled, _seq: int) -> None:
+    _end(state, RunStatus.CANCELLED)
+
+
+def _end(state: RunState, status: RunStatus) -> None:
+    state.status = status
+    state.calls = {}
+    state.approvals = state.held = state.running = 0
+    state.paused = False
+    state.step_wanted = None
+    state.ending = None
+
+
+def _stage(state: RunState, call: Call, stage: Any) -> None:
+    """Move a call, keeping the two counters."""
+    state.approvals += (stage == "approval") - (call.stage == "approval")
+    state.held += (stage == "held") - (call.stage == "held")
+    call.stage = stage
+
+
+def _own(value: Raw | UnsetType) -> Raw | None:
+    """A copy: a `Raw` is a view that would keep the whole message alive for as long as the call is open."""
+    return None if value is UNSET else value.copy()  # type: ignore[union-attr]
+
+
+def _some(value: Any) -> Any:
+    return None if value is UNSET else value
+
+
+_STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
+    ev.RunStarted: _started,
+    ev.RunAdvanced: _nothing,
+    ev.StepCompleted: _step_ended,
+    ev.StepFailed: _step_ended,
+    ev.StepRequested: _step_requested,
+    ev.ToolCallRequested: _tool_requested,
+    ev.ToolCallDispatched: _tool_dispatched,
+    ev.ToolAttemptFailed: _attempt_failed,
+    ev.ToolCallCompleted: _call_closed,
+    ev.ToolCallFailed: _call_closed,
+    ev.ToolCallInDoubt: _in_doubt,
+    ev.ToolCallCancelRequested: _abandoned,
+    ev.ToolCallCancelled: _call_closed,
+    ev.ChildRequested: _child_requested,
+    ev.ChildCompleted: _call_closed,
+    ev.ChildFailed: _call_closed,
+    ev.ChildCancelRequested: _abandoned,
+    ev.TimerStarted: _timer_started,
+    ev.TimerFired: _call_closed,
+    ev.TimerCancelled: _call_closed,
+    ev.SignalAwaited: _signal_awaited,
+    ev.SignalWaitCancelled: _call_closed,
+    ev.SignalReceived: _signal_received,
+    ev.StateChanged: _state_changed,
+    ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalGranted: _approval_granted,
+    ev.ApprovalDenied: _nothing,
+    ev.ApprovalExpired: _nothing,
+    ev.BreakerTripped: _nothing,
+    ev.RunPaused: _paused,
+    ev.RunResumed: _resumed,
+    ev.RunEnding: _ending,
+    ev.RunCompleted: _completed,
+    ev.RunFailed: _failed,
+    ev.RunCancelled: _cancelled,
+}
+_OUTSIDE = frozenset(kind for kind in _STEPS if kind.__struct_config__.tag in ev.OUTSIDE)  # type: ignore[attr-defined]
+"""Event types that the agent's code is given, as classes: an `is in` per event instead of a string look-up."""
+
+
+def copy_of(state: RunState) -> RunState:
+    """A state that shares nothing mutable with the given one."""
+    calls = {i: msgspec.structs.replace(c) for i, c in state.calls.items()}
+    return msgspec.structs.replace(state, calls=calls, recent=list(state.recent))

@@ -1,0 +1,51 @@
+"""What follows from a revocation, and from a host that was found for what is held."""
+
+from __future__ import annotations
+
+from waypost_core.decision import Decision
+from waypost_core.ending import end_if_settled
+from waypost_core.messages import Env, PermitsRevoked
+from waypost_core.state import Call, RunState
+from waypost_proto import events as ev
+from waypost_proto.ids import CallId
+from waypost_proto.registry import ToolDefinition
+
+
+def revoked(state: RunState, message: PermitsRevoked, env: Env) -> Decision:  # noqa: ARG001  # one shape for all families
+    """A revoked permit settles a call that nobody waits for any more. What was started is still awaited."""
+    if state.terminal:
+        return Decision()
+    settled: list[str] = []
+    events: list[ev.Data] = []
+    for permit in message.permits:
+        call = state.calls.get(permit.call_id)
+        if permit.state != "revoked" or call is None or call.kind != "tool" or call.attempt != permit.attempt:
+            continue
+        if (call.abandoned or state.ending is not None) and call.stage == "sent":
+            settled.append(permit.call_id)
+            events.append(ev.ToolCallCancelled(call_id=permit.call_id, tool=call.name))
+    if settled:
+        events.extend(end_if_settled(state, *settled))
+    return Decision(events=events)
+
+
+def host_found(state: RunState, env: Env) -> Decision:
+    """Send what was held for want of a host. A held call learns its effect and its retry policy now."""
+    if state.terminal or state.paused or state.ending is not None:
+        return Decision()
+    events: list[ev.Data] = []
+    for call_id, call in state.calls.items():
+        tool = env.tools.get(call.name)
+        if call.kind == "tool" and call.stage == "held" and tool is not None:
+            events.append(_send(call_id, call, tool))
+    return Decision(events=events)
+
+
+def _send(call_id: CallId, call: Call, tool: ToolDefinition) -> ev.Data:
+    return ev.ToolCallDispatched(
+        call_id=call_id,
+        attempt=call.attempt,
+        effect=tool.effect,
+        retry=call.retry or tool.retry,
+        timeout_seconds=call.timeout_seconds or tool.timeout_seconds,
+    )

@@ -1,0 +1,277 @@
+"""State × event → effects: what follows from an event, and (`outstanding`) everything that should be on the road now.
+
+`react` is given the state after the *whole* decision that the event is part of. That is what keeps a call from being sent when the
+same decision asks for its approval, denies it, or trips the breaker: what is sent is what the state says, not what one event
+says. While a run is paused or ending its calls are recorded and not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from waypost_core import dispatch
+from waypost_core.effects import (
+    Activate,
+    AnyEffect,
+    ClearTimer,
+    CloseApproval,
+    GrantPermit,
+    Notify,
+    OpenApproval,
+    RevokeCall,
+    RevokeRun,
+    SendMail,
+    SendTool,
+    SetTimer,
+    StopWork,
+)
+from waypost_core.ending import child_ended
+from waypost_core.notices import approval_notice, doubt_notice, failed_notice, paused_notice
+from waypost_core.state import Call, RunState
+from waypost_core.timing import APPROVAL, DEADLINE, MAX_SECONDS, RETRY
+from waypost_proto import events as ev
+from waypost_proto.ids import CallId
+from waypost_proto.mailbox import Cancel, Pause, Resume
+
+Effects = list[AnyEffect]
+
+
+def react(state: RunState, seq: int, data: ev.Data) -> Effects:
+    """What follows from event number `seq`, given the state after the decision it belongs to."""
+    handler = _REACT.get(type(data))
+    return [] if handler is None else handler(state, seq, data)
+
+
+def outstanding(state: RunState, *, above: int = 0, permits: bool = False) -> Effects:
+    """All that should be on the road and was caused by an event after `above`.
+
+    After a wiped broker or a lost worker `above` is 0; a take-over passes the published position's seq. With `permits` (a resume) every
+    call that is sent gets a fresh permit and every timer is set again.
+    """
+    if state.terminal:
+        return [child_ended(state, state.seq)] if state.parent is not None and state.seq > above else []
+    effects: Effects = []
+    if state.ending is not None:
+        effects.append(RevokeRun())
+    elif state.paused:
+        return []
+    if state.wants_worker and (state.outside > above or above == 0):
+        effects.append(Activate(sent=max(state.outside, above)))
+    for call_id, call in state.calls.items():
+        if call.sent > above:
+            effects.extend(_on_the_road(state, call_id, call, permits=permits))
+    return effects
+
+
+def _on_the_road(state: RunState, call_id: CallId, call: Call, *, permits: bool) -> Effects:
+    if call.kind == "child":
+        return [_start_child(state, call_id, call, call.sent)]
+    if call.kind == "timer" and permits and call.due_at is not None:
+        return [SetTimer(call_id, call.due_at)]
+    if call.kind != "tool":
+        return []
+    if call.stage in ("retry", "doubt") and permits and call.due_at is not None:
+        return [SetTimer(call_id + RETRY, call.due_at)]
+    if call.stage == "reconcile":
+        return [SendTool(call_id, call.sent, "reconcile")]
+    if call.stage != "sent":
+        return []
+    grant: Effects = [GrantPermit(call_id)] if permits and call.permit else []
+    return [*grant, SendTool(call_id, call.sent)]
+
+
+def _activate(state: RunState, seq: int, _data: ev.Data) -> Effects:
+    return [Activate(seq)] if state.wants_worker else []
+
+
+def _started(state: RunState, seq: int, _data: ev.RunStarted) -> Effects:
+    return [*_run_timers(state), *_activate(state, seq, _data)]
+
+
+def _run_timers(state: RunState) -> Effects:
+    effects: Effects = []
+    if state.deadline_at is not None:
+        effects.append(SetTimer(DEADLINE, state.deadline_at))
+    if state.budget.max_seconds is not None:
+        effects.append(SetTimer(MAX_SECONDS, state.started_at + state.budget.max_seconds))
+    return effects
+
+
+def _send_call(state: RunState, seq: int, call_id: CallId, *, force: bool = False) -> Effects:
+    call = state.calls.get(call_id)
+    if call is None or call.stage != "sent" or call.abandoned or state.paused or state.ending is not None:
+        return []
+    send = SendTool(call_id, seq)
+    return [GrantPermit(call_id, force), send] if call.permit else [send]
+
+
+def _tool_requested(state: RunState, seq: int, data: ev.ToolCallRequested) -> Effects:
+    return _send_call(state, seq, data.call_id)
+
+
+def _tool_dispatched(state: RunState, seq: int, data: ev.ToolCallDispatched) -> Effects:
+    clear = ClearTimer(data.call_id + RETRY)
+    if data.mode == "reconcile":
+        return [clear, SendTool(data.call_id, seq, "reconcile")]
+    return [clear, *_send_call(state, seq, data.call_id, force=_was_resolved(state, data.call_id))]
+
+
+def _was_resolved(state: RunState, call_id: CallId) -> bool:
+    """A hook or a person has said that the last attempt did not take effect: its ledger row may be started or in doubt."""
+    call = state.calls.get(call_id)
+    return call is not None and call.error is not None and call.error.type == "NotExecuted" and call.attempt > 1
+
+
+def _attempt_failed(_state: RunState, _seq: int, data: ev.ToolAttemptFailed) -> Effects:
+    return [] if data.next_attempt_at is None else [SetTimer(data.call_id + RETRY, data.next_attempt_at)]
+
+
+def _in_doubt(state: RunState, seq: int, data: ev.ToolCallInDoubt) -> Effects:
+    if data.reconcile_at is not None:
+        return [SetTimer(data.call_id + RETRY, data.reconcile_at)]
+    return [Notify(doubt_notice(state, seq, data), seq)]
+
+
+def _cancel_requested(_state: RunState, _seq: int, data: ev.ToolCallCancelRequested) -> Effects:
+    return [RevokeCall(data.call_id), StopWork("cancelled_call", data.call_id)]
+
+
+def _call_cancelled(_state: RunState, _seq: int, data: ev.ToolCallCancelled) -> Effects:
+    if data.approval_id is not None:
+        return [CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="withdrawn"), ClearTimer(data.call_id + APPROVAL)]
+    return [StopWork("cancelled_call", data.call_id)]
+
+
+def _child_requested(state: RunState, seq: int, data: ev.ChildRequested) -> Effects:
+    call = state.calls.get(data.call_id)
+    if call is None or state.paused or state.ending is not None:
+        return []
+    return [_start_child(state, data.call_id, call, seq)]
+
+
+def _start_child(state: RunState, call_id: CallId, call: Call, sent: int) -> SendMail:
+    assert call.child is not None
+    return SendMail(to=call.child, agent=call.name, mail=dispatch.start_child(state, call_id, call), sent=sent, key="start")
+
+
+def _child_cancel(state: RunState, seq: int, data: ev.ChildCancelRequested) -> Effects:
+    call = state.calls.get(data.call_id)
+    return [] if call is None else [_cancel_child(state, call, seq, "its parent no longer waits for it")]
+
+
+def _cancel_child(state: RunState, call: Call, seq: int, reason: str) -> SendMail:
+    assert call.child is not None
+    mail = Cancel(run_id=call.child, request_id=f"{state.run_id}.{seq}", by=f"run:{state.run_id}", reason=reason)
+    return SendMail(to=call.child, agent=call.name, mail=mail, sent=seq, key=f"cancel.{seq}")
+
+
+def _timer_started(_state: RunState, _seq: int, data: ev.TimerStarted) -> Effects:
+    return [SetTimer(data.call_id, data.fire_at)]
+
+
+def _timer_fired(state: RunState, seq: int, data: ev.TimerFired) -> Effects:
+    return [ClearTimer(data.call_id), *_activate(state, seq, data)]
+
+
+def _timer_cancelled(_state: RunState, _seq: int, data: ev.TimerCancelled) -> Effects:
+    return [ClearTimer(data.call_id)]
+
+
+def _approval_requested(state: RunState, seq: int, data: ev.ApprovalRequested) -> Effects:
+    if data.call_id not in state.calls:
+        return []
+    opened = OpenApproval(
+        approval_id=data.approval_id, call_id=data.call_id, role=data.role, expires_at=data.expires_at, reason=data.reason
+    )
+    return [opened, SetTimer(data.call_id + APPROVAL, data.expires_at), Notify(approval_notice(state, seq, data), seq)]
+
+
+def _approval_granted(state: RunState, seq: int, data: ev.ApprovalGranted) -> Effects:
+    close = CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="granted", by=data.by, reason=data.reason)
+    return [close, ClearTimer(data.call_id + APPROVAL), *_send_call(state, seq, data.call_id)]
+
+
+def _approval_denied(_state: RunState, _seq: int, data: ev.ApprovalDenied) -> Effects:
+    close = CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="denied", by=data.by, reason=data.reason)
+    return [close, ClearTimer(data.call_id + APPROVAL)]
+
+
+def _approval_expired(_state: RunState, _seq: int, data: ev.ApprovalExpired) -> Effects:
+    return [CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="expired"), ClearTimer(data.call_id + APPROVAL)]
+
+
+def _paused(state: RunState, seq: int, data: ev.RunPaused) -> Effects:
+    effects: Effects = [RevokeRun(), StopWork("paused"), Notify(paused_notice(state, seq, data), seq)]
+    for call in _children(state):
+        assert call.child is not None
+        mail = Pause(run_id=call.child, request_id=f"{state.run_id}.{seq}", by=f"run:{state.run_id}", reason=data.reason)
+        effects.append(SendMail(to=call.child, agent=call.name, mail=mail, sent=seq, key=f"pause.{seq}"))
+    return effects
+
+
+def _resumed(state: RunState, seq: int, _data: ev.RunResumed) -> Effects:
+    effects = [*_run_timers(state), *outstanding(state, above=seq - 1, permits=True)]
+    if state.wants_worker and not any(isinstance(e, Activate) for e in effects):
+        effects.append(Activate(seq))
+    for call in _children(state):
+        assert call.child is not None
+        mail = Resume(run_id=call.child, request_id=f"{state.run_id}.{seq}", by=f"run:{state.run_id}")
+        effects.append(SendMail(to=call.child, agent=call.name, mail=mail, sent=seq, key=f"resume.{seq}"))
+    return effects
+
+
+def _ending(state: RunState, seq: int, _data: ev.RunEnding) -> Effects:
+    cancels = [_cancel_child(state, call, seq, "its parent run is ending") for call in _children(state)]
+    return [RevokeRun(), StopWork("ended"), *cancels]
+
+
+def _children(state: RunState) -> list[Call]:
+    return [call for call in state.calls.values() if call.kind == "child"]
+
+
+def _terminal(state: RunState, seq: int, data: ev.Data) -> Effects:
+    effects: Effects = []
+    if state.deadline_at is not None:
+        effects.append(ClearTimer(DEADLINE))
+    if state.budget.max_seconds is not None:
+        effects.append(ClearTimer(MAX_SECONDS))
+    if state.parent is not None:
+        effects.append(child_ended(state, seq))
+    elif isinstance(data, ev.RunFailed):
+        effects.append(Notify(failed_notice(state, seq, data), seq))
+    if not isinstance(data, ev.RunCompleted):
+        effects.append(StopWork("ended"))
+    return effects
+
+
+_REACT: dict[type, Callable[[RunState, int, Any], Effects]] = {
+    ev.RunStarted: _started,
+    ev.StepRequested: _activate,
+    ev.ToolCallRequested: _tool_requested,
+    ev.ToolCallDispatched: _tool_dispatched,
+    ev.ToolAttemptFailed: _attempt_failed,
+    ev.ToolCallCompleted: _activate,
+    ev.ToolCallFailed: _activate,
+    ev.ToolCallInDoubt: _in_doubt,
+    ev.ToolCallCancelRequested: _cancel_requested,
+    ev.ToolCallCancelled: _call_cancelled,
+    ev.ChildRequested: _child_requested,
+    ev.ChildCompleted: _activate,
+    ev.ChildFailed: _activate,
+    ev.ChildCancelRequested: _child_cancel,
+    ev.TimerStarted: _timer_started,
+    ev.TimerFired: _timer_fired,
+    ev.TimerCancelled: _timer_cancelled,
+    ev.SignalReceived: _activate,
+    ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalGranted: _approval_granted,
+    ev.ApprovalDenied: _approval_denied,
+    ev.ApprovalExpired: _approval_expired,
+    ev.RunPaused: _paused,
+    ev.RunResumed: _resumed,
+    ev.RunEnding: _ending,
+    ev.RunCompleted: _terminal,
+    ev.RunFailed: _terminal,
+    ev.RunCancelled: _terminal,
+}

@@ -1,0 +1,66 @@
+"""How a run begins, and what a repeated start means."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from waypost_core.decision import Decision, done, refused
+from waypost_core.ending import child_ended
+from waypost_core.messages import Env
+from waypost_core.state import RunState
+from waypost_proto import events as ev
+from waypost_proto.errors import BadInput
+from waypost_proto.ids import digest_of
+from waypost_proto.mailbox import StartRun
+from waypost_proto.task import parse_deadline
+from waypost_proto.values import Budget
+
+
+def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
+    """A new run, or the answer for one that exists: the same input again is a duplicate, another input a conflict.
+
+    A finished child that is started again sends its outcome again: its parent may have lost it (CORRECTNESS.md row 2).
+    """
+    digest = input_digest(message)
+    if state is not None:
+        return _again(state, digest)
+    try:
+        deadline_at = None if message.deadline is None else parse_deadline(message.deadline, now=env.now)
+    except BadInput as error:
+        return refused(message.run_id, "400", str(error))
+    definition = env.agent(message.agent)
+    own = definition.budget if definition is not None else None
+    started = ev.RunStarted(
+        input=message.input,
+        input_ref=message.input_ref,
+        input_digest=digest,
+        budget=(own or Budget()).tightened(message.budget),
+        deadline_at=deadline_at,
+        labels=message.labels,
+        idempotency_key=message.idempotency_key,
+        parent=message.parent,
+        trace=message.trace,
+    )
+    return done(message.run_id, [started])
+
+
+def input_digest(message: StartRun) -> str:
+    """What makes two starts the same: agent and input bytes (or the reference to them)."""
+    if message.input_ref is not UNSET:
+        return digest_of(message.agent.encode(), b"\0ref\0", message.input_ref.sha256.encode())
+    body = b"" if message.input is UNSET else bytes(message.input)
+    return digest_of(message.agent.encode(), b"\0", body)
+
+
+def _again(state: RunState, digest: str) -> Decision:
+    if digest != state.input_digest:
+        return refused(
+            state.run_id,
+            "409",
+            f"run {state.run_id} exists with another agent or input; use another run id or idempotency key",
+            state.status,
+        )
+    decision = done(state.run_id, [], duplicate=True)
+    if state.terminal and state.parent is not None:
+        decision.effects.append(child_ended(state, state.seq))
+    return decision

@@ -1,0 +1,176 @@
+"""What a run is between two messages: only what is outstanding, and counters. Owns the fold's shape, not its steps.
+
+Finished calls and consumed signals are not kept (they are in the log), so a state does not grow with its history
+(CORRECTNESS.md row 20). It is stored with the run as a disposable cache: `STATE_VERSION` changes with its meaning,
+and a state of another version is folded anew from the log.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from waypost_proto.ids import CallId, RunId
+from waypost_proto.limits import ARGS_IN_STATE_BYTES
+from waypost_proto.values import BlobRef, Budget, Effect, Failure, Parent, Retry, RunStatus
+
+STATE_VERSION = 1
+RECENT_CAUSES = 32
+"""How many request ids of control messages are remembered; the unique cause in the log is the backstop."""
+
+Stage = Literal["held", "approval", "sent", "retry", "doubt", "reconcile", "set"]
+"""Where an open call is: `held` until someone hosts the tool or agent, `approval` until it is decided, `sent` to a gateway, child or
+worker, `retry` until its next attempt, `doubt` until it is reconciled or resolved, `reconcile` while the hook is asked, `set` for
+timers and signal waits."""
+
+
+class Call(Struct, kw_only=True, omit_defaults=True):
+    """One open command of a run."""
+
+    kind: Literal["tool", "child", "timer", "signal", "step"]
+    seq: int
+    """The event that requested it."""
+    sent: int
+    """The event that last put it on the road; what take-over compares with the published position."""
+    name: str = ""
+    stage: Stage = "sent"
+    attempt: int = 1
+    effect: Effect | None = None
+    args: Raw | None = None
+    args_ref: BlobRef | None = None
+    args_digest: str = ""
+    timeout_seconds: float | None = None
+    retry: Retry | None = None
+    approval_id: str | None = None
+    approved: bool = False
+    due_at: float | None = None
+    tries: int = 0
+    """How often the reconcile hook was asked."""
+    child: RunId | None = None
+    budget: Budget | None = None
+    abandoned: bool = False
+    """The code no longer waits for it."""
+    error: Failure | None = None
+
+    @property
+    def permit(self) -> bool:
+        """Whether the gateway needs a ledger row to run it."""
+        return self.effect != Effect.READ or self.approval_id is not None
+
+    @property
+    def binding(self) -> bool:
+        """Whether the run cannot end before it is settled: it may have an effect, or it is a child."""
+        if self.kind == "child":
+            return self.stage != "held"
+        return self.kind == "tool" and self.permit and self.stage in ("sent", "doubt", "reconcile")
+
+
+class Ending(Struct, kw_only=True, omit_defaults=True):
+    """How the run is to end once nothing binding is open."""
+
+    outcome: Literal["completed", "failed", "cancelled"]
+    reason: str = ""
+    by: str = ""
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    error: Failure | None = None
+
+
+class RunState(Struct, kw_only=True, omit_defaults=True):
+    """The folded state of one run. `evolve` changes it in place: whoever needs the state before, copies it first."""
+
+    run_id: RunId
+    agent: str
+    tenant: str = "default"
+    correlation_id: str = ""
+    build: str = ""
+    status: RunStatus = RunStatus.PENDING
+    seq: int = 0
+    started_at: float = 0.0
+    recorded_at: float = 0.0
+    digest: str = ""
+    seen: int = 0
+    """Highest outside event that the worker has answered."""
+    outside: int = 0
+    """Highest outside event in the log."""
+    running: int = 0
+    """Local effects in flight, as the worker last said."""
+    worker: str = ""
+    budget: Budget = Budget()
+    steps: int = 0
+    deadline_at: float | None = None
+    labels: dict[str, str] = {}
+    idempotency_key: str | None = None
+    input_digest: str = ""
+    parent: Parent | None = None
+    trace: str = ""
+    calls: dict[CallId, Call] = {}
+    signals: dict[str, int] = {}
+    """By name, how many received signals no wait has taken yet."""
+    approvals: int = 0
+    """How many calls wait for an approval."""
+    held: int = 0
+    """How many calls wait for someone to host them."""
+    paused: bool = False
+    pause_reason: str = ""
+    step_wanted: CallId | None = None
+    ending: Ending | None = None
+    recent: list[str] = []
+    shown: Raw | None = None
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    error: Failure | None = None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status.terminal
+
+    @property
+    def steps_left(self) -> int | None:
+        """What the budget still allows; None when steps are not limited."""
+        return None if self.budget.max_steps is None else max(0, self.budget.max_steps - self.steps)
+
+    @property
+    def wants_worker(self) -> bool:
+        """Whether there is something for the agent's code to do or to go on with."""
+        if self.terminal or self.paused or self.ending is not None:
+            return False
+        return self.outside > self.seen or self.running > 0 or self.step_wanted is not None
+
+    def current_status(self) -> RunStatus:
+        """The status that follows from everything else; terminal ones stay."""
+        if self.status.terminal:
+            return self.status
+        if self.paused and self.ending is None:
+            return RunStatus.PAUSED
+        if not self.worker and self.ending is None:
+            return RunStatus.PENDING
+        if self.wants_worker:
+            return RunStatus.RUNNING
+        if self.approvals and self.ending is None:
+            return RunStatus.WAITING_APPROVAL
+        return RunStatus.WAITING
+
+    def binding_calls(self) -> bool:
+        """Whether any open call must be settled before the run may end."""
+        return any(call.binding for call in self.calls.values())
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(RunState)
+
+
+def encode_state(state: RunState) -> bytes:
+    """The state as stored. Large arguments are left out; they are read from the log when they are needed again."""
+    large = [i for i, c in state.calls.items() if c.args is not None and len(c.args) > ARGS_IN_STATE_BYTES]
+    if large:
+        slim = {i: msgspec.structs.replace(c, args=None) if i in large else c for i, c in state.calls.items()}
+        state = msgspec.structs.replace(state, calls=slim)
+    return _ENCODER.encode(state)
+
+
+def decode_state(stored: bytes) -> RunState:
+    """The inverse. Raises `msgspec.DecodeError` for bytes of another shape: fold from the log then."""
+    return _DECODER.decode(stored)

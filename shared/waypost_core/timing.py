@@ -1,0 +1,100 @@
+"""What happens when a timer of the run is due. A timer that no longer means anything gives no events.
+
+Timer ids: a call's id for `sleep` and `timeout`; `<call>#retry` for its next attempt or reconciliation; `<call>#approval` for an approval's
+expiry; `deadline` and `max_seconds` for the run.
+"""
+
+from __future__ import annotations
+
+from waypost_core.decision import Decision
+from waypost_core.ending import end, end_if_settled
+from waypost_core.messages import Env, TimersDue
+from waypost_core.state import Call, Ending, RunState
+from waypost_core.tool_mail import failed_for_good
+from waypost_proto import events as ev
+from waypost_proto.ids import CallId
+from waypost_proto.task import format_time
+from waypost_proto.values import Failure
+
+DEADLINE = "deadline"
+MAX_SECONDS = "max_seconds"
+RETRY = "#retry"
+APPROVAL = "#approval"
+
+
+def timers_due(state: RunState, message: TimersDue, env: Env) -> Decision:
+    """The events of all timers that are due."""
+    if state.terminal:
+        return Decision()
+    events: list[ev.Data] = []
+    for timer_id in message.timer_ids:
+        if timer_id == DEADLINE:
+            return Decision(events=_deadline(state))
+        if timer_id == MAX_SECONDS:
+            events.extend(_max_seconds(state, env))
+        elif timer_id.endswith(RETRY):
+            events.extend(_retry(state, CallId(timer_id.removesuffix(RETRY)), env))
+        elif timer_id.endswith(APPROVAL):
+            events.extend(_approval_expired(state, CallId(timer_id.removesuffix(APPROVAL))))
+        else:
+            call = state.calls.get(CallId(timer_id))
+            if call is not None and call.kind == "timer" and state.ending is None:
+                events.append(ev.TimerFired(call_id=CallId(timer_id)))
+    return Decision(events=events)
+
+
+def _deadline(state: RunState) -> list[ev.Data]:
+    """The deadline ends the run as failed; what may have taken effect is still awaited."""
+    if state.ending is not None or state.deadline_at is None:
+        return []
+    waiting = ", ".join(sorted({f"{c.name or c.kind} ({c.stage})" for c in state.calls.values()})) or "a worker"
+    message = f"the deadline {format_time(state.deadline_at)} passed while waiting for {waiting}"
+    error = Failure(type="DeadlineExceeded", message=message)
+    return end(state, Ending(outcome="failed", reason=message, error=error))
+
+
+def _max_seconds(state: RunState, env: Env) -> list[ev.Data]:
+    limit = state.budget.max_seconds
+    if limit is None or state.paused or state.ending is not None or env.now < state.started_at + limit:
+        return []
+    message = f"the run is older than its {limit} seconds; raise the limit with `waypost runs resume RUN --max-seconds N`"
+    return [
+        ev.BreakerTripped(limit="max_seconds", value=limit, maximum=limit, message=message),
+        ev.RunPaused(reason=f"max_seconds {limit} reached"),
+    ]
+
+
+def _retry(state: RunState, call_id: CallId, env: Env) -> list[ev.Data]:
+    """The next attempt, or the question to the reconcile hook. While paused it waits for the resume."""
+    call = state.calls.get(call_id)
+    if call is None or state.paused:
+        return []
+    return [next_dispatch(call_id, call, env)] if _waits(call, state) else []
+
+
+def _waits(call: Call, state: RunState) -> bool:
+    if call.stage == "retry":
+        return state.ending is None
+    return call.stage == "doubt" and call.due_at is not None
+
+
+def next_dispatch(call_id: CallId, call: Call, env: Env) -> ev.ToolCallDispatched:
+    """The call goes on the road again: reconcile when in doubt, the next attempt otherwise."""
+    if call.stage == "doubt":
+        return ev.ToolCallDispatched(call_id=call_id, attempt=call.attempt, mode="reconcile")
+    tool = env.tools.get(call.name)
+    effect = call.effect or (tool.effect if tool is not None else None)
+    return ev.ToolCallDispatched(call_id=call_id, attempt=call.attempt + 1, effect=effect)
+
+
+def _approval_expired(state: RunState, call_id: CallId) -> list[ev.Data]:
+    """Nobody decided in time: the call is denied."""
+    call = state.calls.get(call_id)
+    if call is None or call.stage != "approval" or call.approval_id is None:
+        return []
+    error = Failure(type="ApprovalDenied", message=f"nobody decided on approval {call.approval_id} in time")
+    return [
+        ev.ApprovalExpired(approval_id=call.approval_id, call_id=call_id),
+        failed_for_good(call_id, call, error),
+        *end_if_settled(state, call_id),
+    ]

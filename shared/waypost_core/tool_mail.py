@@ -1,0 +1,129 @@
+"""What gateways answer: results, failed attempts, doubt. Idempotent by (call, attempt): what is settled gives no events."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from waypost_core.backoff import delay_seconds
+from waypost_core.decision import Decision
+from waypost_core.ending import end_if_settled
+from waypost_core.messages import Env
+from waypost_core.state import Call, RunState
+from waypost_proto import events as ev
+from waypost_proto import mailbox as mb
+from waypost_proto.ids import CallId
+from waypost_proto.values import Failure, Retry
+
+RECONCILE_TRIES = 5
+"""How often the reconcile hook may fail to tell before a person is asked."""
+RECONCILE_RETRY = Retry(max_attempts=RECONCILE_TRIES, initial_seconds=2.0, factor=3.0, max_seconds=300.0)
+
+
+def tool_answer(state: RunState, message: mb.AnyToolMail, env: Env) -> Decision:
+    """The events of one answer."""
+    call = state.calls.get(message.call_id)
+    if call is None or call.kind != "tool":
+        return Decision()
+    match message:
+        case mb.ToolSucceeded():
+            events = _succeeded(call, message)
+        case mb.ToolFailed():
+            events = [] if _stale(call, message) else _failed(state, call, message, env)
+        case mb.ToolUncertain():
+            events = [] if _stale(call, message) else [_in_doubt(call, message, env)]
+        case mb.ToolNotDone():
+            events = [] if _stale(call, message) else not_done(state, message.call_id, env)
+        case mb.ToolUnknown():
+            events = [] if _stale(call, message) else [_still_in_doubt(call, message, env)]
+        case mb.ToolRefused():
+            events = [] if _stale(call, message) else _refused(call, message)
+        case _:
+            assert_never(message)
+    settled = any(isinstance(e, (ev.ToolCallCompleted, ev.ToolCallFailed, ev.ToolCallCancelled)) for e in events)
+    if settled:
+        events = [*events, *end_if_settled(state, message.call_id)]
+    return Decision(events=events)
+
+
+def _stale(call: Call, message: mb.ToolMail) -> bool:
+    """An answer about an attempt that is no longer the current one, or that the call does not wait for."""
+    return message.attempt != call.attempt or call.stage not in ("sent", "doubt", "reconcile")
+
+
+def _succeeded(call: Call, message: mb.ToolSucceeded) -> list[ev.Data]:
+    """A success counts whichever attempt brought it, as long as the call may run at all: what was paid for is used."""
+    if call.stage in ("held", "approval"):
+        return []
+    return [
+        ev.ToolCallCompleted(
+            call_id=message.call_id,
+            tool=call.name,
+            attempt=message.attempt,
+            result=message.result,
+            result_ref=message.result_ref,
+            via=message.via,
+            duration_seconds=message.duration_seconds,
+        )
+    ]
+
+
+def _failed(state: RunState, call: Call, message: mb.ToolFailed, env: Env) -> list[ev.Data]:
+    if not message.retryable:
+        return [failed_for_good(message.call_id, call, message.error)]
+    return attempt_failed(state, message.call_id, message.error, env, retry_after_seconds=message.retry_after_seconds)
+
+
+def attempt_failed(
+    state: RunState, call_id: CallId, error: Failure, env: Env, *, retry_after_seconds: float | None = None
+) -> list[ev.Data]:
+    """The attempt failed without effect: another one later, or the end of the call."""
+    call = state.calls[call_id]
+    retry = call.retry or Retry()
+    if call.abandoned or state.ending is not None:
+        return [ev.ToolCallCancelled(call_id=call_id, tool=call.name)]
+    if call.attempt >= retry.max_attempts:
+        return [failed_for_good(call_id, call, error)]
+    wait = delay_seconds(retry, call.attempt, env.jitter, retry_after_seconds)
+    return [
+        ev.ToolAttemptFailed(
+            call_id=call_id,
+            tool=call.name,
+            attempt=call.attempt,
+            max_attempts=retry.max_attempts,
+            error=error,
+            next_attempt_at=env.now + wait,
+            retry_after_seconds=retry_after_seconds,
+        )
+    ]
+
+
+def failed_for_good(call_id: CallId, call: Call, error: Failure, *, by: str = "") -> ev.ToolCallFailed:
+    """The code gets this error at the call."""
+    return ev.ToolCallFailed(call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by)
+
+
+def _in_doubt(call: Call, message: mb.ToolUncertain, env: Env) -> ev.Data:
+    tool = env.tools.get(call.name)
+    reconcile_at = env.now + message.settle_seconds if tool is not None and tool.reconcile else None
+    return ev.ToolCallInDoubt(call_id=message.call_id, tool=call.name, attempt=call.attempt, error=message.error, reconcile_at=reconcile_at)
+
+
+def _still_in_doubt(call: Call, message: mb.ToolUnknown, env: Env) -> ev.Data:
+    """The hook could not tell: ask again later, a bounded number of times, then leave it to a person. Never guess."""
+    reconcile_at = None
+    if call.tries < RECONCILE_TRIES:
+        reconcile_at = env.now + delay_seconds(RECONCILE_RETRY, call.tries, env.jitter)
+    return ev.ToolCallInDoubt(call_id=message.call_id, tool=call.name, attempt=call.attempt, error=message.error, reconcile_at=reconcile_at)
+
+
+def not_done(state: RunState, call_id: CallId, env: Env) -> list[ev.Data]:
+    """The effect surely did not take place: the attempt failed, and may be repeated under the same key."""
+    error = Failure(type="NotExecuted", message="the call did not take effect")
+    return attempt_failed(state, call_id, error, env)
+
+
+def _refused(call: Call, message: mb.ToolRefused) -> list[ev.Data]:
+    """A revoked permit needs no event: whoever revoked it has recorded why. Any other refusal is final."""
+    if message.error.type == "PermitRevoked":
+        return []
+    return [failed_for_good(message.call_id, call, message.error)]
