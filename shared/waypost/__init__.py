@@ -1,1 +1,54 @@
-"""waypost."""
+"""Durable agents in plain asyncio: what users import.
+
+    from waypost import agent, tool, Approval, Budget, Context, ToolContext, Retry, NOT_DONE
+
+`Client` and `testing` are submodules; `waypost.execution` is for whoever executes agents.
+"""
+
+from waypost.agents import Agent, agent
+from waypost.context import Context, RunHandle
+from waypost.errors import (
+    ApprovalDenied,
+    ChildFailed,
+    DoNotRetry,
+    NotExecuted,
+    RetryLater,
+    RunFailed,
+    StepFailed,
+    ToolDenied,
+    ToolError,
+    ToolFailed,
+    WaypostError,
+)
+from waypost.modules import hosted, load_module
+from waypost.options import Approval, Budget, Retry
+from waypost.tool_context import NOT_DONE, ToolContext
+from waypost.tools import Tool, remote_tool, tool
+
+__all__ = [
+    "NOT_DONE",
+    "Agent",
+    "Approval",
+    "ApprovalDenied",
+    "Budget",
+    "ChildFailed",
+    "Context",
+    "DoNotRetry",
+    "NotExecuted",
+    "Retry",
+    "RetryLater",
+    "RunFailed",
+    "RunHandle",
+    "StepFailed",
+    "Tool",
+    "ToolContext",
+    "ToolDenied",
+    "ToolError",
+    "ToolFailed",
+    "WaypostError",
+    "agent",
+    "hosted",
+    "load_module",
+    "remote_tool",
+    "tool",
+]

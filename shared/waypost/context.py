@@ -1,0 +1,153 @@
+"""What an agent's code asks for. Owns no state: everything goes to the run's `Engine`, which the execution is.
+
+All of it is deterministic: on replay the same code gets the same answers, without effects.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from waypost.run_log import RunLog
+from waypost.targets import Target
+from waypost_proto.ids import RunId
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Engine(Protocol):
+    """What a run's execution offers to its context. Each method is called from the agent's code only."""
+
+    run_id: RunId
+    correlation_id: str
+    tenant: str
+    log: RunLog
+
+    def call(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]: ...
+    def start(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunHandle[Any]: ...
+    def step(self, name: str, returns: Any, run: Callable[[], Any]) -> Awaitable[Any]: ...
+    def signal(self, name: str, kind: Any) -> Awaitable[Any]: ...
+    def set_state(self, value: object) -> None: ...
+    def time(self) -> float: ...
+    def random(self) -> random.Random: ...
+    def uuid(self) -> uuid.UUID: ...
+
+
+class RunHandle(Protocol, Generic[R_co]):
+    """A child run that was started and is not awaited yet."""
+
+    run_id: RunId
+    """The child's run id, known at once."""
+
+    async def result(self) -> R_co:
+        """Wait for the child. Raises `ChildFailed`. Cancelling the wait does not cancel the child; may be awaited again."""
+        ...
+
+    def cancel(self) -> None:
+        """Cancel the child run; `result()` then raises `asyncio.CancelledError`. No effect once it has ended."""
+
+
+class Context:
+    """The first parameter of an agent. Use it only from the agent's own code, inside `await`ed calls or tasks of the run."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # -- work
+
+    async def call(self, target: Target[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a tool, or run another agent, and wait for the result.
+
+        Raises `ToolDenied` if it is not in the agent's `tools=[…]`; `ApprovalDenied`; `ToolFailed`; `ChildFailed`;
+        `BadInput` if arguments or result are not what was declared. Cancelling the wait cancels the call: one that has
+        not started never takes effect, one that has is no longer awaited.
+        """
+        result: R = await self._engine.call(target, args, kwargs)
+        return result
+
+    def start(self, target: Target[P, R], *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
+        """Start a child run and go on; `await handle.result()` waits for it. Raises `ToolDenied` if it is not listed."""
+        return self._engine.start(target, args, kwargs)
+
+    @overload
+    async def step(self, function: Callable[..., Awaitable[R]], *args: Any, name: str | None = None) -> R: ...
+    @overload
+    async def step(self, function: Callable[..., R], *args: Any, name: str | None = None) -> R: ...
+    async def step(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Any:
+        """Run `function(*args)` outside the run's loop and record its result: anything random, slow or with I/O.
+
+        At least once: after a crash before the record it runs again. The result is JSON and comes back as the declared
+        return type. A plain function runs in a thread. Raises `StepFailed` with what the function raised. `name`
+        is shown to people; by default the function's.
+        """
+        return await self._engine.step(*_step_of(function, args, name))
+
+    @overload
+    async def signal(self, name: str) -> Any: ...
+    @overload
+    async def signal(self, name: str, kind: type[R]) -> R: ...
+    async def signal(self, name: str, kind: Any = Any) -> Any:
+        """Wait for the next signal of this name and return its payload as `kind`.
+
+        Signals are kept until somebody asks, in the order of their arrival; each is given once. Raises `BadInput`
+        if the payload does not fit (the signal is used up).
+        """
+        return await self._engine.signal(name, kind)
+
+    def set_state(self, value: object) -> None:
+        """Show `value` (JSON) as the run's state to people. The last one counts."""
+        self._engine.set_state(value)
+
+    # -- instead of the clock, random numbers and uuid4
+
+    def now(self) -> datetime:
+        """The run's clock, aware, in UTC: when the last thing that the code was told happened."""
+        return datetime.fromtimestamp(self._engine.time(), UTC)
+
+    def time(self) -> float:
+        """The run's clock in Unix seconds; the same as `asyncio.get_running_loop().time()`."""
+        return self._engine.time()
+
+    def random(self) -> random.Random:
+        """A generator of this task's own, seeded from the run id and the task's place in the run."""
+        return self._engine.random()
+
+    def uuid(self) -> uuid.UUID:
+        """A new UUID, the same on replay."""
+        return self._engine.uuid()
+
+    # -- who we are
+
+    @property
+    def run_id(self) -> RunId:
+        return self._engine.run_id
+
+    @property
+    def correlation_id(self) -> str:
+        return self._engine.correlation_id
+
+    @property
+    def tenant(self) -> str:
+        return self._engine.tenant
+
+    def idempotency_key(self, name: str = "run") -> str:
+        """A key that is the same whenever this run asks for this `name`, and different for every other run."""
+        return f"{self._engine.run_id}/{name}"
+
+    @property
+    def log(self) -> RunLog:
+        """A structured logger that is silent while the code replays what it did before."""
+        return self._engine.log
+
+
+def _step_of(function: Callable[..., Any], args: tuple[Any, ...], name: str | None) -> tuple[str, Any, Callable[[], Any]]:
+    from waypost.execution.effects import prepare_step
+
+    return prepare_step(function, args, name)

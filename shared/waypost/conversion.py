@@ -1,0 +1,74 @@
+"""Values to JSON and back, for users' types, with errors that name the path and the offending value. Pure.
+
+Arguments are encoded with sorted keys and sorted sets, so that the same values give the same digest in every
+process (CORRECTNESS.md row 18): approvals and replay compare digests.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from waypost_proto.codec import decoder
+from waypost_proto.errors import BadInput
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_PATH = re.compile(r" - at `(\$[^`]*)`$")
+_TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_EXCERPT_CHARS = 120
+
+
+def encode_value(what: str, value: object) -> bytes:
+    """`value` as canonical JSON. Raises `BadInput` that says what `what` is and which part cannot be encoded."""
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadInput(
+            f"{what} cannot be written as JSON: {error}; it is {_excerpt(repr(value))}. "
+            "Use msgspec Structs, dataclasses, dicts, lists, strings, numbers, booleans, datetimes or None"
+        ) from error
+
+
+def decode_value(what: str, kind: Any, body: bytes | Raw) -> Any:
+    """`body` as `kind`. Raises `BadInput` with the JSON path and the value found there."""
+    try:
+        return decoder(kind).decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{what} does not fit: {explain(error, bytes(body))}") from error
+
+
+def schema_of(what: str, kind: Any) -> Raw:
+    """The JSON Schema of a type. Raises `TypeError` that names `what` for a type that msgspec cannot describe."""
+    try:
+        return Raw(_ENCODER.encode(msgspec.json.schema(kind)))
+    except (TypeError, NotImplementedError, RuntimeError) as error:
+        raise TypeError(f"{what} has a type that cannot be described as JSON: {error}") from error
+
+
+def explain(error: Exception, body: bytes) -> str:
+    """A decoding error with the value at its path: ``Expected `int`, got `str` at $.amount: 'ten'``."""
+    text = str(error)
+    match = _PATH.search(text)
+    if not isinstance(error, msgspec.ValidationError):
+        return f"{text}; it begins {_excerpt(body[:_EXCERPT_CHARS].decode('utf-8', 'replace'))!r}"
+    path = match.group(1) if match is not None else "$"
+    reason = text[: match.start()] if match is not None else text
+    try:
+        found: Any = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return text
+    for key, index in _TOKEN.findall(path):
+        if key and isinstance(found, dict) and key in found:
+            found = found[key]
+        elif index and isinstance(found, list) and int(index) < len(found):
+            found = found[int(index)]
+        else:
+            break
+    return f"{reason} at {path}: {_excerpt(repr(found))}"
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= _EXCERPT_CHARS else f"{text[:_EXCERPT_CHARS]}…"
