@@ -20,7 +20,7 @@ from waypost_io.store.ports import Store
 from waypost_proto.api import AgentView, ToolView
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import BadMessage, TransientError, WaypostError
-from waypost_proto.registry import AgentDefinition, Announce, Announced, Heartbeat, Held, ToolDefinition
+from waypost_proto.registry import LOST_AFTER_SECONDS, AgentDefinition, Announce, Announced, Heartbeat, Held, ToolDefinition
 from waypost_proto.subjects import Subjects
 
 log = structlog.get_logger(__name__)
@@ -41,13 +41,21 @@ class Registry:
     `clock` is monotonic seconds. Questions are answered from memory and never wait.
     """
 
-    def __init__(self, store: Store, bus: Bus, subjects: Subjects, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        subjects: Subjects,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        lost_after_seconds: float = LOST_AFTER_SECONDS,
+    ) -> None:
         self._store = store
         self._bus = bus
         self._subjects = subjects
         self._clock = clock
         self._book = Book()
-        self._peers = Peers()
+        self._peers = Peers(lost_after_seconds)
         self._subscriptions: list[Subscription] = []
         self._reload_wanted = asyncio.Event()
         self._agents: dict[str, AgentDefinition] | None = None
@@ -153,6 +161,9 @@ class Registry:
         try:
             announce = decode(Announce, message.body)
             await self._accept(announce)
+        except TransientError as error:
+            log.warning("announcement_not_committed", error=str(error))
+            return  # no answer: the peer asks again; a refusal would be final
         except WaypostError as error:
             log.warning("announcement_refused", error=str(error), excerpt=message.body[:200].decode("utf-8", "replace"))
             answer = Announced(ok=False, error=str(error))

@@ -14,8 +14,6 @@ from typing import Literal
 from waypost_proto.registry import LOST_AFTER_SECONDS, Announce, Heartbeat, Held
 
 MAX_PEERS = 20_000
-STALLED_SECONDS = LOST_AFTER_SECONDS / 2
-"""When two sweeps are further apart than this, we were not running and may have missed heartbeats."""
 STOPPED_KEPT_SECONDS = 60.0
 """How long a late heartbeat cannot bring a stopped peer back."""
 
@@ -38,7 +36,10 @@ class Peer:
 class Peers:
     """The peers that live. Every method that learns something returns whether who-hosts-what has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost_after_seconds: float = LOST_AFTER_SECONDS) -> None:
+        self._lost_after = lost_after_seconds
+        self._stalled_after = lost_after_seconds / 2
+        """When two sweeps are further apart than this, we were not running and may have missed heartbeats."""
         self._peers: dict[str, Peer] = {}
         self._stopped: dict[str, float] = {}
         self._hosts: dict[tuple[Kind, str, str], tuple[str, ...]] = {}
@@ -75,7 +76,7 @@ class Peers:
 
     def sweep(self, now: float) -> list[Peer]:
         """Remove and return the peers that were silent for too long."""
-        stalled = self._swept_at is not None and now - self._swept_at > STALLED_SECONDS
+        stalled = self._swept_at is not None and now - self._swept_at > self._stalled_after
         self._swept_at = now
         self._stopped = {peer: at for peer, at in self._stopped.items() if now - at < STOPPED_KEPT_SECONDS}
         if self._deaf or stalled:
@@ -83,7 +84,7 @@ class Peers:
             for peer in self._peers.values():
                 peer.seen_at = now
             return []
-        lost = [peer for peer in self._peers.values() if now - peer.seen_at > LOST_AFTER_SECONDS]
+        lost = [peer for peer in self._peers.values() if now - peer.seen_at > self._lost_after]
         for peer in lost:
             del self._peers[peer.peer]
         if lost:

@@ -1,0 +1,343 @@
+"""`Client`: start runs, wait for them, and act on them, from any Python program. It needs NATS and nothing else.
+
+    async with Client() as client:
+        run = await client.start("compliance", Case(id="c-1", account="a-7"), idempotency_key="c-1")
+        print(await client.result(run.run_id, type=str))
+
+Owns no connection settings (they are `waypost_io.settings`) and keeps nothing between calls: every answer is the coordinator's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self, TypeVar, overload
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from waypost import _following as following
+from waypost._requests import Requests
+from waypost_io.bus.ports import Bus
+from waypost_io.settings import Settings, load
+from waypost_proto import api
+from waypost_proto.codec import decode
+from waypost_proto.errors import BadInput, RunFailed
+from waypost_proto.events import TERMINAL_TYPES, Event
+from waypost_proto.ids import RunId, parse_run_id, uuid7
+from waypost_proto.subjects import Subjects
+from waypost_proto.task import TaskBudget
+from waypost_proto.values import TERMINAL, BlobRef, Budget, RunStatus
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+PATIENCE_SECONDS = 30.0
+MAX_POLL_SECONDS = 60.0
+"""How soon the end of a run is seen at the latest, should the message about it be lost."""
+
+
+class Client:
+    """A connection to Waypost. Use as an async context manager; safe to use from many tasks at once.
+
+    Without arguments everything comes from the environment (`WAYPOST_NATS_URL`, `WAYPOST_NATS_CREDS`, `WAYPOST_NATS_CA`,
+    `WAYPOST_PREFIX`). Every method may raise `Unreachable` after `patience_seconds` without an answer; a request that was lost
+    is repeated until then, which never does anything twice. Cancelling a method sends nothing more and undoes nothing.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, prefix: str | None = None, bus: Bus | None = None, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """`bus`: a bus that is already open, shared with the caller and left open; `url` and credentials are not used then."""
+        settings = load(Settings)
+        self._subjects = Subjects(prefix) if prefix is not None else settings.subjects
+        self._own = bus is None
+        self._bus = bus if bus is not None else _connect(settings, url)
+        self._requests = Requests(self._bus, self._subjects, patience_seconds=patience_seconds)
+        self._tails: set[following.Tail] = set()
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises `Unreachable` when there is no NATS server."""
+        if self._own:
+            await self._bus.__aenter__()
+        self._bus.on_reconnect(self._nudge)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._own:
+            await self._bus.__aexit__(*exc)
+
+    # -- runs
+
+    async def start(  # noqa: PLR0913 - a task has that many fields, all but two by keyword
+        self,
+        agent: str,
+        input: Any = None,  # noqa: A002 - the word that the wire uses
+        *,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        correlation_id: str | None = None,
+        budget: Budget | None = None,
+        deadline: str | datetime | timedelta | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> api.RunAnswer:
+        """Start a run; it is committed when this returns, whether or not a worker is there.
+
+        `input` is anything msgspec can encode; a large one is uploaded first. `deadline` is an aware `datetime`, a `timedelta` from
+        acceptance, or either as text (RFC 3339, ISO 8601 duration). The same `idempotency_key` (or `run_id`) again
+        returns the first run with `duplicate`.
+
+            run = await client.start("compliance", {"id": "c-1"}, budget=Budget(max_steps=50), deadline=timedelta(days=2))
+
+        Raises `BadInput`, `Conflict` (the same key with another input), `TooLarge`.
+        """
+        value, ref = await self._requests.upload("input", input)
+        request = api.RunsStart(
+            agent=agent,
+            input=value,
+            input_ref=ref,
+            run_id=run_id or uuid7(int(time.time() * 1000), os.urandom(10)),
+            idempotency_key=idempotency_key,
+            correlation_id=correlation_id,
+            budget=_task_budget(budget),
+            deadline=_deadline(deadline),
+            labels=dict(labels or {}),
+        )
+        return await self.call("runs.start", request, api.RunAnswer)
+
+    async def get(self, run_id: str) -> api.RunView:
+        """A run as it is now: status, what it waits for, open calls, result. Raises `NotFound`.
+
+        view = await client.get(run_id)
+        print(view.status, view.waiting_for)
+        """
+        return await self.call("runs.get", api.RunRef(run_id=run_id), api.RunView)
+
+    async def list(
+        self,
+        *,
+        agent: str | None = None,
+        status: RunStatus | str | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int = 50,
+    ) -> builtins.list[api.RunView]:
+        """The newest runs, at most `limit`, without states and results."""
+        found: builtins.list[api.RunView] = []
+        before: str | None = None
+        while len(found) < limit:
+            wanted = min(limit - len(found), 200)
+            status_text = str(status) if status is not None else None
+            request = api.RunsList(agent=agent, status=status_text, labels=dict(labels or {}), before=before, limit=wanted)
+            page = await self.call("runs.list", request, api.RunPage)
+            found += page.runs
+            before = page.next_before
+            if before is None:
+                break
+        return found
+
+    @overload
+    async def result(self, run_id: str, *, timeout: float | timedelta | None = None) -> Any: ...  # noqa: ASYNC109
+    @overload
+    async def result(self, run_id: str, *, type: builtins.type[T], timeout: float | timedelta | None = None) -> T: ...  # noqa: ASYNC109
+    async def result(self, run_id: str, *, type: Any = Any, timeout: float | timedelta | None = None) -> Any:  # noqa: A002, ASYNC109
+        """Wait for the run to end and return its result, converted to `type`.
+
+            decision = await client.result(run_id, type=Decision, timeout=timedelta(hours=1))
+
+        Waiting costs nothing: the run's own events wake it. Raises `RunFailed` (with `.failure` and `.status`) when it failed or was
+        cancelled, `TimeoutError` after `timeout` (the run goes on), `NotFound`.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        async with asyncio.timeout(seconds):
+            view = await self._ended(parse_run_id(run_id))
+        if view.status != RunStatus.COMPLETED:
+            raise _run_failed(view)
+        if view.result_ref is not UNSET:
+            return decode(type, await self._requests.download(view.result_ref))
+        return decode(type, view.result if view.result is not UNSET else b"null")
+
+    async def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
+        """The run's events with a seq above `after`, in order, each once. With `follow`, live until the run has ended.
+
+            async for event in client.events(run_id, follow=True):
+                print(event.seq, event.type)
+
+        `event.data` is JSON as it is stored. Resume after a break with `after=` the last seq. Raises `NotFound`.
+        """
+        parsed = parse_run_id(run_id)
+        if not follow:
+            async with aclosing(following.pages(self._requests, parsed, after)) as committed:
+                async for event in committed:
+                    yield event
+            return
+        async with self._tail(parsed) as tail, aclosing(following.follow(self._requests, tail, parsed, after)) as live:
+            async for event in live:
+                yield event
+
+    async def signal(self, run_id: str, name: str, payload: Any = None, *, by: str = "", request_id: str = "") -> api.RunAnswer:
+        """Hand something from outside to a run; it gets it where it awaits `ctx.signal(name)`, even later.
+
+            await client.signal(run_id, "documents-received", {"count": 3})
+
+        Two calls are two signals unless they carry the same `request_id`. Raises `NotFound`, `Conflict` (the run has ended).
+        """
+        value, ref = await self._requests.upload("payload", payload)
+        request = api.RunSignal(run_id=run_id, name=name, payload=value, payload_ref=ref, by=by, request_id=request_id or uuid.uuid4().hex)
+        return await self.call("runs.signal", request, api.RunAnswer)
+
+    async def pause(self, run_id: str, *, reason: str = "", by: str = "") -> api.RunAnswer:
+        """Hold a run where it is; once this returns nothing queued takes effect. Raises `NotFound`, `Conflict`."""
+        return await self.call("runs.pause", _command(run_id, by, reason=reason), api.RunAnswer)
+
+    async def resume(self, run_id: str, *, budget: Budget | None = None, by: str = "") -> api.RunAnswer:
+        """Go on exactly where the run was paused; `budget` sets new limits. Raises `NotFound`, `Conflict`."""
+        return await self.call("runs.resume", _command(run_id, by, budget=_task_budget(budget)), api.RunAnswer)
+
+    async def cancel(self, run_id: str, *, reason: str = "", by: str = "") -> api.RunAnswer:
+        """End a run and its children; once this returns nothing queued takes effect. Raises `NotFound`, `Conflict`."""
+        return await self.call("runs.cancel", _command(run_id, by, reason=reason), api.RunAnswer)
+
+    async def resolve(
+        self,
+        run_id: str,
+        call_id: str,
+        outcome: Literal["completed", "not_done", "failed"],
+        *,
+        result: Any = UNSET,
+        reason: str = "",
+        by: str = "",
+    ) -> api.RunAnswer:
+        """Settle a call in doubt: it took effect (with `result`), it surely did not, or it is given up.
+
+            await client.resolve(run_id, "0:3", "completed", result="receipt-17", by="ann")
+
+        Raises `NotFound` (no such open call), `Conflict` (it is not in doubt).
+        """
+        request = api.RunResolve(
+            run_id=run_id,
+            call_id=call_id,
+            outcome=outcome,
+            result=UNSET if result is UNSET else Raw(msgspec.json.encode(result)),
+            reason=reason,
+            by=by,
+            request_id=uuid.uuid4().hex,
+        )
+        return await self.call("runs.resolve", request, api.RunAnswer)
+
+    # -- approvals, definitions
+
+    async def approvals(
+        self, *, state: Literal["open", "all"] = "open", role: str | None = None, run_id: str | None = None
+    ) -> builtins.list[api.ApprovalView]:
+        """The approvals that wait for someone (or all), with the exact arguments they are bound to."""
+        request = api.ApprovalsList(state=state, role=role, run_id=run_id)
+        return (await self.call("approvals.list", request, api.ApprovalPage)).approvals
+
+    async def approve(self, approval_id: str, *, by: str, roles: Sequence[str], reason: str = "") -> api.RunAnswer:
+        """Let exactly the call run that the approval is bound to. `roles` are those that `by` holds.
+
+            for approval in await client.approvals(role="officer"):
+                await client.approve(approval.approval_id, by="ann", roles=["officer"])
+
+        Raises `NotFound`, `Denied` (not the role it asks for), `Conflict` (decided, expired or withdrawn).
+        """
+        return await self._decide(approval_id, "approve", by, roles, reason)
+
+    async def deny(self, approval_id: str, *, by: str, roles: Sequence[str], reason: str = "") -> api.RunAnswer:
+        """Refuse the call: `ApprovalDenied` is raised in the agent's code. Raises as `approve` does."""
+        return await self._decide(approval_id, "deny", by, roles, reason)
+
+    async def agents(self) -> builtins.list[api.AgentView]:
+        """The current definition of every agent, with its live workers."""
+        return (await self.call("agents.list", api.NameList(), api.AgentPage)).agents
+
+    async def tools(self) -> builtins.list[api.ToolView]:
+        """Every tool, with its live gateways."""
+        return (await self.call("tools.list", api.NameList(), api.ToolPage)).tools
+
+    async def call(self, endpoint: str, request: api.Request, answer: builtins.type[A]) -> A:
+        """Any endpoint of `waypost.api.<noun>.<verb>`, for what has no method here (dead letters, redispatch).
+
+        page = await client.call("dead.list", DeadList(), DeadPage)
+        """
+        return await self._requests.call(endpoint, request, answer)
+
+    async def payload(self, ref: BlobRef) -> bytes:
+        """The JSON bytes behind a reference (`result_ref`, `input_ref`, …). Raises `NotFound`."""
+        return await self._requests.download(ref)
+
+    # -- how
+
+    async def _decide(
+        self, approval_id: str, decision: Literal["approve", "deny"], by: str, roles: Sequence[str], reason: str
+    ) -> api.RunAnswer:
+        request = api.ApprovalsDecide(
+            approval_id=approval_id,
+            decision=decision,
+            by=by,
+            roles=builtins.list(roles),
+            reason=reason,
+            request_id=uuid.uuid4().hex,
+        )
+        return await self.call("approvals.decide", request, api.RunAnswer)
+
+    async def _ended(self, run_id: RunId) -> api.RunView:
+        """The view of the run once it has ended. Subscribed before it looks, so that the end cannot fall in between."""
+        wait_seconds = following.POLL_SECONDS
+        async with self._tail(run_id) as tail:
+            while True:
+                view = await self.get(run_id)
+                if view.status in TERMINAL:
+                    return view
+                while (event := await tail.next(wait_seconds)) is not None and event.type not in TERMINAL_TYPES:
+                    pass
+                wait_seconds = min(wait_seconds * 2, MAX_POLL_SECONDS)
+
+    def _tail(self, run_id: RunId) -> following.Tail:
+        return following.Tail(self._bus, self._subjects, run_id, self._tails)
+
+    def _nudge(self) -> None:
+        for tail in self._tails:
+            tail.nudge()
+
+
+def _connect(settings: Settings, url: str | None) -> Bus:
+    from waypost_io.bus.jetstream import JetStreamBus  # late: a client over another bus needs no driver
+
+    return JetStreamBus(
+        url or settings.nats_url,
+        creds=str(settings.nats_creds) if settings.nats_creds is not None else None,
+        ca=str(settings.nats_ca) if settings.nats_ca is not None else None,
+        name="waypost-client",
+    )
+
+
+def _command(run_id: str, by: str, *, reason: str = "", budget: TaskBudget | None = None) -> api.RunCommand:
+    return api.RunCommand(run_id=run_id, by=by, reason=reason, budget=budget, request_id=uuid.uuid4().hex)
+
+
+def _task_budget(budget: Budget | None) -> TaskBudget | None:
+    if budget is None:
+        return None
+    return TaskBudget(**{name: getattr(budget, name) for name in TaskBudget.__struct_fields__})
+
+
+def _deadline(deadline: str | datetime | timedelta | None) -> str | None:
+    if deadline is None or isinstance(deadline, str):
+        return deadline
+    if isinstance(deadline, timedelta):
+        if deadline <= timedelta(0):
+            raise BadInput(f"deadline {deadline!r} is not a positive length of time")
+        return f"PT{deadline.total_seconds():f}S"
+    return deadline.isoformat()
+
+
+def _run_failed(view: api.RunView) -> RunFailed:
+    reason = f": {view.error.type}: {view.error.message}" if view.error is not None else ""
+    return RunFailed(f"run {view.run_id} of {view.agent} {view.status}{reason}", run_id=view.run_id, status=view.status, failure=view.error)
