@@ -1,0 +1,95 @@
+"""Structured logs: one JSON object per line, or coloured lines on a terminal. Everything goes to standard error.
+
+Modules log with `structlog.get_logger()`: a constant message, data in fields, no payloads above DEBUG. What libraries log through
+`logging` comes out the same way, from WARNING up. Credentials in URLs are masked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import msgspec
+import structlog
+
+from waypost_io.redaction import redact
+from waypost_proto.errors import Misconfigured
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+Format = Literal["auto", "json", "console"]
+
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+def configure(service: str, *, environment: Mapping[str, str] | None = None, stream: TextIO | None = None) -> None:
+    """Set logging up for this process; every line carries `service`. Call once, at start; calling again replaces the set-up.
+
+    Reads `WAYPOST_LOG_LEVEL` (debug, info, warning, error; default info) and `WAYPOST_LOG_FORMAT` (auto, json, console; auto: console
+    on a terminal). Raises `Misconfigured`.
+    """
+    source = os.environ if environment is None else environment
+    level = _choice(source, "WAYPOST_LOG_LEVEL", "info", tuple(LEVELS))
+    style = _choice(source, "WAYPOST_LOG_FORMAT", "auto", ("auto", "json", "console"))
+    out = stream or sys.stderr
+    console = style == "console" or (style == "auto" and out.isatty())
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _adding(service),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [_mask, structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        if console
+        else [structlog.processors.format_exc_info, _mask, structlog.processors.JSONRenderer(serializer=_dumps)]
+    )
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_record, *renderer], foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(LEVELS[level], logging.WARNING))
+
+
+def _choice(source: Mapping[str, str], variable: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = source.get(variable, "").strip().lower() or default
+    if value not in allowed:
+        raise Misconfigured(f"{variable}={value!r}: use one of {', '.join(allowed)}")
+    return value
+
+
+def _adding(service: str) -> structlog.typing.Processor:
+    def add(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["service"] = service
+        return event
+
+    return add
+
+
+def _drop_record(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event
+
+
+def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            if "://" in value:
+                event[key] = redact(value)
+        elif isinstance(value, BaseException):
+            event[key] = redact(f"{type(value).__name__}: {value}")
+    return event
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return _encoder.encode(event).decode()

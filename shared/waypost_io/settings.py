@@ -1,0 +1,221 @@
+"""The settings of every process, read once from the environment when it starts and passed down frozen.
+
+    settings = load(CoordinatorSettings)          # raises Misconfigured with every problem
+
+`repr` hides credentials. Units are in the names. Owns which settings exist; `environment` reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from waypost_io import environment
+from waypost_io.environment import Env
+from waypost_io.redaction import redact
+from waypost_proto.errors import BadInput, Misconfigured
+from waypost_proto.ids import NAME_PATTERN, check_name
+from waypost_proto.subjects import Subjects
+
+DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
+DEFAULT_DATA_DIR = Path(".waypost")
+OTHER_VARIABLES = frozenset({"WAYPOST_LOG_LEVEL", "WAYPOST_LOG_FORMAT", "WAYPOST_FAULTS", "WAYPOST_API_TOKENS_FILE", "WAYPOST_LISTEN_FD"})
+"""Read elsewhere, not by a settings class."""
+
+# -- checks (raise ValueError that says what to do)
+
+
+def _nats_urls(text: str) -> None:
+    for url in text.split(","):
+        parts = urlsplit(url.strip())
+        if parts.scheme not in ("nats", "tls", "ws", "wss") or not parts.hostname:
+            raise ValueError("use nats://host:port (tls, ws and wss work too), several separated by commas")
+        _ = parts.port  # raises for a port that is no number
+
+
+def _postgres_url(text: str) -> None:
+    parts = urlsplit(text)
+    if parts.scheme not in ("postgres", "postgresql") or not (parts.hostname or "host=" in parts.query):
+        raise ValueError("use postgresql://host:port/database")
+    _ = parts.port
+
+
+def _prefix(text: str) -> None:
+    try:
+        Subjects(text)
+    except Misconfigured as error:
+        raise ValueError(str(error)) from None
+
+
+def _name(text: str) -> None:
+    try:
+        check_name("build", text)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+
+
+def _file(text: str) -> None:
+    if not os.access(Path(text).expanduser(), os.R_OK):
+        raise ValueError("there is no such file, or it cannot be read")
+
+
+def _replicas(text: str) -> None:
+    if text not in ("1", "3", "5"):
+        raise ValueError("use 1, 3 or 5: JetStream needs an odd number of servers")
+
+
+def _address(text: str) -> None:
+    parse_address(text)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`host:port`, `[v6]:port` or `:port` (every interface); port 0 lets the system choose. Raises `ValueError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError("use host:port, for example 127.0.0.1:8421")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means
+
+
+# -- settings
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process knows: where the servers are and how names are made."""
+
+    nats_url: Annotated[str, Env("WAYPOST_NATS_URL", "the NATS servers", check=_nats_urls)] = DEFAULT_NATS_URL
+    nats_creds: Annotated[Path | None, Env("WAYPOST_NATS_CREDS", "credentials file for NATS", check=_file)] = None
+    nats_ca: Annotated[Path | None, Env("WAYPOST_NATS_CA", "certificates that vouch for the NATS servers", check=_file)] = None
+    postgres_url: Annotated[str, Env("WAYPOST_POSTGRES_URL", "the Postgres database", check=_postgres_url)] = ""
+    """"" for processes that need none (workers, clients)."""
+    prefix: Annotated[str, Env("WAYPOST_PREFIX", "prefix of subjects and streams", check=_prefix)] = "waypost"
+    replicas: Annotated[int, Env("WAYPOST_REPLICAS", "replicas of each stream", low=1, high=5, check=_replicas)] = 1
+    durability: Annotated[Literal["default", "strict"], Env("WAYPOST_DURABILITY", "how streams are synced")] = "default"
+    build: Annotated[str, Env("WAYPOST_BUILD", "build of the hosted code", check=_name)] = ""
+    """"": derived from the hosted modules, see `build_of`."""
+    http_addr: Annotated[str, Env("WAYPOST_HTTP_ADDR", "HTTP API", check=_address)] = "127.0.0.1:8420"
+    ops_addr: Annotated[str, Env("WAYPOST_OPS_ADDR", "/livez, /readyz, /metrics", check=_address)] = ""
+    """"": not served."""
+    data_dir: Annotated[Path, Env("WAYPOST_DATA_DIR", "files of the embedded servers")] = DEFAULT_DATA_DIR
+    partitions: Annotated[int, Env("WAYPOST_PARTITIONS", "partitions of the runs, fixed at first start", low=1, high=256)] = 8
+    drain_seconds: Annotated[float, Env("WAYPOST_DRAIN_SECONDS", "time to finish after SIGTERM", low=0, high=3_600)] = 20.0
+
+    @property
+    def subjects(self) -> Subjects:
+        return Subjects(self.prefix)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={redact(repr(getattr(self, name)))}" for name in self.__struct_fields__)
+        return f"{type(self).__name__}({fields})"
+
+    def build_of(self, modules: Sequence[ModuleType]) -> str:
+        """`WAYPOST_BUILD` if set, else `build_id(modules)`."""
+        return self.build or build_id(modules)
+
+
+class _WithPostgres(Settings, frozen=True, kw_only=True):
+    postgres_url: Annotated[
+        str,
+        Env(
+            "WAYPOST_POSTGRES_URL",
+            "this service keeps its state in Postgres; set postgresql://host:port/database, "
+            "or use `waypost dev`, which starts servers of its own",
+            check=_postgres_url,
+            required=True,
+        ),
+    ] = ""
+    postgres_pool: Annotated[int, Env("WAYPOST_POSTGRES_POOL", "connections at most", low=2, high=500)] = 8
+
+
+class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
+    """The coordinator's."""
+
+    lease_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_LEASE_SECONDS", "partition lease", low=1, high=300)] = 5.0
+    """A dead replica's partitions are taken over after this."""
+    batch_max: Annotated[int, Env("WAYPOST_COORDINATOR_BATCH_MAX", "messages in one commit", low=1, high=10_000)] = 500
+    cache_runs: Annotated[int, Env("WAYPOST_COORDINATOR_CACHE_RUNS", "runs kept in memory", low=1, high=10_000_000)] = 20_000
+    heartbeat_seconds: Annotated[
+        float, Env("WAYPOST_COORDINATOR_HEARTBEAT_SECONDS", "silence after which a worker or gateway is lost", low=1, high=600)
+    ] = 8.0
+    sweep_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_SWEEP_SECONDS", "between looks for what is stuck", low=0.1, high=3_600)] = 5.0
+    api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
+
+
+class WorkerSettings(Settings, frozen=True, kw_only=True):
+    """The worker's."""
+
+    concurrency: Annotated[int, Env("WAYPOST_WORKER_CONCURRENCY", "activations at once", low=1, high=100_000)] = 256
+    cache_runs: Annotated[int, Env("WAYPOST_WORKER_CACHE_RUNS", "waiting coroutines kept in memory", low=0, high=10_000_000)] = 5_000
+    ack_wait_seconds: Annotated[
+        float, Env("WAYPOST_WORKER_ACK_WAIT_SECONDS", "silence after which work goes to another worker", low=1, high=600)
+    ] = 10.0
+    heartbeat_seconds: Annotated[float, Env("WAYPOST_WORKER_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 2.0
+    resend_seconds: Annotated[
+        float, Env("WAYPOST_WORKER_RESEND_SECONDS", "before an unconfirmed advance is sent again", low=0.5, high=300)
+    ] = 5.0
+
+
+class GatewaySettings(_WithPostgres, frozen=True, kw_only=True):
+    """The tool gateway's."""
+
+    concurrency: Annotated[int, Env("WAYPOST_GATEWAY_CONCURRENCY", "tool calls at once", low=1, high=100_000)] = 128
+    ack_wait_seconds: Annotated[
+        float, Env("WAYPOST_GATEWAY_ACK_WAIT_SECONDS", "silence after which a call goes to another gateway", low=1, high=600)
+    ] = 10.0
+    lease_seconds: Annotated[float, Env("WAYPOST_GATEWAY_LEASE_SECONDS", "ledger lease of a started call", low=1, high=600)] = 10.0
+    settle_seconds: Annotated[
+        float, Env("WAYPOST_GATEWAY_SETTLE_SECONDS", "wait after lease and deadline before a call is reconciled", low=0, high=600)
+    ] = 2.0
+    heartbeat_seconds: Annotated[float, Env("WAYPOST_GATEWAY_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 2.0
+
+
+class AuditSettings(_WithPostgres, frozen=True, kw_only=True):
+    """The audit logger's."""
+
+    batch_max: Annotated[int, Env("WAYPOST_AUDIT_BATCH_MAX", "events in one commit", low=1, high=10_000)] = 1_000
+    poll_seconds: Annotated[float, Env("WAYPOST_AUDIT_POLL_SECONDS", "longest time without a look at the log", low=0.05, high=60)] = 1.0
+
+
+T = TypeVar("T", bound=Settings)
+
+
+def load(kind: type[T], env: Mapping[str, str] | None = None) -> T:
+    """Read and validate the settings of one process. Raises `Misconfigured` with every problem, one line each."""
+    return environment.read(kind, env)
+
+
+def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
+    """Variables named WAYPOST_… that nothing reads: misspelt, or of another version (for `doctor`)."""
+    known = set(OTHER_VARIABLES)
+    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings):
+        known.update(setting.variable for _, setting, _ in environment.variables(kind))
+    return sorted(name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and name not in known)
+
+
+def build_id(modules: Sequence[ModuleType]) -> str:
+    """A build id that changes with the source of the modules (every `.py` file of a package): `dev-` and 12 hex digits.
+
+    The same files give the same id wherever they lie and in whatever order they are named. Raises `BadInput` for a module without source.
+    """
+    files: dict[str, Path] = {}
+    for module in modules:
+        if module.__file__ is None:
+            raise BadInput(f"module {module.__name__!r} has no source file to derive a build from; set WAYPOST_BUILD")
+        path = Path(module.__file__)
+        if hasattr(module, "__path__"):
+            files.update({f"{path.parent.name}/{file.relative_to(path.parent)}": file for file in path.parent.rglob("*.py")})
+        else:
+            files[path.name] = path
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        content = file.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    build = f"dev-{digest.hexdigest()[:12]}"
+    assert NAME_PATTERN.fullmatch(build)
+    return build
