@@ -205,9 +205,10 @@ def build_id(modules: Sequence[ModuleType]) -> str:
     """
     files: dict[str, Path] = {}
     for module in modules:
-        if module.__file__ is None:
+        source = getattr(module, "__file__", None)
+        if source is None:
             raise BadInput(f"module {module.__name__!r} has no source file to derive a build from; set WAYPOST_BUILD")
-        path = Path(module.__file__)
+        path = Path(source)
         if hasattr(module, "__path__"):
             files.update({f"{path.parent.name}/{file.relative_to(path.parent)}": file for file in path.parent.rglob("*.py")})
         else:
