@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 Headers = Mapping[str, str]
 
@@ -146,7 +146,7 @@ class Endpoint:
 class Bus(Protocol):
     """A connection. Use as an async context manager: entering connects (raises `Unreachable`), leaving drains and closes."""
 
-    async def __aenter__(self) -> Bus: ...
+    async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *exc: object) -> None: ...
 
     @property
@@ -179,30 +179,33 @@ class Bus(Protocol):
         """Idempotent."""
         ...
 
-    def pull(self, stream: str, consumer: str, *, max_in_hand: int = 1_000) -> Puller: ...
+    def pull(self, stream: str, consumer: str, *, max_in_hand: int = 1_000, prefetch: bool = True) -> Puller:
+        """Start taking messages; nothing is asked of the server before the first `next_batch`.
 
-    def publish(
-        self, subject: str, body: bytes, *, headers: Headers | None = None, msg_id: str | None = None
-    ) -> Awaitable[PubAck]:
+        `max_in_hand` bounds what is requested or has arrived and is not handed out yet. `prefetch=False` asks for no more than
+        `next_batch` was called for: a worker that calls it with its free slots hoards nothing that another could do.
+        """
+        ...
+
+    def publish(self, subject: str, body: bytes, *, headers: Headers | None = None, msg_id: str | None = None) -> Awaitable[PubAck]:
         """Publish to JetStream. The call itself queues the message at once, in order; await the result for the confirmation.
 
         Pipelined: keep many in flight, the adapter bounds them. The awaitable raises `PublishTimeout` (it may be stored all the same),
-        `TooLarge` (body plus headers past the limit: nothing was sent) or `NotFound` (no stream takes the subject). It is safe to
-        drop the awaitable: no warning, no leak.
+        `TooLarge` (body plus headers past the limit: nothing was sent), `NotFound` (no stream takes the subject), or another
+        `TransientError` when JetStream refuses it (a full stream). It is safe to drop the awaitable: no warning, no leak.
+        With a `msg_id` it is sent again after a reconnect within the time limit; without one it fails when the connection breaks.
         """
         ...
 
     def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:
-        """Core NATS, fire and forget. While disconnected it is buffered up to a bound and then dropped."""
+        """Core NATS, fire and forget. While disconnected it is buffered up to a bound and then dropped. Raises `TooLarge`."""
         ...
 
     async def flush(self) -> None:
         """Wait until the server has seen everything sent so far. Raises `Unreachable` after the time limit."""
         ...
 
-    async def request(
-        self, subject: str, body: bytes, *, headers: Headers | None = None, timeout_seconds: float = 5.0
-    ) -> Message:
+    async def request(self, subject: str, body: bytes, *, headers: Headers | None = None, timeout_seconds: float = 5.0) -> Message:
         """Core request/reply. Raises `Unreachable` when nobody answers in time or nobody listens."""
         ...
 

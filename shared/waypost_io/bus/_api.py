@@ -1,0 +1,192 @@
+"""Administration of JetStream by its JSON API: streams and consumers as they must be. Owns no state.
+
+Everything here is idempotent: creating what is there compares it, deleting what is not there is done.
+Requests and error codes: nats-server `server/jetstream_api.go`, `server/errors.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from waypost_io.bus._connection import Connection, NobodyListens
+from waypost_io.bus.ports import ConsumerSpec, StreamMark, StreamSpec
+from waypost_proto.errors import Misconfigured, NotFound, TransientError, Unreachable
+
+API_SECONDS = 5.0
+"""How long one administrative request may take."""
+
+_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
+_STREAM_DIFFERS, _CONSUMER_DIFFERS = 10058, 10148
+_NOT_ENABLED = (10039, 10076)
+"""JSNotEnabledForAccount, JSNotEnabled: they say 503 like what passes by itself, and do not."""
+_FIXED = ("storage", "retention")
+"""Settings of a stream that the server cannot change in place (err 10052)."""
+
+
+class _Error(Struct, frozen=True):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _StreamState(Struct, frozen=True):
+    last_seq: int = 0
+
+
+class _Reply(Struct, frozen=True):
+    """What is read of any answer."""
+
+    error: _Error | None = None
+    config: dict[str, Any] = {}
+    created: str = ""
+    state: _StreamState = _StreamState()
+    purged: int = 0
+
+
+class JetStreamApi:
+    """The administrative requests of one connection. Each raises `Unreachable` when JetStream does not answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    # -- streams
+
+    async def ensure_stream(self, spec: StreamSpec) -> StreamMark:
+        """See `Bus.ensure_stream`."""
+        wanted = stream_config(spec)
+        reply = await self._ask(f"STREAM.CREATE.{spec.name}", wanted)
+        if reply.error is not None and reply.error.err_code == _STREAM_DIFFERS:
+            reply = await self._update_stream(spec.name, wanted)
+        if reply.error is not None:
+            raise _refused(f"stream {spec.name!r}", reply.error)
+        return _mark(spec.name, reply)
+
+    async def _update_stream(self, name: str, wanted: dict[str, Any]) -> _Reply:
+        found = await self._ask(f"STREAM.INFO.{name}", None)
+        if found.error is not None:
+            return found
+        different = {key: (found.config.get(key), value) for key, value in wanted.items() if found.config.get(key) != value}
+        fixed = [f"{key} is {different[key][0]!r} and must be {different[key][1]!r}" for key in _FIXED if key in different]
+        if fixed:
+            raise Misconfigured(
+                f"stream {name!r} exists with settings that cannot be changed in place: {'; '.join(fixed)}. "
+                "Move its messages elsewhere and delete it, or use another prefix"
+            )
+        return await self._ask(f"STREAM.UPDATE.{name}", {**found.config, **wanted})
+
+    async def stream_mark(self, name: str) -> StreamMark | None:
+        """See `Bus.stream_mark`."""
+        reply = await self._ask(f"STREAM.INFO.{name}", None)
+        if reply.error is None:
+            return _mark(name, reply)
+        if reply.error.err_code == _STREAM_NOT_FOUND:
+            return None
+        raise _refused(f"stream {name!r}", reply.error)
+
+    async def purge(self, stream: str, subject: str | None) -> int:
+        """See `Bus.purge`."""
+        reply = await self._ask(f"STREAM.PURGE.{stream}", {} if subject is None else {"filter": subject})
+        if reply.error is None:
+            return reply.purged
+        if reply.error.err_code == _STREAM_NOT_FOUND:
+            return 0
+        raise _refused(f"purge of {stream!r}", reply.error)
+
+    # -- consumers
+
+    async def ensure_consumer(self, spec: ConsumerSpec) -> None:
+        """See `Bus.ensure_consumer`."""
+        path = f"CONSUMER.CREATE.{spec.stream}.{spec.name}.{spec.filter_subject}"
+        wanted = consumer_config(spec)
+        reply = await self._ask(path, {"stream_name": spec.stream, "config": wanted, "action": "create"})
+        if reply.error is not None and reply.error.err_code == _CONSUMER_DIFFERS:
+            reply = await self._ask(path, {"stream_name": spec.stream, "config": wanted, "action": "update"})
+        if reply.error is None:
+            return
+        if reply.error.err_code == _STREAM_NOT_FOUND:
+            raise NotFound(f"stream {spec.stream!r} does not exist: consumer {spec.name!r} cannot be made")
+        raise _refused(f"consumer {spec.name!r} of stream {spec.stream!r} (filter {spec.filter_subject!r})", reply.error)
+
+    async def delete_consumer(self, stream: str, name: str) -> None:
+        """See `Bus.delete_consumer`."""
+        reply = await self._ask(f"CONSUMER.DELETE.{stream}.{name}", None)
+        if reply.error is not None and reply.error.err_code not in (_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND):
+            raise _refused(f"consumer {name!r} of stream {stream!r}", reply.error)
+
+    async def consumer_created(self, stream: str, name: str) -> str | None:
+        """When the consumer was created, as the server prints it: its identity. None when it or its stream does not exist."""
+        reply = await self._ask(f"CONSUMER.INFO.{stream}.{name}", None)
+        if reply.error is None:
+            return reply.created
+        if reply.error.err_code in (_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND):
+            return None
+        raise TransientError(f"consumer {name!r} of stream {stream!r}: {_text(reply.error)}")
+
+    async def _ask(self, path: str, body: dict[str, Any] | None) -> _Reply:
+        subject = f"$JS.API.{path}"
+        try:
+            answer = await self._connection.request(
+                subject, b"" if body is None else msgspec.json.encode(body), timeout_seconds=API_SECONDS
+            )
+        except NobodyListens as error:
+            raise Unreachable(
+                f"NATS at {self._connection.url} has no JetStream: start nats-server with -js, and check the account"
+            ) from error
+        try:
+            return msgspec.json.decode(answer.body, type=_Reply)
+        except msgspec.DecodeError as error:
+            raise TransientError(f"unreadable answer on {subject}: {answer.body[:80]!r}: {error}") from error
+
+
+def stream_config(spec: StreamSpec) -> dict[str, Any]:
+    """The settings of a stream that Waypost states; the server's defaults and an operator's additions stay."""
+    return {
+        "name": spec.name,
+        "subjects": list(spec.subjects),
+        "retention": "workqueue" if spec.retention == "work_queue" else "limits",
+        "storage": spec.storage,
+        "max_bytes": spec.max_bytes,
+        "max_age": int(spec.max_age_seconds * 1e9),
+        "max_msg_size": spec.max_message_bytes,
+        "discard": spec.discard,
+        "num_replicas": spec.replicas,
+        "duplicate_window": int(spec.duplicate_window_seconds * 1e9),
+        "allow_msg_ttl": spec.allow_message_ttl,
+        "subject_transform": None if spec.transform is None else {"src": spec.transform[0], "dest": spec.transform[1]},
+    }
+
+
+def consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
+    """A durable pull consumer: explicit acks, every message, delivered until acked."""
+    config: dict[str, Any] = {
+        "durable_name": spec.name,
+        "filter_subject": spec.filter_subject,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "replay_policy": "instant",
+        "max_deliver": -1,
+        "ack_wait": int(spec.ack_wait_seconds * 1e9),
+        "max_ack_pending": spec.max_ack_pending,
+    }
+    if spec.inactive_seconds:
+        config["inactive_threshold"] = int(spec.inactive_seconds * 1e9)
+    return config
+
+
+def _mark(name: str, reply: _Reply) -> StreamMark:
+    return StreamMark(name=name, created=reply.created, last_seq=reply.state.last_seq)
+
+
+def _text(error: _Error) -> str:
+    return f"{error.description} (err_code {error.err_code})"
+
+
+def _refused(what: str, error: _Error) -> Exception:
+    if error.err_code == _STREAM_NOT_FOUND:
+        return NotFound(f"{what}: {_text(error)}")
+    if error.code == 503 and error.err_code not in _NOT_ENABLED:
+        return TransientError(f"{what}: {_text(error)}")
+    return Misconfigured(f"the server refuses {what}: {_text(error)}")

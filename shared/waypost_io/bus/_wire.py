@@ -1,0 +1,90 @@
+"""The one module that reaches into nats-py's private parts; `tests/conformance/bus/test_wire.py` fails when they change.
+
+Three things cannot be had from nats-py 2.16 in public:
+
+- **Synchronous queueing.** `Client.publish` is a coroutine that may flush inline and swallows cancellation when buffers are full.
+  `write` appends a finished frame to the same buffer and wakes the same flusher, so order with nats-py's own commands is kept.
+- **Synchronous delivery.** A subscription of nats-py costs a queue, a `Msg` and a task switch per message. A *sink* is a plain
+  function that the reader calls with the raw parts.
+- **Endless life.** nats-py closes for good on any `-ERR` it does not know (expired credentials, authentication timeout under
+  load). Here everything but a permission error leads to a reconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+log = structlog.get_logger(__name__)
+
+Sink = Callable[[bytes, bytes, bytes, bytes | None], None]
+"""Called with subject, reply, body and raw header block of each message. Must not block; what it raises is logged."""
+
+
+class Wire(Client):
+    """nats-py's connection with synchronous writes and sinks. Owns no policy: `_connection` decides what is written and when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sinks: dict[int, Sink] = {}
+        self._kick: asyncio.Future[None] | None = None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What is queued and not handed to the socket yet."""
+        return self._pending_data_size
+
+    def write(self, frame: bytes) -> None:
+        """Queue a finished frame. Only while connected: what is queued when the connection breaks is lost (`drop_unsent`)."""
+        self._pending.append(frame)
+        self._pending_data_size += len(frame)
+        queue = self._flush_queue
+        assert queue is not None, "write before connect"
+        if queue.empty():
+            # The flusher resolves what it takes from the queue; one future that is done already serves every wake-up.
+            if self._kick is None:
+                self._kick = asyncio.get_running_loop().create_future()
+                self._kick.set_result(None)
+            queue.put_nowait(self._kick)
+
+    def drop_unsent(self) -> None:
+        """Forget queued frames. After a reconnect they would overtake what has to be sent again before them."""
+        self._pending.clear()
+        self._pending_data_size = 0
+
+    async def add_sink(self, subject: str, sink: Sink) -> Subscription:
+        """Subscribe `sink`. The subscription survives reconnects; remove it with `remove_sink`."""
+        subscription = await self.subscribe(subject)
+        self._sinks[subscription._id] = sink
+        return subscription
+
+    async def remove_sink(self, subscription: Subscription) -> None:
+        """Undo `add_sink`, also while disconnected. Idempotent."""
+        self._sinks.pop(subscription._id, None)
+        if subscription._id not in self._subs or self.is_closed:
+            return
+        self._remove_sub(subscription._id)
+        if self.is_connected:
+            await self._send_unsubscribe(subscription._id)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        sink = self._sinks.get(sid)
+        if sink is None:
+            await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # it is None without headers
+            return
+        try:
+            sink(subject, reply, data, headers)
+        except Exception:  # a bug in one sink must not end the connection's reader
+            log.exception("bus.sink_failed", subject=subject.decode(errors="replace"))
+
+    async def _process_err(self, err_msg: str) -> None:
+        error = errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        self._err = error
+        await self._error_cb(error)
+        if "permissions violation" not in err_msg:
+            await self._process_op_err(error)
