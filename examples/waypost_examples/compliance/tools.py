@@ -1,0 +1,122 @@
+"""The desk's tools: the one place that touches other departments' systems. A gateway hosts this module.
+
+Where they are is in the environment: `DESK_CORE_BANKING_URL`, `DESK_KYC_URL`, `DESK_SANCTIONS_URL`, `DESK_REGULATOR_URL`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import asyncpg
+import msgspec
+
+from waypost import NOT_DONE, DoNotRetry, NotExecuted, Retry, RetryLater, ToolContext, tool
+from waypost.tool_context import NotDone
+from waypost_examples.compliance import wire
+from waypost_examples.compliance.model import Account, Customer, Hit, Receipt, Report
+
+PATIENT = Retry(max_attempts=20, initial_seconds=0.2, factor=2.0, max_seconds=2.0)
+"""A department may be away for half a minute; a case waits for it rather than failing."""
+TIMEOUT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the departments' systems are."""
+
+    core_banking: str
+    kyc: str
+    sanctions: str
+    regulator: str
+
+
+def addresses() -> Addresses:
+    """Read from the environment. Raises `DoNotRetry` that names the variable which is missing."""
+
+    def read(name: str) -> str:
+        value = os.environ.get(name, "")
+        if not value:
+            raise DoNotRetry(f"{name} is not set: the gateway must know where that system is (`waypost demo` sets it)")
+        return value
+
+    return Addresses(
+        core_banking=read("DESK_CORE_BANKING_URL"),
+        kyc=read("DESK_KYC_URL"),
+        sanctions=read("DESK_SANCTIONS_URL"),
+        regulator=read("DESK_REGULATOR_URL"),
+    )
+
+
+@tool(effect="read", retry=PATIENT, timeout=TIMEOUT_SECONDS)
+async def core_banking(account: str) -> Account:
+    """The account and its holder, from the core banking database."""
+    connection = await asyncpg.connect(addresses().core_banking)
+    try:
+        row = await connection.fetchrow("SELECT customer, holder, opened, monthly_average FROM look_up($1)", account)
+    finally:
+        # Not `close`: after a time-out it would wait for a database that is asleep.
+        connection.terminate()
+    if row is None:
+        raise DoNotRetry(f"core banking has no account {account!r}; check the account in the file")
+    return Account(account=account, **row)
+
+
+@tool(effect="read", retry=PATIENT, timeout=TIMEOUT_SECONDS)
+async def kyc(customer: str) -> Customer:
+    """What KYC knows of a customer."""
+    answer = await wire.get(addresses().kyc, "customers", customer)
+    if answer.status != 200:
+        raise _error("KYC", answer)
+    return answer.read(Customer)
+
+
+@tool(effect="read", retry=PATIENT, timeout=TIMEOUT_SECONDS)
+async def sanctions(name: str) -> list[Hit]:
+    """The sanctions list entries that a name resembles."""
+    answer = await wire.get(addresses().sanctions, "screen", name)
+    if answer.status != 200:
+        raise _error("sanctions", answer)
+    return answer.read(list[Hit])
+
+
+async def find_report(ctx: ToolContext, report: Report) -> Receipt | NotDone:  # noqa: ARG001 - a hook takes the tool's arguments
+    """Did the report arrive? Raises when the regulator cannot say."""
+    answer = await wire.get(addresses().regulator, "reports", ctx.idempotency_key)
+    match answer.status:
+        case 200:
+            return answer.read(Receipt)
+        case 404:
+            return NOT_DONE
+        case _:
+            raise _error("the regulator", answer)
+
+
+@tool(effect="unsafe", reconcile=find_report, retry=PATIENT, timeout=TIMEOUT_SECONDS)
+async def file_report(ctx: ToolContext, report: Report) -> Receipt:
+    """File a report at the regulator, once. A lost answer leaves the call in doubt; `find_report` settles it."""
+    try:
+        answer = await wire.post(
+            addresses().regulator, "reports", body=msgspec.json.encode(report), headers={"Idempotency-Key": ctx.idempotency_key}
+        )
+    except wire.Unsent as error:
+        raise NotExecuted(str(error)) from error
+    match answer.status:
+        case 201:
+            return answer.read(Receipt)
+        case 503:
+            raise NotExecuted("the regulator's intake is closed", retry_after=answer.retry_after)
+        case status if 400 <= status < 500:
+            raise DoNotRetry(f"the regulator refused the report ({status}): {answer.body[:200].decode(errors='replace')}")
+        case _:
+            raise _error("the regulator", answer)
+
+
+def _error(who: str, answer: wire.Response) -> Exception:
+    """The error that says what may be done about an answer without a result."""
+    text = answer.body[:200].decode(errors="replace")
+    if answer.status == 503 and answer.retry_after is not None:
+        return RetryLater(f"{who} is unavailable: {text}", retry_after=answer.retry_after)
+    if answer.status == 404:
+        return DoNotRetry(f"{who} knows nothing of it: {text}")
+    return ConnectionError(f"{who} answered {answer.status}: {text}")

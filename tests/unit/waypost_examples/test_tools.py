@@ -1,0 +1,138 @@
+"""The desk's tools against the real legacy services: which failure they report for which fault."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from waypost import NOT_DONE, DoNotRetry, NotExecuted, RetryLater, ToolContext
+from waypost_examples.compliance import tools
+from waypost_examples.compliance.legacy import kyc, regulator, sanctions
+from waypost_examples.compliance.legacy.faults import FaultKind, FaultPlan
+from waypost_examples.compliance.legacy.http import Answer, Handler, Request, serve
+from waypost_examples.compliance.model import Customer, Receipt, Report
+
+Serving = Callable[[str, Handler], Awaitable[None]]
+
+
+@pytest.fixture
+async def serving(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serving]:
+    """Start a service and tell the tools where it is."""
+    servers = []
+    for name in ("CORE_BANKING", "KYC", "SANCTIONS", "REGULATOR"):
+        monkeypatch.setenv(f"DESK_{name}_URL", "http://127.0.0.1:1")
+
+    async def start(name: str, handler: Handler) -> None:
+        server = await serve(handler, "127.0.0.1", 0)
+        servers.append(server)
+        monkeypatch.setenv(f"DESK_{name}_URL", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def key_with(plan: FaultPlan, kind: FaultKind, prefix: str = "k") -> str:
+    return next(
+        f"{prefix}{n}" for n in range(10_000) if plan.fault(f"{prefix}{n}", 1) is kind and plan.fault(f"{prefix}{n}", 2) is FaultKind.NONE
+    )
+
+
+def report(case: str) -> Report:
+    return Report(case=case, account="A", kind="routine_summary", total=Decimal(1), risk=0.1, reasons=[], transactions=[])
+
+
+def answering(status: int, value: object) -> Handler:
+    async def handler(request: Request) -> Answer:
+        return Answer(status, value)
+
+    return handler
+
+
+def test_only_filing_is_unsafe() -> None:
+    effects = {tool.name: tool.effect.value for tool in (tools.core_banking, tools.kyc, tools.sanctions, tools.file_report)}
+    assert effects == {"core-banking": "read", "kyc": "read", "sanctions": "read", "file-report": "unsafe"}
+    assert tools.file_report.has_reconcile
+
+
+async def test_a_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DESK_CORE_BANKING_URL", raising=False)
+    with pytest.raises(DoNotRetry, match="DESK_CORE_BANKING_URL"):
+        await tools.kyc("K")
+
+
+async def test_sanctions_passes_the_time_to_wait_on(serving: Serving) -> None:
+    await serving("SANCTIONS", sanctions.Sanctions(0))
+    name = key_with(sanctions.plan(0), FaultKind.UNAVAILABLE)
+    with pytest.raises(RetryLater) as raised:
+        await tools.sanctions(name)
+    assert raised.value.retry_after == sanctions.RETRY_AFTER_SECONDS
+    assert await tools.sanctions(name) == []
+
+
+async def test_kyc_is_tried_again_after_a_hang_up_and_not_for_a_stranger(serving: Serving, tmp_path: Path) -> None:
+    customer = key_with(kyc.plan(0), FaultKind.LOST)
+    kyc.populate(tmp_path / "kyc", [Customer(customer=customer, status="verified", reviewed=date(2025, 1, 1), exposed=False)])
+    await serving("KYC", kyc.Kyc(tmp_path / "kyc", 0, usual_seconds=0))
+    with pytest.raises(ConnectionError):
+        await tools.kyc(customer)
+    assert (await tools.kyc(customer)).customer == customer
+    with pytest.raises(DoNotRetry, match="nothing of it"):
+        await tools.kyc(key_with(kyc.plan(0), FaultKind.NONE, "stranger"))
+
+
+async def test_a_service_that_is_not_there_may_be_tried_again(serving: Serving) -> None:
+    with pytest.raises(ConnectionError):
+        await tools.sanctions("X")
+
+
+async def test_a_report_is_filed_under_the_key_of_its_call(serving: Serving, tmp_path: Path) -> None:
+    service = regulator.Regulator(tmp_path / "r", 0)
+    await serving("REGULATOR", service)
+    ctx = ToolContext(idempotency_key=key_with(regulator.asking_plan(0), FaultKind.NONE, "run/0:"))
+    case = key_with(regulator.plan(0), FaultKind.NONE)
+    assert await tools.find_report(ctx, report(case)) is NOT_DONE
+    receipt = await tools.file_report(ctx, report(case))
+    assert await tools.find_report(ctx, report(case)) == receipt == Receipt(report_id="R-00001")
+    assert service.counts().by_key == {ctx.idempotency_key: 1}
+    service.close()
+
+
+async def test_a_closed_intake_surely_took_nothing(serving: Serving, tmp_path: Path) -> None:
+    service = regulator.Regulator(tmp_path / "r", 0)
+    await serving("REGULATOR", service)
+    with pytest.raises(NotExecuted) as raised:
+        await tools.file_report(report(key_with(regulator.plan(0), FaultKind.UNAVAILABLE)))
+    assert raised.value.retry_after == regulator.RETRY_AFTER_SECONDS
+    service.close()
+
+
+async def test_a_regulator_that_is_not_there_surely_took_nothing(serving: Serving) -> None:
+    with pytest.raises(NotExecuted, match="cannot be reached"):
+        await tools.file_report(report("C"))
+
+
+async def test_a_broken_connection_leaves_it_open(serving: Serving, tmp_path: Path) -> None:
+    service = regulator.Regulator(tmp_path / "r", 0)
+    await serving("REGULATOR", service)
+    with pytest.raises(ConnectionError):
+        await tools.file_report(report(key_with(regulator.plan(0), FaultKind.LOST)))
+    service.close()
+
+
+@pytest.mark.parametrize(("status", "error"), [(422, DoNotRetry), (400, DoNotRetry), (500, ConnectionError)])
+async def test_what_other_answers_to_a_report_mean(serving: Serving, status: int, error: type[Exception]) -> None:
+    await serving("REGULATOR", answering(status, {"error": "no"}))
+    with pytest.raises(error, match=str(status)):
+        await tools.file_report(report("C"))
+
+
+@pytest.mark.parametrize(("status", "error"), [(503, ConnectionError), (500, ConnectionError)])
+async def test_a_hook_that_cannot_know_raises(serving: Serving, status: int, error: type[Exception]) -> None:
+    await serving("REGULATOR", answering(status, {}))
+    with pytest.raises(error):
+        await tools.find_report(ToolContext(), report("C"))
