@@ -1,0 +1,113 @@
+"""`python -m waypost_gateway MODULE… [--concurrency N]`: the composition root of the tool gateway."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import structlog
+from waypost_io.store.postgres import PostgresStore
+
+from waypost import load_module
+from waypost_gateway.gateway import Gateway, GatewayConfig
+from waypost_gateway.hosting import definitions_of, tools_of
+from waypost_gateway.metrics import Metrics
+from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.lifecycle import DRAIN_SECONDS, Stop, run_service
+from waypost_io.ops import Check, OpsServer
+from waypost_io.peer import Peer
+from waypost_io.settings import GatewaySettings, load
+from waypost_proto.registry import Announce
+
+DRAIN_SHARE = 0.7
+"""Of the time to stop, what running calls may use; the rest is for writing down what was interrupted."""
+
+_log = structlog.get_logger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="waypost gateway", description="Host the tools that are defined in the modules.")
+    parser.add_argument("modules", nargs="+", metavar="MODULE", help="an importable module, or a .py file")
+    parser.add_argument("--concurrency", type=_at_least_one, help="tool calls at once (default: WAYPOST_GATEWAY_CONCURRENCY)")
+    arguments = parser.parse_args(argv)
+
+    async def run(stop: Stop) -> None:
+        settings = load(GatewaySettings)
+        if arguments.concurrency is not None:
+            settings = msgspec.structs.replace(settings, concurrency=arguments.concurrency)
+        await serve(arguments.modules, settings, stop)
+
+    sys.exit(run_service("gateway", run))
+
+
+async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> None:
+    """Host the tools of the modules until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there at the start."""
+    modules = [load_module(name) for name in names]
+    tools = tools_of(modules)
+    build = settings.build_of(modules)
+    peer_name = _peer_name()
+    definitions = definitions_of(tools, build)
+    config = GatewayConfig(
+        peer=peer_name,
+        concurrency=settings.concurrency,
+        ack_wait_seconds=settings.ack_wait_seconds,
+        lease_seconds=settings.lease_seconds,
+        settle_seconds=settings.settle_seconds,
+        drain_seconds=DRAIN_SHARE * min(settings.drain_seconds, DRAIN_SECONDS),
+    )
+    # plain functions run in threads: as many as there may be calls, and none is made before it is needed
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="tool"))
+    announce = Announce(peer=peer_name, kind="gateway", build=build, tools=definitions, concurrency=settings.concurrency)
+    bus = JetStreamBus(settings.nats_url, creds=_text(settings.nats_creds), ca=_text(settings.nats_ca), name=peer_name)
+    metrics = Metrics()
+    async with bus, PostgresStore(settings.postgres_url, pool=settings.postgres_pool) as store:
+        gateway = Gateway(bus, store, settings.subjects, tools, config, metrics=metrics)
+        async with Peer(bus, settings.subjects, announce) as peer:
+
+            async def database() -> None:
+                await store.leases.now()
+
+            checks: dict[str, Check] = {
+                "nats": lambda: bus.connected,
+                "postgres": database,
+                "consumers": lambda: gateway.pulling,
+                "announced": lambda: peer.is_announced,
+            }
+            async with OpsServer(settings.ops_addr, checks=checks, metrics=metrics.registry), asyncio.TaskGroup() as tasks:
+                tasks.create_task(_say_draining(stop, peer))
+                _log.info("gateway serves", peer=peer_name, build=build, tools=[tool.name for tool in tools])
+                await gateway.serve(stop)
+
+
+async def _say_draining(stop: Stop, peer: Peer) -> None:
+    await stop.wait()
+    peer.set_state("draining")
+
+
+def _peer_name() -> str:
+    """Unique per process start; where it runs stands in front, for people."""
+    host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:40]
+    return f"gateway-{host}-{secrets.token_hex(4)}"
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return value
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The gateway's answers about a call, as mailbox messages. Pure: builds messages and their ids, sends nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Raw, structs
+
+from waypost_proto.codec import decode_union, encode
+from waypost_proto.mailbox import AnyToolMail, ToolFailed, ToolNotDone, ToolRefused, ToolSucceeded, ToolUncertain, ToolUnknown
+from waypost_proto.tools import ToolCall
+from waypost_proto.values import BlobRef, Failure
+
+Via = Literal["call", "reconcile"]
+
+
+class Answers:
+    """Builds the answers of one gateway."""
+
+    def __init__(self, gateway: str) -> None:
+        self._gateway = gateway
+
+    def succeeded(self, call: ToolCall, result: bytes | BlobRef, *, duration_seconds: float) -> ToolSucceeded:
+        return self._succeeded(call, result, via="call", duration_seconds=duration_seconds)
+
+    def reconciled(self, call: ToolCall, result: bytes | BlobRef) -> ToolSucceeded:
+        return self._succeeded(call, result, via="reconcile", duration_seconds=0.0)
+
+    def failed(
+        self,
+        call: ToolCall,
+        error: Failure,
+        *,
+        retryable: bool,
+        retry_after_seconds: float | None = None,
+        duration_seconds: float = 0.0,
+    ) -> ToolFailed:
+        return ToolFailed(
+            run_id=call.run_id,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            gateway=self._gateway,
+            error=error,
+            retryable=retryable,
+            retry_after_seconds=retry_after_seconds,
+            duration_seconds=duration_seconds,
+        )
+
+    def uncertain(self, call: ToolCall, error: Failure, *, settle_seconds: float) -> ToolUncertain:
+        return ToolUncertain(
+            run_id=call.run_id,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            gateway=self._gateway,
+            error=error,
+            settle_seconds=max(0.0, settle_seconds),
+        )
+
+    def not_done(self, call: ToolCall) -> ToolNotDone:
+        return ToolNotDone(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway)
+
+    def unknown(self, call: ToolCall, error: Failure) -> ToolUnknown:
+        return ToolUnknown(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, error=error)
+
+    def refused(self, call: ToolCall, error: Failure) -> ToolRefused:
+        return ToolRefused(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, error=error)
+
+    def repeated(self, call: ToolCall, stored: bytes) -> AnyToolMail:
+        """A stored answer for this message: of this attempt, and a success says that the ledger knew it.
+
+        Raises `BadMessage` when the stored bytes are not an answer.
+        """
+        answer: AnyToolMail = decode_union(AnyToolMail, stored)
+        answer = structs.replace(answer, attempt=call.attempt)
+        if isinstance(answer, ToolSucceeded) and answer.via == "call":
+            return structs.replace(answer, via="ledger")
+        return answer
+
+    def _succeeded(self, call: ToolCall, result: bytes | BlobRef, *, via: Via, duration_seconds: float) -> ToolSucceeded:
+        return ToolSucceeded(
+            run_id=call.run_id,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            gateway=self._gateway,
+            via=via,
+            duration_seconds=duration_seconds,
+            result=UNSET if isinstance(result, BlobRef) else Raw(result),
+            result_ref=result if isinstance(result, BlobRef) else UNSET,
+        )
+
+
+def message_id(call: ToolCall) -> str:
+    """The `Nats-Msg-Id` of the answer to this very message: a repeat is a duplicate, a call derived again (`emission`) is not."""
+    return f"{call.run_id}.{call.call_id}.{call.attempt}.{call.mode}.{call.emission}"
+
+
+def encoded(answer: AnyToolMail) -> bytes:
+    return encode(answer)

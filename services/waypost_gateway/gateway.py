@@ -1,0 +1,156 @@
+"""The gateway as a whole: its parts, its tasks, its end. Owns the composition; what a call needs is in `calls` and `reconciling`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from waypost_gateway.allowlist import AllowList
+from waypost_gateway.answers import Answers
+from waypost_gateway.calls import AnyTool, Calls, Desk
+from waypost_gateway.clock import DatabaseClock
+from waypost_gateway.dead_letters import DeadLetters
+from waypost_gateway.failures import Scrubber
+from waypost_gateway.handling import Handler
+from waypost_gateway.inflight import InFlight
+from waypost_gateway.keepalive import KeepAlive
+from waypost_gateway.lane import Lane, Slots
+from waypost_gateway.mailer import Mailer
+from waypost_gateway.metrics import Metrics
+from waypost_gateway.permits import LedgerTimes, Permits
+from waypost_gateway.reconciling import Reconciler
+from waypost_gateway.stops import Stops
+from waypost_io.bus import topology
+from waypost_io.bus.ports import Bus
+from waypost_io.lifecycle import Stop
+from waypost_io.store.ports import Store
+from waypost_proto.errors import TransientError
+from waypost_proto.subjects import Subjects
+
+CLOCK_SECONDS = 60.0
+"""Between two measurements of the database's clock."""
+GRACE_SECONDS = 2.0
+"""What a call may take beyond its timeout to clean up and be written down; part of its hard deadline."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """How one gateway behaves. Times in seconds."""
+
+    peer: str
+    concurrency: int = 128
+    ack_wait_seconds: float = topology.TOOL_ACK_SECONDS
+    lease_seconds: float = 10.0
+    grace_seconds: float = GRACE_SECONDS
+    settle_seconds: float = 2.0
+    drain_seconds: float = 15.0
+
+
+class Gateway:
+    """Executes the calls of `tools`. `serve` it once; the bus and the store are open and stay the caller's."""
+
+    def __init__(
+        self, bus: Bus, store: Store, subjects: Subjects, tools: Sequence[AnyTool], config: GatewayConfig, *, metrics: Metrics | None = None
+    ) -> None:
+        self._bus = bus
+        self._subjects = subjects
+        self._config = config
+        self._metrics = metrics or Metrics()
+        self._inflight = InFlight()
+        self._clock = DatabaseClock(store.leases, wall=time.time)
+        self._stops = Stops(self._inflight)
+        answers = Answers(config.peer)
+        times = LedgerTimes(lease_seconds=config.lease_seconds, grace_seconds=config.grace_seconds, settle_seconds=config.settle_seconds)
+        desk = Desk(
+            store=store,
+            allowlist=AllowList(store.definitions, monotonic=time.monotonic),
+            permits=Permits(store, answers, self._metrics, times, gateway=config.peer),
+            answers=answers,
+            clock=self._clock,
+            scrub=Scrubber(),
+        )
+        handler = Handler(
+            Calls(desk),
+            Reconciler(desk, settle_seconds=config.settle_seconds),
+            Mailer(bus, subjects),
+            DeadLetters(bus, subjects),
+            self._inflight,
+            self._stops,
+            self._metrics,
+        )
+        slots = Slots(config.concurrency)
+        self._lanes = [
+            Lane(
+                bus,
+                tool,
+                replace(topology.tool_consumer(subjects, tool.name), ack_wait_seconds=config.ack_wait_seconds),
+                handler.handle,
+                self._inflight,
+                slots,
+                self._metrics,
+            )
+            for tool in tools
+        ]
+        self._keepalive = KeepAlive(
+            self._inflight, store.ledger, self._metrics, ack_wait_seconds=config.ack_wait_seconds, lease_seconds=config.lease_seconds
+        )
+        self._metrics.running.follow(lambda: len(self._inflight))
+
+    @property
+    def pulling(self) -> bool:
+        """For readiness: every tool's consumer is there and asked for messages."""
+        return all(lane.pulling for lane in self._lanes)
+
+    async def serve(self, stop: Stop) -> None:
+        """Work until `stop`, then drain: take nothing new, let running calls finish, interrupt those that do not.
+
+        Returns when nothing is in hand. Cancelling ends at once and leaves what was started to the ledger, like a crash.
+        """
+        subscription = await self._bus.subscribe(self._subjects.stop(), self._stops.on_message)
+        try:
+            async with asyncio.TaskGroup() as background:
+                keeping = [
+                    background.create_task(self._keepalive.messages()),
+                    background.create_task(self._keepalive.leases()),
+                    background.create_task(self._keep_clock()),
+                ]
+                async with asyncio.TaskGroup() as calls:
+                    pulling = [background.create_task(lane.run(calls)) for lane in self._lanes]
+                    await stop.wait()
+                    await self._stop_pulling(pulling)
+                    await self._drain()
+                for task in keeping:
+                    task.cancel()
+        finally:
+            await subscription.close()
+
+    async def _stop_pulling(self, pulling: Sequence[asyncio.Task[None]]) -> None:
+        for lane in self._lanes:
+            lane.close()
+        for task in pulling:
+            task.cancel()
+        await asyncio.wait(pulling)
+
+    async def _drain(self) -> None:
+        """Wait for running calls; after the bound interrupt them, so that what they mean is written down while there is time."""
+        try:
+            async with asyncio.timeout(self._config.drain_seconds):
+                await self._inflight.empty()
+        except TimeoutError:
+            _log.warning("calls are still running, interrupting them", calls=len(self._inflight), drain_seconds=self._config.drain_seconds)
+            for work in self._inflight:
+                work.interrupt("draining")
+
+    async def _keep_clock(self) -> None:
+        while True:
+            try:
+                await self._clock.sync()
+            except TransientError as error:
+                _log.debug("the database's clock cannot be read", error=str(error))
+            await asyncio.sleep(CLOCK_SECONDS)

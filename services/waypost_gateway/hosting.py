@@ -1,0 +1,40 @@
+"""Which tools this gateway hosts: those *defined in* the modules it was started with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from waypost import hosted
+from waypost_gateway.calls import AnyTool
+from waypost_proto.errors import Misconfigured
+from waypost_proto.registry import ToolDefinition
+
+
+def tools_of(modules: Sequence[ModuleType]) -> list[AnyTool]:
+    """The tools of all modules by name. Raises `Misconfigured` for two of the same name, or for none at all."""
+    tools: dict[str, AnyTool] = {}
+    for module in modules:
+        for tool in hosted(module)[1]:
+            if tool.name in tools and tools[tool.name].function is not tool.function:
+                raise Misconfigured(
+                    f"two tools named {tool.name!r} (in {tools[tool.name].module} and {module.__name__}): give one of them another name="
+                )
+            tools[tool.name] = tool
+    if not tools:
+        names = ", ".join(module.__name__ for module in modules)
+        raise Misconfigured(
+            f"no tools are defined in {names}: a gateway hosts the functions decorated with @tool in the modules it is given"
+        )
+    return [tools[name] for name in sorted(tools)]
+
+
+def definitions_of(tools: Sequence[AnyTool], build: str) -> list[ToolDefinition]:
+    """What is announced of them. Raises `Misconfigured` for types that have no JSON form."""
+    definitions = []
+    for tool in tools:
+        try:
+            definitions.append(tool.definition(build))
+        except TypeError as error:
+            raise Misconfigured(str(error)) from error
+    return definitions

@@ -1,0 +1,35 @@
+"""What a gateway counts. Owns the names."""
+
+from __future__ import annotations
+
+from waypost_io import metrics
+
+_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """The gateway's metrics, in the process's registry."""
+
+    def __init__(self, registry: metrics.Metrics | None = None) -> None:
+        self.registry = registry or metrics.Metrics()
+        self._calls = self.registry.counter(
+            "waypost_gateway_calls_total", "Tool calls handled, by what was answered.", labels=("tool", "outcome")
+        )
+        self._seconds = self.registry.histogram(
+            "waypost_gateway_call_seconds", "From the message to its ack.", labels=("tool",), buckets=_BUCKETS_SECONDS
+        )
+        self._ledger = self.registry.counter(
+            "waypost_gateway_ledger_refusals_total", "Calls that the ledger did not let start or settle, by what was done.", labels=("why",)
+        )
+        self.running = self.registry.gauge("waypost_gateway_running", "Calls in hand.").labels()
+        self.redelivered = self.registry.counter("waypost_gateway_redelivered_total", "Messages that had been delivered before.").labels()
+        self.dead = self.registry.counter("waypost_gateway_dead_letters_total", "Messages that were no tool calls.").labels()
+        self.leases_lost = self.registry.counter("waypost_gateway_leases_lost_total", "Leases lost while the call was running.").labels()
+
+    def call(self, tool: str, outcome: str, seconds: float) -> None:
+        """One message is done with; `outcome` is one of a fixed few."""
+        self._calls.labels(tool, outcome).inc()
+        self._seconds.labels(tool).observe(seconds)
+
+    def ledger(self, why: str) -> None:
+        self._ledger.labels(why).inc()

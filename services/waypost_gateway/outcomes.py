@@ -1,0 +1,30 @@
+"""What is to be done with a message in hand, once it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Publish `body`, then ack. `name` is the outcome in metrics and logs."""
+
+    body: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Ack; nobody waits for an answer."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Neither: the message comes again after the ack wait."""
+
+    why: str
+
+
+Outcome = Answered | Ignored | Left
