@@ -1,0 +1,59 @@
+"""`python -m waypost_worker MODULE… [--agent NAME] [--concurrency N]`: the worker's composition root."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.lifecycle import Stop, run_service
+from waypost_io.metrics import Metrics
+from waypost_io.ops import OpsServer
+from waypost_io.settings import WorkerSettings, load
+from waypost_worker.catalog import load_catalog
+from waypost_worker.service import Worker
+from waypost_worker.tuning import Tuning
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the worker until SIGTERM or SIGINT. Exit 0 done, 1 failed, 2 usage or settings, 3 NATS cannot be reached."""
+    options = _parser().parse_args(argv)
+
+    async def serve(stop: Stop) -> None:
+        await _serve(stop, options)
+
+    raise SystemExit(run_service("worker", serve))
+
+
+async def _serve(stop: Stop, options: argparse.Namespace) -> None:
+    settings = load(WorkerSettings)
+    tuning = Tuning.of(settings)
+    if options.concurrency is not None:
+        tuning = replace(tuning, concurrency=options.concurrency)
+    catalog = load_catalog(options.modules, options.agent, settings)
+    metrics = Metrics()
+    creds, ca = (str(path) if path is not None else None for path in (settings.nats_creds, settings.nats_ca))
+    async with JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-worker") as bus:
+        worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics)
+        async with OpsServer(settings.ops_addr, checks={"worker": worker.ready}, metrics=metrics):
+            await worker.run(stop)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="waypost worker", description="Execute the agents that are defined in MODULE.")
+    parser.add_argument("modules", metavar="MODULE", nargs="+", help="an importable module, or a .py file")
+    parser.add_argument("--agent", metavar="NAME", action="append", default=[], help="host only this agent (may be repeated)")
+    parser.add_argument("--concurrency", metavar="N", type=_at_least_one, default=None, help="runs that work at one time")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Runs local effects (`ctx.step`) as real tasks, never more than a bound at a time. Owns their tasks, nothing of their runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Self
+
+from waypost.execution import EffectResult, LocalEffect, failure_of
+from waypost_proto.values import Failure
+
+_MAX_MESSAGE_CHARS = 8_000
+"""A failure is read by people and kept for ever: what an exception says past this is cut."""
+
+Done = Callable[[EffectResult], None]
+
+
+class EffectRunner:
+    """An async context manager; leaving cancels what still runs. Results go to the `done` that an effect was started with.
+
+    `done` is not called for an effect whose handle was cancelled by `Handle.drop`: its run has let go of it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._gate = asyncio.Semaphore(limit)
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[Handle] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for handle in self._running:
+            handle.drop()
+        await self._tasks.__aexit__(None, None, None)
+
+    @property
+    def running(self) -> int:
+        """Effects that were started and have not ended, those that wait for their turn included."""
+        return len(self._running)
+
+    def start(self, effect: LocalEffect, done: Done) -> Handle:
+        """Start one effect. `done` is called from the event loop, once, unless the handle is dropped first."""
+        handle = Handle(effect, done)
+        task = self._tasks.create_task(self._run(handle))
+        handle.task = task
+        effect.on_cancel = handle.cancel
+        self._running.add(handle)
+        task.add_done_callback(lambda ended: self._ended(handle, ended))
+        return handle
+
+    def _ended(self, handle: Handle, task: asyncio.Task[None]) -> None:
+        self._running.discard(handle)
+        handle.report(task)
+
+    async def _run(self, handle: Handle) -> None:
+        """Keeps the outcome in the handle. Whatever the user's function raises, `SystemExit` too, is the step's failure."""
+        async with self._gate:
+            handle.started = time.monotonic()
+            try:
+                handle.result = await handle.effect.run()
+            except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - the supervisor of user code
+                handle.error = shortened(failure_of(error))
+
+
+class Handle:
+    """One effect under way."""
+
+    __slots__ = ("_done", "effect", "error", "result", "started", "task")
+
+    def __init__(self, effect: LocalEffect, done: Done) -> None:
+        self.effect = effect
+        self.task: asyncio.Task[None] | None = None
+        self.started: float | None = None
+        self.result: bytes | None = None
+        self.error: Failure | None = None
+        self._done: Done | None = done
+
+    def cancel(self) -> None:
+        """Ask it to end; `done` is told that it was cancelled."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def drop(self) -> None:
+        """Ask it to end and tell nobody. Idempotent."""
+        self._done = None
+        self.cancel()
+
+    def report(self, task: asyncio.Task[None]) -> None:
+        """The task is done: report, unless nobody wants to know."""
+        done, self._done = self._done, None
+        if done is None:
+            return
+        error = self.error
+        if task.cancelled():
+            error = Failure(type="Cancelled", message="the step was cancelled before it ended")
+        duration = 0.0 if self.started is None else time.monotonic() - self.started
+        result = None if error is not None else self.result
+        done(EffectResult(call_id=self.effect.call_id, at=time.time(), duration_seconds=duration, result=result, error=error))
+
+
+def shortened(failure: Failure) -> Failure:
+    """The failure with a message that people can read."""
+    if len(failure.message) <= _MAX_MESSAGE_CHARS:
+        return failure
+    return Failure(type=failure.type, message=failure.message[:_MAX_MESSAGE_CHARS] + " … (cut)", details=failure.details)

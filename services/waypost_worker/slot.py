@@ -1,0 +1,396 @@
+"""One run on this worker: an actor that serialises everything that happens to it.
+
+What can happen: an activation arrives, a read of its journal ends, a local effect ends, an advance is in JetStream, the coordinator
+confirms or rejects, the run is to be let go. Each is one synchronous method, called from the event loop; whatever takes time is a task
+that calls back. `_flush` then decides what comes next, in this order:
+
+    1. an advance is not in JetStream yet      wait: its confirmation flushes again
+    2. there are new items                     one advance with all of them; nothing that builds on them begins before it is stored
+    3. local effects are wanted                start them
+    4. the activation is not answered          an empty advance says that it was read
+    5. nothing runs                            acknowledge the activations: the run waits
+
+So a step's result and the tool call that it led to are one advance, and a step's result is in JetStream before the next step begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from waypost import Agent
+from waypost.execution import EffectResult, Execution, LocalEffect
+from waypost_io import faults
+from waypost_io.bus.ports import Delivery
+from waypost_proto.commands import AnyItem
+from waypost_proto.errors import NotFound, PermanentError, TransientError
+from waypost_proto.events import OUTSIDE
+from waypost_proto.ids import CallId, RunId
+from waypost_proto.values import TERMINAL, Failure, Token
+from waypost_proto.work import Activation, Entry, Stop
+from waypost_worker.effects import Handle
+from waypost_worker.frames import EMPTY, check_in, frames_of, has_large, parts_of
+from waypost_worker.hosting import Hosting, SlotOwner
+from waypost_worker.journal import Journal, may_refer
+from waypost_worker.outbox import Outbox, Sender
+
+_log = structlog.get_logger(__name__)
+_NO_TOKEN = Token(epoch=-1, counter=-1)
+
+
+class RunSlot:
+    """See the module. `owner` is told when the run begins to work, comes to rest, and is to be forgotten."""
+
+    def __init__(self, run_id: RunId, agent: Agent[..., Any], hosting: Hosting, owner: SlotOwner) -> None:
+        self.run_id = run_id
+        self.token = _NO_TOKEN
+        self.held: list[Delivery] = []
+        self.held_since = 0.0
+        self.closed = False
+        self._agent = agent
+        self._hosting = hosting
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._execution: Execution | None = None
+        self._outbox: Outbox | None = None
+        self._inbox: deque[Activation] = deque()
+        self._reading: asyncio.Task[None] | None = None
+        self._uploading: asyncio.Task[None] | None = None
+        self._effects: dict[CallId, Handle] = {}
+        self._wanted: list[LocalEffect] = []
+        self._must_answer = False
+        self._paused = False
+        self._reported = 0
+        """Effects in flight as the last advance said."""
+        self._announce: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Handle | None = None
+
+    # -- what the owner asks
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is held, runs, or waits for a confirmation: the coroutine can be dropped and brought back from the journal."""
+        return not self.held and not self._effects and self._reading is None and not self.unconfirmed
+
+    @property
+    def unconfirmed(self) -> int:
+        return self._outbox.unconfirmed if self._outbox is not None else 0
+
+    @property
+    def effects(self) -> int:
+        """Local effects in flight."""
+        return len(self._effects)
+
+    # -- what happens
+
+    def activate(self, delivery: Delivery, activation: Activation) -> None:
+        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly."""
+        if not self.held:
+            self.held_since = self._loop.time()
+        self.held.append(delivery)
+        self._inbox.append(activation)
+        self._take_inbox()
+
+    def confirm(self, digest: str) -> None:
+        """The coordinator committed the advance that led to this digest."""
+        if self._outbox is not None:
+            self._outbox.confirm(digest)
+            self._after_confirm()
+
+    def reject(self, base: str, reason: str) -> None:
+        """The coordinator's journal is another one: let go; it sends a new activation where one is needed."""
+        if self._outbox is None or not self._outbox.is_refused(base):
+            return
+        _log.info("the coordinator has another journal, letting the run go", run_id=self.run_id, reason=reason)
+        self._hosting.metrics.rejected.inc()
+        self._acknowledge()
+        self._owner.gone(self)
+
+    def stop(self, notice: Stop) -> None:
+        """The run ended, is paused, or no longer wants one of its calls."""
+        match notice.why:
+            case "ended":
+                self._acknowledge()
+                self._owner.gone(self)
+            case "paused":
+                self._paused = True
+                self._flush_soon()
+            case "cancelled_call":
+                handle = self._effects.get(notice.call_id) if notice.call_id is not None else None
+                if handle is not None:
+                    handle.cancel()
+
+    def republish(self, now: float, *, all_now: bool = False) -> int:
+        """Publish again what is due; the number of advances."""
+        return self._outbox.republish(now, all_now=all_now) if self._outbox is not None else 0
+
+    def keep(self) -> None:
+        """Tell JetStream that the held activations are being worked on."""
+        for delivery in self.held:
+            delivery.in_progress()
+
+    def close(self) -> None:
+        """Forget everything, telling nobody. Held activations are delivered again. Idempotent."""
+        self.closed = True
+        self.held.clear()
+        self._inbox.clear()
+        for task in (self._reading, self._uploading):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        self._reading = self._uploading = None
+        self._let_go()
+
+    # -- activations
+
+    def _take_inbox(self) -> None:
+        while self._inbox and self._reading is None and not self.closed:
+            self._take(self._inbox.popleft())
+
+    def _take(self, activation: Activation) -> None:
+        newer = _rank(activation.token) > _rank(self.token)
+        if newer:
+            if self._outbox is not None and not self._outbox.knows(activation.base):
+                _log.info("the journal has gone on without this worker, reading it again", run_id=self.run_id)
+                self._let_go()
+            self.token = activation.token
+            self._paused = False
+        if self._execution is None:
+            if activation.base or activation.seen or activation.fetch:
+                self._hosting.metrics.misses.inc()
+                self._read(activation, journal=True)
+                return
+            self._begin(activation, "")
+        else:
+            self._hosting.metrics.hits.inc()
+            if newer and activation.base:
+                self.confirm(activation.base)
+            if activation.fetch or activation.seen > self._execution.seen:
+                self._read(activation, journal=True)
+                return
+        if may_refer(activation.entries):
+            self._read(activation, journal=False)
+            return
+        self._feed(activation, activation.entries, None)
+
+    def _begin(self, activation: Activation, digest: str) -> Execution:
+        hosting = self._hosting
+        sender = Sender(
+            run_id=self.run_id,
+            agent=activation.agent,
+            worker=hosting.worker,
+            build=hosting.build,
+            subject=hosting.subjects.mail("advance", activation.agent, self.run_id),
+        )
+        self._outbox = Outbox(sender, hosting.bus, hosting.tuning, self._stored, base=digest)
+        self._execution = Execution(
+            self._agent,
+            self.run_id,
+            correlation_id=activation.correlation_id,
+            tenant=activation.tenant,
+            steps_left=activation.steps_left,
+            start_effect=self._wanted.append,
+        )
+        return self._execution
+
+    def _feed(self, activation: Activation, entries: Sequence[Entry], values: Mapping[str, bytes] | None) -> None:
+        assert self._execution is not None
+        assert self._outbox is not None
+        if activation.base == self._outbox.tip:  # else the allowance does not count what is still on its way
+            self._execution.grant(activation.steps_left)
+        self._execution.feed(entries, values)
+        self._must_answer = True
+        faults.point("worker.activation.after")
+        self._flush()
+
+    # -- reading
+
+    def _read(self, activation: Activation, *, journal: bool) -> None:
+        """Fetch the journal (all of it, or what follows what the code has seen) or only the large values, then feed."""
+        self._reading = self._owner.spawn(self._read_and_feed(activation, journal), self)
+
+    async def _read_and_feed(self, activation: Activation, journal: bool) -> None:
+        reader = self._hosting.reader
+        whole = self._execution is None
+        read: Journal | None = None
+        try:
+            if journal:
+                read = await reader.read(self.run_id, 0 if self._execution is None else self._execution.seen)
+            values = await reader.values_of([*(read.entries if read else ()), *activation.entries])
+        except PermanentError as error:
+            self._cannot_read(error)
+            return
+        self._reading = None
+        if read is not None and read.status in TERMINAL:
+            self._acknowledge()
+            self._owner.gone(self)
+            return
+        if read is not None:
+            self._paused = read.status == "paused"
+        entries: Sequence[Entry] = activation.entries
+        if read is not None and whole:
+            self._begin(activation, read.digest).replay(read.entries, read.seen, values)
+        elif read is not None:
+            entries = [*(entry for entry in read.entries if entry.type in OUTSIDE), *entries]
+        self._feed(activation, entries, values)
+        self._take_inbox()
+
+    def _cannot_read(self, error: PermanentError) -> None:
+        """A run that is gone needs no answer; anything else stays unacknowledged, so that it is tried again and can be seen."""
+        if isinstance(error, NotFound) and self._execution is None and "run" in str(error):
+            self._acknowledge()
+        _log.error("cannot read what the run needs", run_id=self.run_id, error=str(error))
+        self._owner.gone(self)
+
+    # -- effects
+
+    def _start_wanted(self) -> bool:
+        """Start the local effects that the code asked for; True if any."""
+        wanted = list(self._wanted)
+        self._wanted.clear()
+        for effect in wanted:
+            if effect.wanted:
+                self._effects[effect.call_id] = self._hosting.effects.start(effect, self._effect_done)
+            else:
+                self._effect_done(EffectResult(call_id=effect.call_id, at=self._hosting.clock(), error=_NOT_STARTED))
+        return bool(wanted)
+
+    def _effect_done(self, result: EffectResult) -> None:
+        self._effects.pop(result.call_id, None)
+        if self._execution is None:
+            return
+        self._execution.finish_effect(result)
+        self._flush_soon()  # others may end in the same turn of the event loop: one advance for all
+
+    # -- answers
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None and not self.closed:
+            self._flushing = self._loop.call_soon(self._owner.guarded, self, self._flush)
+
+    def _flush(self) -> None:
+        """Decide what comes next; see the module."""
+        self._flushing = None
+        execution, outbox = self._execution, self._outbox
+        if self.closed or execution is None or outbox is None or self._uploading is not None or outbox.storing:
+            return
+        items = execution.take_items()
+        if items:
+            parts = parts_of(items)
+            if has_large(parts):
+                self._uploading = self._owner.spawn(self._upload(items), self)
+            else:
+                self._send(parts)
+            return
+        started = not self._paused and bool(self._wanted) and self._start_wanted()
+        if started and self._flushing is not None:
+            return  # an effect was over before it began
+        if self._must_answer and not (self._effects and (started or self._announce is not None)):
+            self._send(())
+            return
+        if not self._effects:
+            if self._reading is None and not self._inbox:
+                self._rest()
+        elif self._announce is None and (self._must_answer or not self._reported):
+            self._announce = self._loop.call_later(self._hosting.tuning.announce_running_seconds, self._announce_running)
+
+    def _send(self, parts: Sequence[bytes]) -> None:
+        """One advance with these items, or as many as their size needs; without items an empty one."""
+        assert self._outbox is not None
+        assert self._execution is not None
+        running = len(self._effects) + (0 if self._paused else len(self._wanted))
+        frames = list(frames_of(parts)) if parts else [EMPTY]
+        for frame in frames:
+            last = frame is frames[-1]
+            # the code has not come to rest before the last of them
+            self._outbox.send(frame, token=self.token, seen=self._execution.seen, running=running if last else max(1, running))
+        self._hosting.metrics.advances.inc(len(frames))
+        self._must_answer = False
+        self._reported = running
+        self._cancel_announce()
+        self._owner.working(self)
+
+    def _stored(self) -> None:
+        """The last advance is in JetStream: what builds on it may begin."""
+        self._owner.guarded(self, self._flush)
+
+    async def _upload(self, items: Sequence[AnyItem]) -> None:
+        """Store the large values among the items, however long that takes, then send them all."""
+        while True:
+            try:
+                parts = await check_in(items, self._hosting.payloads)
+                break
+            except TransientError as error:
+                _log.warning("cannot store a large value, trying again", run_id=self.run_id, error=str(error))
+        self._uploading = None
+        self._send(parts)
+
+    def _announce_running(self) -> None:
+        """A local effect takes long: say so, once."""
+        self._announce = None
+        if self._effects and self._outbox is not None and not self._outbox.storing and (self._must_answer or not self._reported):
+            self._send(())
+
+    def _cancel_announce(self) -> None:
+        if self._announce is not None:
+            self._announce.cancel()
+            self._announce = None
+
+    # -- rest
+
+    def _rest(self) -> None:
+        """Quiescent, and everything is stored: the activations are answered."""
+        self._acknowledge()
+        self._owner.resting(self)
+        self._retire()
+
+    def _acknowledge(self) -> None:
+        if not self.held:
+            return
+        faults.point("worker.ack.before")
+        for delivery in self.held:
+            delivery.ack()
+        self.held.clear()
+        faults.point("worker.ack.after")
+
+    def _after_confirm(self) -> None:
+        if not self.unconfirmed:
+            self._owner.confirmed(self)
+            self._retire()
+
+    def _retire(self) -> None:
+        """Forget a run that will not be fed again soon, once all it did is confirmed."""
+        execution = self._execution
+        if execution is not None and self.idle and not self._inbox and (execution.finished or execution.diverged or self._paused):
+            self._owner.gone(self)
+
+    def _let_go(self) -> None:
+        """Drop the coroutine and everything that belongs to it; what is held stays held."""
+        for handle in list(self._effects.values()):
+            handle.drop()
+        self._effects.clear()
+        self._wanted.clear()
+        self._cancel_announce()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._uploading is not None:
+            self._uploading.cancel()
+            self._uploading = None
+        if self._outbox is not None:
+            self._outbox.close()
+        if self._execution is not None:
+            self._execution.close()
+        self._execution = self._outbox = None
+        self._must_answer = False
+        self._reported = 0
+
+
+_NOT_STARTED = Failure(type="Cancelled", message="the step was cancelled before it began")
+
+
+def _rank(token: Token) -> tuple[int, int]:
+    return token.epoch, token.counter
