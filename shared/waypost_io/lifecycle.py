@@ -26,6 +26,7 @@ from typing import TextIO
 import structlog
 
 from waypost_io import faults, logs
+from waypost_io.errors import NotReady
 from waypost_io.redaction import redact
 from waypost_proto.errors import Misconfigured, Unreachable
 
@@ -138,7 +139,7 @@ def _outcome(name: str, task: asyncio.Future[None], stop: Stop) -> int:
 def _report(name: str, error: BaseException) -> int:
     """Say what ended the process: one line per cause for what the operator can mend, a traceback for the rest."""
     code = exit_code(error)
-    if code == EXIT_FAILED:
+    if code == EXIT_FAILED and not all(isinstance(leaf, NotReady) for leaf in _leaves(error)):
         _log.error("failed", exc_info=error)
         return code
     lines = dict.fromkeys(line for leaf in _leaves(error) for line in _lines(leaf))
@@ -148,7 +149,7 @@ def _report(name: str, error: BaseException) -> int:
 
 
 def _lines(error: BaseException) -> list[str]:
-    return str(error).splitlines() if isinstance(error, Misconfigured) else [" ".join(str(error).split())]
+    return str(error).splitlines() if isinstance(error, (Misconfigured, NotReady)) else [" ".join(str(error).split())]
 
 
 def _kind(error: BaseException) -> int:

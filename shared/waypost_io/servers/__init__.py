@@ -6,10 +6,12 @@
 Both listen on 127.0.0.1 only and without passwords: they are for one developer's machine, never for production.
 """
 
+from waypost_io.errors import NotReady
 from waypost_io.servers.nats import EmbeddedNats, NatsOptions
 from waypost_io.servers.ports import free_port
 from waypost_io.servers.postgres import EmbeddedPostgres, PostgresOptions
-from waypost_io.servers.process import Account, ChildProcess, NotReady, ProcessSpec
+from waypost_io.servers.process import Account, ChildProcess, ProcessSpec
+from waypost_io.servers.running import Running, claimed, find_running, last_known, publish
 
 __all__ = [
     "Account",
@@ -20,5 +22,10 @@ __all__ = [
     "NotReady",
     "PostgresOptions",
     "ProcessSpec",
+    "Running",
+    "claimed",
+    "find_running",
     "free_port",
+    "last_known",
+    "publish",
 ]

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
+from waypost_io.errors import NotReady
 from waypost_io.servers.ports import can_bind, free_port
-from waypost_io.servers.process import ChildProcess, NotReady, ProcessSpec
+from waypost_io.servers.process import ChildProcess, ProcessSpec
 from waypost_proto.errors import Misconfigured
 
 _POLL_SECONDS = 0.02

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -13,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from waypost_io.servers import http
 from waypost_io.servers.embedded import EmbeddedServer
 from waypost_io.servers.ports import LOOPBACK, free_port
 from waypost_io.servers.process import ProcessSpec
 from waypost_proto.errors import Misconfigured
-
-_HEALTH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +99,5 @@ class EmbeddedNats(EmbeddedServer):
         }
 
     async def _ready(self) -> bool:
-        try:
-            async with asyncio.timeout(_HEALTH_SECONDS):
-                reader, writer = await asyncio.open_connection(LOOPBACK, self._monitor_port)
-                try:
-                    writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
-                    status = await reader.readline()
-                finally:
-                    writer.close()
-                    with contextlib.suppress(OSError):
-                        await writer.wait_closed()
-        except (OSError, TimeoutError):
-            return False
-        return b" 200 " in status
+        answer = await http.get(self._monitor_port, "/healthz")
+        return answer is not None and answer[0] == 200

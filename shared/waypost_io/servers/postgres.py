@@ -13,10 +13,11 @@ from pathlib import Path
 
 import asyncpg
 
+from waypost_io.errors import NotReady
 from waypost_io.servers import cluster
 from waypost_io.servers.embedded import EmbeddedServer
 from waypost_io.servers.ports import LOOPBACK
-from waypost_io.servers.process import Account, NotReady, ProcessSpec
+from waypost_io.servers.process import Account, ProcessSpec
 from waypost_proto.errors import BadInput, Misconfigured
 
 USER = "postgres"

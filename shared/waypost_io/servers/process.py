@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from waypost_proto.errors import ContractError
-
 _GUARD = Path(__file__).with_name("guard.py")
 _LOG_TAIL_BYTES = 4_000
 
@@ -121,7 +119,3 @@ def tail(path: Path, size: int = _LOG_TAIL_BYTES) -> str:
     if len(data) == size and b"\n" in data:
         data = data[data.index(b"\n") + 1 :]
     return data.decode("utf-8", "replace").strip()
-
-
-class NotReady(ContractError):
-    """A server did not become ready: it ended, or the time limit passed. The message ends with its log."""
