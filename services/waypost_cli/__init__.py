@@ -1,1 +1,1 @@
-"""waypost_cli."""
+"""The command line. It talks to the API as any client does, and starts the services as processes; it imports none of them."""

@@ -14,7 +14,7 @@ import builtins
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self, TypeVar, overload
@@ -162,7 +162,7 @@ class Client:
             return decode(type, await self._requests.download(view.result_ref))
         return decode(type, view.result if view.result is not UNSET else b"null")
 
-    async def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> AsyncIterator[Event]:
+    async def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> AsyncGenerator[Event, None]:
         """The run's events with a seq above `after`, in order, each once. With `follow`, live until the run has ended.
 
             async for event in client.events(run_id, follow=True):

@@ -9,6 +9,8 @@ from waypost_proto.api import DeadDetail, DeadList, DeadPage, DeadRef, DeadView
 from waypost_proto.subjects import Subjects
 
 MAX_DEAD = 500
+SHOWN_BYTES = 256 * 1024
+"""What `dead.show` carries of a body: base64 makes a third more of it, and the answer is one message."""
 _STORED_MAIL_TOKENS = 6
 
 
@@ -21,10 +23,10 @@ async def list_dead(api: Api, message: Message) -> DeadPage:
 
 
 async def show(api: Api, message: Message) -> DeadDetail:
-    """`dead.show`: one dead letter with its original bytes. Raises `NotFound`."""
+    """`dead.show`: one dead letter with the first `SHOWN_BYTES` of its original bytes. Raises `NotFound`."""
     request = read(DeadRef, message.body)
     view, subject, body, headers = await api.store.dead.get(request.dead_id)
-    return DeadDetail(view=view, subject=subject, headers=headers, body=body)
+    return DeadDetail(view=view, subject=subject, headers=headers, body=body[:SHOWN_BYTES])
 
 
 async def redrive(api: Api, message: Message) -> DeadView:

@@ -1,4 +1,4 @@
-"""Bytes in, bytes out: decoding a request with an error a person can act on, and turning errors into answers."""
+"""From bytes to a request, with an error a person can act on; from the coordinator's reply to an answer. The bus makes errors of both."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeVar
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_io.store.ports import Store
-from waypost_proto.api import ERROR_CODE_HEADER, ERROR_HEADER, ApiError, Request, RunAnswer
-from waypost_proto.codec import check_text, decode, encode
+from waypost_proto.api import Request, RunAnswer
+from waypost_proto.codec import check_text, decode
 from waypost_proto.errors import (
     BadInput,
     BadMessage,
@@ -30,7 +30,6 @@ from waypost_proto.values import BlobRef
 
 PAGE_BYTES = MAX_MESSAGE_BYTES - HEADER_ALLOWANCE_BYTES
 """What the items of a page may weigh together; a single item that is larger still travels, alone."""
-_HEADER_CHARS = 300
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]*)`")
 _BY_CODE: dict[str, type[WaypostError]] = {
     "400": BadInput,
@@ -68,14 +67,6 @@ def _unknown_field(kind: type[Request], field: str) -> str:
     near = difflib.get_close_matches(field, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown field {field!r}: {hint}known fields here are {', '.join(known) or 'none'}"
-
-
-def failed(error: WaypostError) -> tuple[bytes, dict[str, str]]:
-    """An error as an answer: `ApiError` body and the two headers of a NATS service."""
-    text = str(error) or type(error).__name__
-    body = encode(ApiError(status=int(error.code), title=type(error).__name__, detail=text))
-    line = " ".join(text.split())[:_HEADER_CHARS].encode("ascii", "replace").decode("ascii")
-    return body, {ERROR_CODE_HEADER: error.code, ERROR_HEADER: line}
 
 
 def answered(reply: Reply) -> RunAnswer:

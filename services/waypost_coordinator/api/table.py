@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from waypost_coordinator.api import approvals, control, dead, directory, journal, payloads, runs, start
-from waypost_coordinator.api.exchange import failed
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Endpoint, EndpointHandler, Message
 from waypost_proto.codec import encode
-from waypost_proto.errors import WaypostError
 from waypost_proto.values import Value
 
 Operation = Callable[[Api, Message], Awaitable[Value | tuple[bytes, Mapping[str, str]]]]
@@ -43,7 +41,7 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 def endpoints(api: Api) -> list[Endpoint]:
-    """The endpoints for `Bus.serve`; errors of Waypost's own become answers, anything else is left to the bus (500)."""
+    """The endpoints for `Bus.serve`; the bus turns what they raise into error answers."""
     made = []
     for name, operation in OPERATIONS.items():
         noun, verb = name.split(".")
@@ -53,10 +51,7 @@ def endpoints(api: Api) -> list[Endpoint]:
 
 def _handler(api: Api, operation: Operation) -> EndpointHandler:
     async def handle(message: Message) -> bytes | tuple[bytes, Mapping[str, str]]:
-        try:
-            answer = await operation(api, message)
-        except WaypostError as error:
-            return failed(error)
+        answer = await operation(api, message)
         return answer if isinstance(answer, tuple) else encode(answer)
 
     return handle

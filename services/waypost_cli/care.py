@@ -1,0 +1,100 @@
+"""`waypost agents|tools|redispatch|migrate|version`: looking after an installation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from waypost_cli.connect import connected, use_running_dev
+from waypost_cli.options import AsJson
+from waypost_cli.output import note, print_json, print_table, say
+from waypost_proto.api import Redispatch, RedispatchAnswer
+
+
+async def agents(*, json: AsJson = False) -> None:
+    """List agents: their current build, and the workers that host them now."""
+    async with connected() as client:
+        found = await client.agents()
+    if json:
+        print_json(found)
+        return
+    rows = ([a.definition.name, a.definition.build, a.definition.kind, _hosts(a.workers), ", ".join(a.definition.tools)] for a in found)
+    print_table(["AGENT", "BUILD", "KIND", "WORKERS", "TOOLS"], rows, empty="no agents: start a worker with `waypost worker MODULE`")
+
+
+async def tools(*, json: AsJson = False) -> None:
+    """List tools: their effect, and the gateways that host them now."""
+    async with connected() as client:
+        found = await client.tools()
+    if json:
+        print_json(found)
+        return
+    rows = (
+        [
+            t.definition.name,
+            t.definition.effect.value,
+            str(t.definition.retry.max_attempts),
+            f"{t.definition.timeout_seconds:g} s",
+            "yes" if t.definition.reconcile else "",
+            _hosts(t.gateways),
+        ]
+        for t in found
+    )
+    columns = ["TOOL", "EFFECT", "ATTEMPTS", "TIMEOUT", "RECONCILES", "GATEWAYS"]
+    print_table(columns, rows, empty="no tools: start a gateway with `waypost gateway MODULE`")
+
+
+async def redispatch(run_id: Annotated[str | None, Parameter(help="Only this run.")] = None, /, *, json: AsJson = False) -> None:
+    """Derive outstanding work again from the log and send it out: after streams were lost or purged by hand. Harmless otherwise."""
+    async with connected() as client:
+        answer = await client.call("runs.redispatch", Redispatch(run_id=run_id), RedispatchAnswer)
+    if json:
+        print_json(answer)
+        return
+    say(f"{answer.dispatches} dispatches of {answer.runs} runs")
+
+
+async def migrate(
+    *,
+    check: Annotated[bool, Parameter(name="--check", help="Change nothing; exit 1 if something is missing.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Bring the schema of WAYPOST_POSTGRES_URL to this version. Safe to repeat and to run from several places at once."""
+    from waypost_io.settings import Settings, load
+    from waypost_io.store.migrate import migrate as apply
+    from waypost_io.store.migrate import pending
+    from waypost_proto.errors import Misconfigured
+
+    use_running_dev()
+    url = load(Settings).postgres_url
+    if not url:
+        raise Misconfigured("WAYPOST_POSTGRES_URL is not set: set postgresql://user:password@host:port/database")
+    if check:
+        found = await pending(url)
+    else:
+        found = await apply(url, None if json else lambda step: note(f"applying {step.version:04d} {step.name}"))
+    if json:
+        print_json([{"version": step.version, "name": step.name} for step in found])
+    elif check:
+        say("\n".join(f"missing {step.version:04d} {step.name}" for step in found) or "up to date")
+    else:
+        say(f"{len(found)} applied" if found else "up to date")
+    return 1 if check and found else 0
+
+
+def version(*, json: AsJson = False) -> None:
+    """Print the version of Waypost and of the wire protocol it speaks."""
+    from importlib.metadata import version as version_of
+
+    from waypost_proto.limits import PROTOCOL_VERSION
+
+    found = version_of("waypost")
+    if json:
+        print_json({"waypost": found, "protocol": PROTOCOL_VERSION})
+    else:
+        say(f"waypost {found} (protocol {PROTOCOL_VERSION})")
+
+
+def _hosts(peers: list[str]) -> str:
+    return ", ".join(peers) if peers else "none"

@@ -1,0 +1,77 @@
+"""Options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from msgspec import DecodeError, Raw, json
+
+from waypost_proto.errors import BadInput
+from waypost_proto.values import Budget
+
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
+By = Annotated[str, Parameter(name="--by", help="Who does this; it is recorded. $USER if not given.")]
+Reason = Annotated[str, Parameter(name="--reason", help="Why; it is recorded.")]
+Labels = Annotated[list[str], Parameter(name="--label", help="A label key=value; may be repeated.")]
+MaxSteps = Annotated[int | None, Parameter(name="--max-steps", help="Pause after so many model, tool and child calls.")]
+MaxCost = Annotated[float | None, Parameter(name="--max-cost", help="Pause at this cost in US dollars.")]
+MaxTokens = Annotated[int | None, Parameter(name="--max-tokens", help="Pause at so many model tokens.")]
+
+
+def who(by: str) -> str:
+    """The name that is recorded: `--by`, or the user of this process."""
+    if by:
+        return by
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""  # a user id without a name, in a container: the API says what is missing where a name is needed
+
+
+def parse_json(what: str, text: str) -> Raw:
+    """JSON given on the command line: itself, `@file`, or `-` for standard input. Raises `BadInput`."""
+    source = text
+    if text == "-":
+        body = sys.stdin.buffer.read()
+        source = "standard input"
+    elif text.startswith("@"):
+        source = text[1:]
+        try:
+            body = Path(source).expanduser().read_bytes()
+        except OSError as error:
+            raise BadInput(f"{what}: cannot read {source!r}: {error.strerror or error}") from error
+    else:
+        body = text.encode("utf-8", "surrogateescape")
+    try:
+        json.decode(body)
+    except (DecodeError, UnicodeDecodeError) as error:
+        hint = "; a JSON text needs its quotes: '\"like this\"'" if source is text else ""
+        raise BadInput(f"{what}: {source!r} is not JSON: {error}{hint}") from error
+    return Raw(body.strip())
+
+
+def parse_labels(pairs: Sequence[str]) -> dict[str, str]:
+    """`key=value` pairs as a mapping. Raises `BadInput`."""
+    labels: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise BadInput(f"--label {pair!r} is not key=value")
+        labels[key] = value
+    return labels
+
+
+def parse_budget(max_steps: int | None, max_cost: float | None, max_tokens: int | None) -> Budget | None:
+    """The limits that were given; None if none was. Raises `BadInput` for one that is not positive."""
+    given = {"--max-steps": max_steps, "--max-cost": max_cost, "--max-tokens": max_tokens}
+    for option, value in given.items():
+        if value is not None and not value > 0:
+            raise BadInput(f"{option} {value:g} is not a positive number")
+    if all(value is None for value in given.values()):
+        return None
+    return Budget(max_steps=max_steps, max_cost_usd=max_cost, max_tokens=max_tokens)
