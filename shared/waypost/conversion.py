@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from waypost_proto.codec import decoder
+from waypost_proto.codec import decoder, encode
 from waypost_proto.errors import BadInput
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -26,10 +26,22 @@ def encode_value(what: str, value: object) -> bytes:
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BadInput(
-            f"{what} cannot be written as JSON: {error}; it is {_excerpt(repr(value))}. "
-            "Use msgspec Structs, dataclasses, dicts, lists, strings, numbers, booleans, datetimes or None"
-        ) from error
+        raise _not_json(what, value, error) from error
+
+
+def encode_result(what: str, value: object) -> bytes:
+    """Like `encode_value` with dicts in their own order: results are recorded once and never compared."""
+    try:
+        return encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _not_json(what, value, error) from error
+
+
+def _not_json(what: str, value: object, error: Exception) -> BadInput:
+    return BadInput(
+        f"{what} cannot be written as JSON: {error}; it is {_excerpt(repr(value))}. "
+        "Use msgspec Structs, dataclasses, dicts, lists, strings, numbers, booleans, datetimes or None"
+    )
 
 
 def decode_value(what: str, kind: Any, body: bytes | Raw) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from msgspec import Struct
 
-from waypost.conversion import decode_value, encode_value, schema_of
+from waypost.conversion import decode_value, encode_result, encode_value, schema_of
 from waypost.options import Approval, Retry, Seconds, seconds_of
 from waypost.signatures import Signature
 from waypost.targets import Target, description_of, name_of
@@ -188,7 +188,7 @@ class Tool(Target[P, R_co]):
 
     def _encode_result(self, result: object) -> bytes:
         try:
-            return encode_value(f"the result of tool {self.name!r}", result)
+            return encode_result(f"the result of tool {self.name!r}", result)
         except BadInput as error:
             raise ResultNotEncodable(str(error)) from error
 

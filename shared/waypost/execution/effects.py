@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
+import inspect
+import typing
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
 
+from waypost.conversion import encode_result
+from waypost.targets import Target
 from waypost_proto.ids import CallId
+from waypost_proto.limits import MAX_KEY_CHARS
 from waypost_proto.values import Failure
 
 
@@ -36,6 +45,12 @@ class LocalEffect:
         """
         return await self._run()
 
+    def drop(self) -> None:
+        """The code no longer waits for it."""
+        self.wanted = False
+        if self.on_cancel is not None:
+            self.on_cancel()
+
 
 class EffectResult(Struct, frozen=True, kw_only=True):
     """How a local effect ended: `result` (JSON bytes) or `error`. `at` is the worker's clock in Unix seconds."""
@@ -48,10 +63,52 @@ class EffectResult(Struct, frozen=True, kw_only=True):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An exception as data, as it is recorded: class name and message."""
-    return Failure(type=type(error).__name__, message=str(error) or repr(error))
+    """An exception as data, as it is recorded: class name and message; the members of a group are named."""
+    message = str(error) or repr(error)
+    if isinstance(error, BaseExceptionGroup):
+        message += ": " + "; ".join(f"{inner.type}: {inner.message}" for inner in map(failure_of, error.exceptions))
+    return Failure(type=type(error).__name__, message=message)
 
 
-def prepare_step(function: Callable[..., Any], args: tuple[Any, ...], name: str | None) -> tuple[str, Any, Callable[[], Any]]:
-    """Name, declared return type and body of `ctx.step(function, *args, name=name)`. (Interface; the body follows.)"""
-    raise NotImplementedError
+def prepare_step(function: Callable[..., Any], args: tuple[Any, ...], name: str | None) -> tuple[str, Any, Callable[[], Awaitable[bytes]]]:
+    """Name, declared return type and body of `ctx.step(function, *args, name=name)`.
+
+    Raises `TypeError` for what is no function, and for tools and agents: those are for `ctx.call`.
+    """
+    if isinstance(function, Target):
+        raise TypeError(f"{function!r} is called with `await ctx.call(…)`; ctx.step is for plain functions")
+    if not callable(function):
+        raise TypeError(f"ctx.step needs a function and its arguments, not {function!r}: write ctx.step(f, x), not ctx.step(f(x))")
+    plain = function.func if isinstance(function, functools.partial) else function
+    label: str = name or getattr(plain, "__name__", type(plain).__name__)
+    return label[:MAX_KEY_CHARS], _returns(plain), functools.partial(_run, label, function, args)
+
+
+async def _run(label: str, function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+    plain = function.func if isinstance(function, functools.partial) else function
+    if inspect.iscoroutinefunction(plain):
+        result = await function(*args)
+    else:
+        result = await asyncio.to_thread(function, *args)
+        if inspect.isawaitable(result):
+            result = await result
+    return encode_result(f"the result of step {label!r}", result)
+
+
+_RETURNS: weakref.WeakKeyDictionary[Callable[..., Any], Any] = weakref.WeakKeyDictionary()
+
+
+def _returns(function: Callable[..., Any]) -> Any:
+    """The declared return type; `Any` where there is none or it cannot be resolved."""
+    function = getattr(function, "__func__", function)
+    try:
+        return _RETURNS[function]
+    except (KeyError, TypeError):
+        pass
+    try:
+        kind = typing.get_type_hints(function, include_extras=True).get("return", Any)
+    except (NameError, TypeError, AttributeError):
+        kind = Any
+    with contextlib.suppress(TypeError):  # not weakly referable (a built-in): read again next time
+        _RETURNS[function] = kind
+    return kind

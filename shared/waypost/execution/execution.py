@@ -1,21 +1,44 @@
-"""One run's coroutine in memory. (Interface; the body follows.)"""
+"""One run's coroutine in memory: fed with journal entries, it answers with items. Owns no I/O and no clock."""
 
 from __future__ import annotations
 
+import asyncio
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import replace
+
 from waypost.agents import Agent
-from waypost.execution.effects import EffectResult, LocalEffect
+from waypost.context import Context
+from waypost.execution.effects import EffectResult, LocalEffect, failure_of
+from waypost.execution.engine import RunEngine
+from waypost.execution.recording import Divergence, LocalResult, Recording
+from waypost_core.loop import AgentSpins
+from waypost_proto import commands as cmd
+from waypost_proto import events as ev
+from waypost_proto.codec import decode_union, encode
 from waypost_proto.commands import AnyItem
+from waypost_proto.errors import BadInput, ContractError, NotFound
 from waypost_proto.ids import RunId
-from waypost_proto.values import BlobRef
+from waypost_proto.values import BlobRef, Failure
 from waypost_proto.work import Entry
+
+_NO_BLOBS: Mapping[str, bytes] = {}
+_TRACEBACK_CHARS = 4_000
+_WITH_VALUE = frozenset({"run_started", "tool_call_completed", "child_completed", "signal_received", "step_completed"})
 
 
 def refs_of(entries: Sequence[Entry]) -> list[BlobRef]:
     """The large values of these entries that the code will need: fetch them and pass them as `blobs`."""
-    raise NotImplementedError
+    refs: list[BlobRef] = []
+    for entry in entries:
+        if entry.type in _WITH_VALUE and b"_ref" in bytes(entry.data):
+            data = decode_union(ev.AnyData, entry.data)
+            found = [getattr(data, name, UNSET) for name in ("input_ref", "result_ref", "payload_ref")]
+            refs.extend(ref for ref in found if ref is not UNSET)
+    return refs
 
 
 class Execution:
@@ -25,21 +48,13 @@ class Execution:
     plain callback or from a task of the worker's own loop, never from inside the agent's code. None of them raises
     for what the agent's code does: that becomes `FailRun` or `ReportDivergence` items.
 
-    `blobs` maps the SHA-256 of a claim-checked value to its bytes; a missing one raises `NotFound`.
+    `blobs` maps the SHA-256 of a claim-checked value to its bytes (`refs_of` says which); a missing one raises `NotFound`
+    before anything else happened.
     """
-
-    seen: int
-    """Seq of the last outside event that the code was given."""
-    running: int
-    """Local effects handed to `start_effect` and not yet finished."""
-    finished: bool
-    """The code has returned or raised: `CompleteRun` or `FailRun` is among the items, nothing more will come."""
-    diverged: bool
-    """Replay asked for something else than the journal holds; the only item is a `ReportDivergence`."""
 
     def __init__(
         self,
-        agent: Agent[Any, Any],
+        agent: Agent[..., Any],
         run_id: RunId,
         *,
         correlation_id: str = "",
@@ -48,40 +63,244 @@ class Execution:
         start_effect: Callable[[LocalEffect], None],
     ) -> None:
         """`start_effect` is called outside the deterministic loop, at the end of `feed`, `replay`, `finish_effect` or `grant`."""
-        raise NotImplementedError
+        self.finished = False
+        """The code has returned or raised: `CompleteRun` or `FailRun` is among the items, nothing more will come."""
+        self.diverged = False
+        """Replay asked for something else than the journal holds; the only item is a `ReportDivergence`."""
+        self._agent = agent
+        self._start_effect = start_effect
+        self._engine = RunEngine(agent, run_id, correlation_id, tenant, steps_left)
+        self._blobs = _NO_BLOBS
+        self._closed = False
+
+    @property
+    def seen(self) -> int:
+        """Seq of the last outside event that the code was given."""
+        return self._engine.seen
+
+    @property
+    def running(self) -> int:
+        """Local effects handed to `start_effect` and not yet finished."""
+        return self._engine.steps.running
+
+    # -- what the worker tells
 
     def replay(self, journal: Sequence[Entry], seen: int, blobs: Mapping[str, bytes] | None = None) -> None:
         """Bring a new execution to where the journal ends. Call it at most once, before anything else.
 
-        `journal` is every entry of `runs.journal` in log order, `seen` the coordinator's. Code runs again, effects do
+        `journal` is every entry of `runs.journal`, `seen` the coordinator's. Code runs again, effects do
         not: recorded local results are taken from the journal, and only what the journal does not hold becomes items
         (a tail that was never accepted). Local steps without a recorded result are started as effects. Outside
         events past `seen` are then fed like new ones.
         """
-        raise NotImplementedError
+        if self._engine.seen or self._engine.recording is not None:
+            raise ContractError(f"run {self._engine.run_id}: replay comes first and once; make a new Execution")
+        self._take_blobs(journal, blobs)
+        recording = self._engine.recording = Recording(journal, seen)
+        waiting = iter(recording.locals)
+        local = next(waiting, None)
+        for entry in recording.outside:
+            while local is not None and local[1].seen < entry.seq:
+                self._replay_local(*local)
+                local = next(waiting, None)
+            self._give(entry)
+        while local is not None:
+            self._replay_local(*local)
+            local = next(waiting, None)
+        self._end_replay(recording, seen)
+        self.feed(recording.later, blobs)
 
     def feed(self, entries: Sequence[Entry], blobs: Mapping[str, bytes] | None = None) -> None:
         """Give the code new outside events, one after another, each until it is quiescent.
 
         Entries up to `seen` are skipped, so feeding twice has no effect.
         """
-        raise NotImplementedError
+        self._take_blobs(entries, blobs)
+        for entry in entries:
+            if entry.seq > self._engine.seen and entry.type in ev.OUTSIDE:
+                self._give(entry)
+        self._settle_effects()
 
     def finish_effect(self, result: EffectResult) -> None:
         """A local effect ended: its `FinishStep` item comes first, then the commands that it caused.
 
-        The result of an effect that is no longer wanted is dropped.
+        The result of an effect that is no longer wanted is dropped. Finishing one twice has no effect.
         """
-        raise NotImplementedError
+        engine = self._engine
+        name = engine.steps.name_of(result.call_id)
+        future = engine.steps.settle(result.call_id)
+        if future is None or future.done() or self._over:
+            return
+        at = max(result.at, engine.loop.time())
+        engine.loop.advance_clock(at)
+        value = result.result if result.result is not None else b"null"
+        item = cmd.FinishStep(
+            seen=engine.seen,
+            id=result.call_id,
+            name=name,
+            at=at,
+            duration_seconds=max(0.0, result.duration_seconds),
+            result=Raw(value) if result.error is None else UNSET,
+            error=result.error,
+        )
+        engine.items.append(item)
+        data: LocalResult
+        if result.error is None:
+            data = ev.StepCompleted(call_id=item.id, name=name, at=at)
+        else:
+            data = ev.StepFailed(call_id=item.id, name=name, at=at, error=result.error)
+        future.set_result((data, value))
+        self._run()
+        self._settle_effects()
 
     def grant(self, steps_left: int | None) -> None:
-        """Replace the allowance (`Activation.steps_left`) and start the local steps that waited for it."""
-        raise NotImplementedError
+        """Replace the allowance by `Activation.steps_left` and start the local steps that asked for one.
+
+        Only for an activation whose `base` is the digest after everything that was taken with `take_items`: the
+        coordinator has then counted each step that was requested.
+        """
+        if not self._over:
+            self._engine.steps.grant(steps_left)
+            self._settle_effects()
 
     def take_items(self) -> list[AnyItem]:
         """What is new since the last call, in order, each with its `seen`. Values are inline whatever their size."""
-        raise NotImplementedError
+        items, self._engine.items = self._engine.items, []
+        return items
 
     def close(self) -> None:
         """Mute and drop: no command, log line or effect comes from this run any more. Idempotent."""
-        raise NotImplementedError
+        if not self._closed:
+            self._closed = True
+            self._engine.loop.close()
+            self._engine.steps.drop_all()
+
+    # -- one entry, one slice
+
+    @property
+    def _over(self) -> bool:
+        return self.finished or self.diverged or self._closed
+
+    def _give(self, entry: Entry) -> None:
+        if self._over:
+            return
+        engine = self._engine
+        data = decode_union(ev.AnyData, entry.data)
+        engine.seen = entry.seq
+        engine.loop.advance_clock(entry.at)
+        match data:
+            case ev.ToolCallCompleted() | ev.ChildCompleted():
+                engine.settle(data.call_id, data, self._value(data.result, data.result_ref))
+            case ev.ToolCallFailed() | ev.ChildFailed():
+                engine.settle(data.call_id, data, b"null")
+            case ev.TimerFired():
+                engine.loop.fire_timer(data.call_id)
+            case ev.SignalReceived():
+                engine.receive(data.name, self._value(data.payload, data.payload_ref))
+            case ev.RunStarted():
+                self._start(self._value(data.input, data.input_ref))
+            case _:
+                raise ContractError(f"event {entry.seq} ({entry.type}) is not one that an agent's code is given")
+        self._run()
+
+    def _start(self, body: bytes) -> None:
+        try:
+            coroutine = self._agent.start(Context(self._engine), body)
+        except BadInput as error:
+            self._finish(cmd.FailRun(seen=self._engine.seen, error=Failure(type="InputInvalid", message=str(error))))
+        except TypeError as error:
+            self._finish(cmd.FailRun(seen=self._engine.seen, error=failure_of(error)))
+        else:
+            self._engine.loop.start(coroutine).add_done_callback(self._root_done)
+
+    def _run(self) -> None:
+        engine = self._engine
+        try:
+            engine.loop.run_until_quiescent()
+        except AgentSpins as error:
+            self._finish(cmd.FailRun(seen=engine.seen, error=failure_of(error)))
+        if engine.recording is not None and engine.recording.divergence is not None and not self.diverged:
+            self._diverge(engine.recording.divergence)
+        elif self.finished:
+            self.close()
+
+    def _root_done(self, root: asyncio.Task[Any]) -> None:
+        seen = self._engine.seen
+        ending: cmd.CompleteRun | cmd.FailRun
+        if root.cancelled():
+            ending = cmd.FailRun(seen=seen, error=Failure(type="CancelledError", message="the agent's code cancelled itself"))
+        elif (error := root.exception()) is not None:
+            ending = cmd.FailRun(seen=seen, error=_failure_with_traceback(error))
+        else:
+            try:
+                ending = cmd.CompleteRun(seen=seen, result=Raw(self._agent.encode_result(root.result())))
+            except BadInput as unfit:
+                ending = cmd.FailRun(seen=seen, error=Failure(type="ResultNotEncodable", message=str(unfit)))
+        self._finish(ending)
+
+    def _finish(self, ending: cmd.CompleteRun | cmd.FailRun) -> None:
+        self._engine.issue_ending(ending)
+        self.finished = True
+
+    def _settle_effects(self) -> None:
+        if not self._over:
+            self._engine.steps.flush(self._start_effect)
+
+    # -- replay
+
+    def _replay_local(self, seq: int, data: LocalResult) -> None:
+        if self._over:
+            return
+        future = self._engine.steps.settle(data.call_id)
+        if future is None:
+            expected = f"the result of local step {data.call_id} {data.name!r} (event {seq})"
+            self._diverge(Divergence(expected=expected, found="code that is not waiting for it at that point"))
+            return
+        self._engine.loop.advance_clock(data.at)
+        value = self._value(data.result, data.result_ref) if isinstance(data, ev.StepCompleted) else b"null"
+        if not future.done():
+            future.set_result((data, value))
+        self._run()
+
+    def _end_replay(self, recording: Recording, seen: int) -> None:
+        if self.diverged:
+            return
+        recording.check_complete()
+        if recording.divergence is not None:
+            self._diverge(recording.divergence)
+            return
+        engine = self._engine
+        engine.recording = None
+        # the coordinator takes no item that has seen less than it knows of; for commands `seen` orders nothing
+        engine.items.extend(replace(item, seen=max(item.seen, seen)) for item in recording.tail())
+        for item in engine.items:
+            if isinstance(item, cmd.CallTool | cmd.StartChild):
+                engine.steps.spend()
+        if not self.finished:
+            engine.steps.release(recording.requested_steps)
+
+    def _diverge(self, difference: Divergence) -> None:
+        self.diverged = True
+        self.finished = False
+        self.close()
+        report = cmd.ReportDivergence(seen=self._engine.seen, expected=difference.expected, found=difference.found)
+        self._engine.items = [report]
+
+    # -- large values
+
+    def _take_blobs(self, entries: Sequence[Entry], blobs: Mapping[str, bytes] | None) -> None:
+        self._blobs = blobs or _NO_BLOBS
+        for ref in refs_of(entries):
+            if ref.sha256 not in self._blobs:
+                raise NotFound(f"run {self._engine.run_id}: the value {ref.sha256} ({ref.size} bytes) was not passed in `blobs`")
+
+    def _value(self, value: Raw | UnsetType, ref: BlobRef | UnsetType) -> bytes:
+        if ref is not UNSET:
+            return self._blobs[ref.sha256]
+        return b"null" if value is UNSET else bytes(value)
+
+
+def _failure_with_traceback(error: BaseException) -> Failure:
+    failure = failure_of(error)
+    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+    return replace(failure, details=Raw(encode({"traceback": text})))

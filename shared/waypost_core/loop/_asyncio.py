@@ -62,7 +62,7 @@ def _as_completed_code(fs: Any, *, timeout: float | None = None) -> Any:
     return dispatch_as_completed(fs, timeout)
 
 
-async def _wait_for_code(fut: Any, timeout: float | None) -> Any:
+async def _wait_for_code(fut: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncio's own signature
     from waypost_core.loop._asyncio import dispatch_wait_for
 
     return await dispatch_wait_for(fut, timeout)

@@ -6,7 +6,7 @@ and puts everything back in `finally`. It is synchronous: the real loop sees one
 
 *Internals used* (the same on CPython 3.11, 3.12 and 3.13): `asyncio._get_running_loop`, `asyncio._set_running_loop`
 (documented as "intended for event loop implementations"), `Handle._run` and the attributes of `Handle`,
-`Task._log_destroy_pending`, `tasks._GatheringFuture`, `tasks._cancel_and_wait`. The table of current tasks is
+`Task._log_destroy_pending`, `Task._log_traceback`, `tasks._GatheringFuture`, `tasks._cancel_and_wait`. The table of current tasks is
 keyed by loop, so a slice inside a task of another loop works as well; CPython 3.14 keeps it per thread and
 would refuse that, which is why "from a plain callback" is the rule.
 
@@ -121,6 +121,10 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         self._ready.append(timer)
         return True
 
+    def waits_for(self, timer_id: str) -> bool:
+        """The timer was started and has neither fired nor been cancelled."""
+        return timer_id in self._timers
+
     def next_id(self) -> str:
         """The id of a command that the code issues now: the current task's path, a colon, a counter within the task."""
         task = asyncio.current_task(self)
@@ -148,7 +152,15 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         return self._muted
 
     def halt(self) -> None:
-        """From a callback: nothing more runs in this slice, nor later. `close` must follow."""
+        """From a callback: nothing more runs in this slice, nor later. `close` must follow.
+
+        Tasks that failed unobserved are reported first: they are kept alive, so their finalisers came too late.
+        """
+        if self._muted:
+            return
+        for task in self._tasks:
+            if task.done() and task._log_traceback:
+                self._hooks.unhandled({"message": "Task exception was never retrieved", "exception": task.exception(), "task": task})
         self._ready.clear()
         self._timers.clear()
         self._muted = True
