@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from waypost_proto.api import DeadView
 from waypost_proto.ids import CallId, RunId
@@ -158,7 +158,11 @@ class ApprovalRow:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A message between runs, from the sender's commit until the receiver's (`body` is the mailbox message)."""
+    """A message between runs, from the sender's commit until the receiver's (`body` is the mailbox message).
+
+    Name the `sender` when adding one: a message of a run whose lease is lost must not leave, and only that one must not. A commit that
+    lost a lease and adds a message without a sender raises `LeaseLost` and writes nothing. It is not kept.
+    """
 
     message_id: str
     run_id: RunId
@@ -167,6 +171,7 @@ class InboxRow:
     """The receiver's."""
     subject: str
     body: bytes
+    sender: RunId | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +198,9 @@ class Commit:
     """Everything that one group commit writes, for the runs of several partitions.
 
     `leases` holds (partition, epoch, last position of this commit, published position). Rows of a partition whose lease is lost are
-    left out of the commit, all others are written: this is one transaction and one round trip.
+    left out of the commit, all others are written: this is one transaction and one round trip. The position of an event is larger than
+    any that its partition had before. Timers are cleared before others are set; permits are written before others are revoked.
+    Where a row has no partition of its own, its run's row or event in the same commit tells it, or else the stored run.
     """
 
     owner: str
@@ -239,15 +246,15 @@ class CommitResult:
 
 class Log(Protocol):
     async def commit(self, batch: Commit) -> CommitResult:
-        """Write the batch. Raises `SequenceTaken` (an event number or cause is taken), `Unreachable` (it may have been
-        committed), `BadMessage` (a value that the database cannot hold). After any of these nothing or everything was written."""
+        """Write the batch. Raises `SequenceTaken` (an event number, cause or position is taken), `Unreachable` (it may have been
+        committed), `BadMessage` (a value that the database cannot hold). After any of these nothing or everything was written.
+
+        Commits are applied in the order in which this is called. A run row never replaces one with a larger `seq`."""
         ...
 
     async def load_runs(self, run_ids: Sequence[RunId]) -> dict[RunId, RunRow]: ...
 
-    async def load_events(
-        self, run_id: RunId, *, after: int = 0, limit: int = 1_000, types: Sequence[str] | None = None
-    ) -> list[EventRow]:
+    async def load_events(self, run_id: RunId, *, after: int = 0, limit: int = 1_000, types: Sequence[str] | None = None) -> list[EventRow]:
         """Events of a run with seq > `after`, in order."""
         ...
 
@@ -285,9 +292,7 @@ class Timers(Protocol):
 class Keys(Protocol):
     """Table idempotency (writer: coordinator)."""
 
-    async def reserve(
-        self, requests: Sequence[tuple[str, str, str, RunId, str]]
-    ) -> dict[tuple[str, str, str], tuple[RunId, str]]:
+    async def reserve(self, requests: Sequence[tuple[str, str, str, RunId, str]]) -> dict[tuple[str, str, str], tuple[RunId, str]]:
         """For each (tenant, agent, key, run_id, input digest): keep the first reservation, return it (run_id, digest).
 
         Rows are inserted in sorted order: unsorted ones deadlock two group commits.
@@ -312,7 +317,7 @@ class Definitions(Protocol):
 class Ledger(Protocol):
     """Table tool_ledger; the coordinator writes permits in `Log.commit`, the gateway moves them here."""
 
-    async def start(
+    async def start(  # noqa: PLR0913  # everything that must hold, in one statement
         self,
         run_id: RunId,
         call_id: CallId,
@@ -439,8 +444,8 @@ class RunFilter:
 
 class Reads(Protocol):
     async def get(self, run_id: RunId) -> RunRow | None: ...
-    async def list(self, query: RunFilter) -> list[RunRow]: ...
     async def notices(self, run_id: RunId) -> list[NoticeRow]: ...
+    async def list(self, query: RunFilter) -> list[RunRow]: ...
 
 
 class Audit(Protocol):
@@ -466,6 +471,15 @@ class Audit(Protocol):
         ...
 
 
+class Maintenance(Protocol):
+    async def upkeep(self) -> list[str]:
+        """Make the coming months' partitions of events and drop stale failure counts; the names of the new partitions.
+
+        A coordinator calls it at start and once a day. Idempotent, safe to run concurrently.
+        """
+        ...
+
+
 class Store(Protocol):
     """All facets over one pool. Use as an async context manager: entering connects (raises `Unreachable`)."""
 
@@ -481,6 +495,7 @@ class Store(Protocol):
     streams: Streams
     reads: Reads
     audit: Audit
+    maintenance: Maintenance
 
-    async def __aenter__(self) -> Store: ...
+    async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *exc: object) -> None: ...

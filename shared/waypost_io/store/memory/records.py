@@ -1,0 +1,211 @@
+"""Facets `keys`, `definitions`, `streams`, `blobs`, `dead`, `reads` and `audit` in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from waypost_io.store.chunks import check_chunk, chunks_of, joined
+from waypost_io.store.leaves import check_cursors, fresh
+from waypost_io.store.letters import EXCERPT_BYTES, mended, view
+from waypost_io.store.memory.database import DeadRecord, MemoryDatabase, check_text
+from waypost_io.store.ports import EventRow, NoticeRow, RunFilter, RunRow
+from waypost_proto.api import DeadView
+from waypost_proto.errors import NotFound
+from waypost_proto.ids import RunId, digest_of
+from waypost_proto.registry import AgentDefinition, ToolDefinition
+
+Key = tuple[str, str, str]
+
+
+class MemoryKeys:
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def reserve(self, requests: Sequence[tuple[str, str, str, RunId, str]]) -> dict[Key, tuple[RunId, str]]:
+        self._db.reach()
+        for request in requests:
+            check_text(request)
+        return {
+            (tenant, agent, key): self._db.keys.setdefault((tenant, agent, key), (run_id, digest))
+            for tenant, agent, key, run_id, digest in requests
+        }
+
+
+class MemoryDefinitions:
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def put(self, agents: Sequence[AgentDefinition], tools: Sequence[ToolDefinition]) -> None:
+        self._db.reach()
+        for agent in agents:
+            self._db.agents.pop((agent.name, agent.build), None)  # put again, it comes last
+            self._db.agents[agent.name, agent.build] = agent
+        self._db.tools.update((tool.name, tool) for tool in tools)
+
+    async def agents(self) -> list[AgentDefinition]:
+        self._db.reach()
+        return sorted(self._db.agents.values(), key=lambda agent: agent.name)
+
+    async def tools(self) -> list[ToolDefinition]:
+        self._db.reach()
+        return sorted(self._db.tools.values(), key=lambda tool: tool.name)
+
+
+class MemoryStreams:
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def load(self) -> dict[str, tuple[str, int]]:
+        self._db.reach()
+        return dict(self._db.streams)
+
+    async def save(self, marks: Mapping[str, tuple[str, int]]) -> None:
+        self._db.reach()
+        self._db.streams.update(marks)
+
+
+class MemoryBlobs:
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def put(self, data: bytes) -> str:
+        self._db.reach()
+        sha256 = digest_of(data)
+        parts = chunks_of(data)
+        self._db.blobs[sha256] = {index: (len(parts), part) for index, part in enumerate(parts)}
+        return sha256
+
+    async def put_chunk(self, sha256: str, index: int, chunks: int, data: bytes) -> None:
+        self._db.reach()
+        check_chunk(sha256, index, chunks, data)
+        self._db.blobs.setdefault(sha256, {}).setdefault(index, (chunks, data))
+
+    async def get(self, sha256: str) -> bytes:
+        self._db.reach()
+        parts = self._db.blobs.get(sha256, {})
+        return joined(sha256, [parts[index] for index in sorted(parts)])
+
+    async def get_chunk(self, sha256: str, index: int) -> tuple[bytes, int]:
+        self._db.reach()
+        if index not in self._db.blobs.get(sha256, {}):
+            raise NotFound(f"payload {sha256} has no chunk {index}")
+        chunks, data = self._db.blobs[sha256][index]
+        return data, chunks
+
+
+class MemoryDead:
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def add(
+        self, *, origin: str, subject: str, reason: str, body: bytes, headers: Mapping[str, str], source: str, run_id: str | None
+    ) -> int:
+        self._db.reach()
+        self._db.failures.pop(mended(source), None)
+        for dead_id, record in self._db.dead.items():
+            if record.source == mended(source):
+                return dead_id
+        dead_id, self._db.next_dead_id = self._db.next_dead_id, self._db.next_dead_id + 1
+        self._db.dead[dead_id] = DeadRecord(
+            at=self._db.clock(),
+            source=mended(source),
+            origin=mended(origin),
+            subject=mended(subject),
+            reason=mended(reason),
+            run_id=None if run_id is None else mended(run_id),
+            headers={mended(name): mended(value) for name, value in headers.items()},
+            body=body,
+        )
+        return dead_id
+
+    async def count_failure(self, source: str) -> int:
+        self._db.reach()
+        count = self._db.failures.get(mended(source), 0) + 1
+        self._db.failures[mended(source)] = count
+        return count
+
+    async def list(self, *, after: int = 0, limit: int = 100) -> list[DeadView]:
+        self._db.reach()
+        return [self._view(dead_id) for dead_id in sorted(self._db.dead) if dead_id > after][:limit]
+
+    async def get(self, dead_id: int) -> tuple[DeadView, str, bytes, dict[str, str]]:
+        self._db.reach()
+        record = self._db.dead.get(dead_id)
+        if record is None:
+            raise NotFound(f"no dead letter {dead_id}; `waypost dead list` shows those there are")
+        return self._view(dead_id), record.subject, record.body, dict(record.headers)
+
+    async def remove(self, dead_id: int) -> None:
+        self._db.reach()
+        self._db.dead.pop(dead_id, None)
+
+    def _view(self, dead_id: int) -> DeadView:
+        record = self._db.dead[dead_id]
+        row = {
+            "dead_id": dead_id,
+            "origin": record.origin,
+            "reason": record.reason,
+            "at": record.at,
+            "size": len(record.body),
+            "excerpt": record.body[:EXCERPT_BYTES],
+            "run_id": record.run_id,
+        }
+        return view(row)
+
+
+class MemoryReads:
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def get(self, run_id: RunId) -> RunRow | None:
+        self._db.reach()
+        return self._db.runs.get(run_id)
+
+    async def notices(self, run_id: RunId) -> list[NoticeRow]:
+        self._db.reach()
+        found = [notice for notice in self._db.notices.values() if notice.run_id == run_id]
+        return sorted(found, key=lambda notice: (notice.at, notice.notice_id))
+
+    async def list(self, query: RunFilter) -> list[RunRow]:
+        self._db.reach()
+        found = [
+            run
+            for run in self._db.runs.values()
+            if query.tenant in (None, run.tenant)
+            and query.agent in (None, run.agent)
+            and query.status in (None, run.status)
+            and query.labels.items() <= run.labels.items()
+            and (query.before is None or run.run_id < query.before)
+        ]
+        return sorted(found, key=lambda run: run.run_id, reverse=True)[: query.limit]
+
+
+class MemoryAudit:
+    """Remembers the cursors it last saw, to notice another appender."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+        self._seen: dict[int, int] | None = None
+
+    async def cursors(self) -> dict[int, int]:
+        self._db.reach()
+        self._seen = dict(self._db.cursors)
+        return dict(self._db.cursors)
+
+    async def append(self, events: Sequence[EventRow], digests: Sequence[bytes]) -> int:
+        self._db.reach()
+        check_cursors(self._seen, self._db.cursors)
+        added, moved = fresh(events, digests, self._db.cursors)
+        for index, (event, digest) in enumerate(added, len(self._db.entries) + 1):
+            self._db.entries.append((index, event, digest))
+        self._db.cursors.update(moved)
+        self._seen = dict(self._db.cursors)
+        return len(added)
+
+    async def lag(self) -> dict[int, int]:
+        self._db.reach()
+        return {n: max(record.position - self._db.cursors.get(n, 0), 0) for n, record in sorted(self._db.partitions.items())}
+
+    async def entries(self, *, run_id: RunId | None = None, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow, bytes]]:
+        self._db.reach()
+        return [entry for entry in self._db.entries[after:] if run_id in (None, entry[1].run_id)][:limit]

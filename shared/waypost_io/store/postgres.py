@@ -1,0 +1,79 @@
+"""The Postgres adapter of `ports.Store`. The database must have been migrated (`store.migrate`)."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from waypost_io.store.migrate import missing
+from waypost_io.store.pg.audit import PostgresAudit
+from waypost_io.store.pg.blobs import PostgresBlobs
+from waypost_io.store.pg.dead import PostgresDead
+from waypost_io.store.pg.leases import PostgresLeases, PostgresMaintenance, PostgresTimers
+from waypost_io.store.pg.ledger import PostgresApprovals, PostgresLedger
+from waypost_io.store.pg.link import Lane, Link, LinkConfig
+from waypost_io.store.pg.log import PostgresLog
+from waypost_io.store.pg.reads import PostgresReads
+from waypost_io.store.pg.registry import PostgresDefinitions, PostgresKeys, PostgresStreams
+from waypost_io.store.ports import (
+    Approvals,
+    Audit,
+    Blobs,
+    Dead,
+    Definitions,
+    Keys,
+    Leases,
+    Ledger,
+    Log,
+    Maintenance,
+    Reads,
+    Streams,
+    Timers,
+)
+from waypost_proto.errors import Misconfigured
+
+
+class PostgresStore:
+    """Every facet over one pool of at most `pool_size` connections, plus one for commits that is opened when first needed.
+
+    Entering connects and checks the schema: `Unreachable`, or `Misconfigured` when migrations are missing or the database is newer than
+    this version. `timeout_seconds` bounds connecting, waiting for a connection and every statement; past it a call raises `Unreachable`.
+    A lost server is connected to again by the next call. Leaving waits for calls under way, then closes. Entering twice is an error.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, application_name: str = "waypost", timeout_seconds: float = 15.0) -> None:
+        config = LinkConfig(url=url, pool_size=pool_size, application_name=application_name, timeout_seconds=timeout_seconds)
+        self._link = link = Link(config)
+        self._lane = Lane(config)
+        self.leases: Leases = PostgresLeases(link)
+        self.log: Log = PostgresLog(link, self._lane)
+        self.timers: Timers = PostgresTimers(link)
+        self.keys: Keys = PostgresKeys(link)
+        self.definitions: Definitions = PostgresDefinitions(link)
+        self.ledger: Ledger = PostgresLedger(link)
+        self.approvals: Approvals = PostgresApprovals(link)
+        self.blobs: Blobs = PostgresBlobs(link)
+        self.dead: Dead = PostgresDead(link)
+        self.streams: Streams = PostgresStreams(link)
+        self.reads: Reads = PostgresReads(link)
+        self.audit: Audit = PostgresAudit(link)
+        self.maintenance: Maintenance = PostgresMaintenance(link)
+
+    async def __aenter__(self) -> Self:
+        await self._link.open()
+        try:
+            await self._check_schema()
+        except BaseException:
+            await self._link.close()
+            raise
+        return self
+
+    async def _check_schema(self) -> None:
+        async with self._link.connection() as connection:
+            lacking = await missing(connection)
+        if lacking:
+            names = ", ".join(f"{migration.version} ({migration.name})" for migration in lacking)
+            raise Misconfigured(f"the database lacks the migrations {names}; run `waypost migrate`")
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._lane.close()
+        await self._link.close()

@@ -1,0 +1,31 @@
+-- Updated at every step: no index holds a column that a step changes, and pages keep room, so that those updates are HOT.
+-- Not partitioned: a row per run is small, and retention deletes it with its month of events.
+CREATE TABLE runs (
+    run_id          uuid        PRIMARY KEY,
+    seq             bigint      NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    deadline_at     timestamptz,
+    parent          uuid,
+    partition       integer     NOT NULL,
+    state_version   integer     NOT NULL,
+    open            boolean     NOT NULL,
+    held            boolean     NOT NULL,
+    tenant          text        NOT NULL,
+    agent           text        NOT NULL,
+    build           text        NOT NULL,
+    status          text        NOT NULL,
+    worker          text        NOT NULL,
+    correlation_id  text        NOT NULL,
+    idempotency_key text,
+    labels          jsonb       NOT NULL,
+    state           bytea       NOT NULL,
+    outcome         bytea
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX runs_open ON runs (partition, run_id) WHERE open;
+CREATE INDEX runs_held ON runs (partition) WHERE held;
+CREATE INDEX runs_worker ON runs (partition, worker) WHERE open AND worker <> '';
+CREATE INDEX runs_tenant ON runs (tenant, run_id);
+CREATE INDEX runs_agent ON runs (agent, run_id);
+CREATE INDEX runs_labels ON runs USING gin (labels jsonb_path_ops) WHERE labels <> '{}';
+COMMENT ON TABLE runs IS 'writer: coordinator. Read model and folded state of each run.';
