@@ -75,6 +75,7 @@ class Histogram:
         self._sum += value
 
     def samples(self) -> Iterator[tuple[str, str, float]]:
+        """(suffix, own label, value), cumulative as the format wants them."""
         total = 0
         for bound, count in zip((*(f"{bound:g}" for bound in self._bounds), "+Inf"), self._counts, strict=True):
             total += count
@@ -106,6 +107,7 @@ class Family(Generic[M]):
         return series
 
     def render(self, kind: str) -> Iterator[str]:
+        """The lines of this metric, its description first."""
         yield f"# HELP {self.name} {self.text}"
         yield f"# TYPE {self.name} {kind}"
         for values, series in self._series.items():
