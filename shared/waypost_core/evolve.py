@@ -261,7 +261,7 @@ def _stage(state: RunState, call: Call, stage: Any) -> None:
 
 def _own(value: Raw | UnsetType) -> Raw | None:
     """A copy: a `Raw` is a view that would keep the whole message alive for as long as the call is open."""
-    return None if value is UNSET else value.copy()  # type: ignore[union-attr]
+    return None if value is UNSET else value.copy()
 
 
 def _some(value: Any) -> Any:

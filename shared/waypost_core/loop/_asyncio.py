@@ -90,13 +90,29 @@ async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYN
         task = asyncio.ensure_future(fut)
         if task.done():
             return task.result()
-        await asyncio.tasks._cancel_and_wait(task)  # type: ignore[attr-defined]
+        await _cancel_and_wait(task)
         try:
             return task.result()
         except asyncio.CancelledError as error:
             raise TimeoutError from error
     async with asyncio.timeout(timeout):
         return await fut
+
+
+async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
+    """As CPython has it: not by awaiting `task`, so that cancelling the wait itself is noticed."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def release(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(release)
+    try:
+        task.cancel()
+        await waiter
+    finally:
+        task.remove_done_callback(release)
 
 
 class AsCompleted:

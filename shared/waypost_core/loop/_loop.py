@@ -6,7 +6,7 @@ and puts everything back in `finally`. It is synchronous: the real loop sees one
 
 *Internals used* (the same on CPython 3.11, 3.12 and 3.13): `asyncio._get_running_loop`, `asyncio._set_running_loop`
 (documented as "intended for event loop implementations"), `Handle._run` and the attributes of `Handle`,
-`Task._log_destroy_pending`, `Task._log_traceback`, `tasks._GatheringFuture`, `tasks._cancel_and_wait`. The table of current tasks is
+`Task._log_destroy_pending`, `Task._log_traceback`, `tasks._GatheringFuture`. The table of current tasks is
 keyed by loop, so a slice inside a task of another loop works as well; CPython 3.14 keeps it per thread and
 would refuse that, which is why "from a plain callback" is the rule.
 
@@ -214,7 +214,6 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         for task in reversed(tasks):
             if task.done():
                 continue
-            task._log_destroy_pending = False
             coroutine = task.get_coro()
             if coroutine is not None:
                 close_coroutine(coroutine)
@@ -309,6 +308,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
     def _make_task(self, coro: Any, path: str, name: str | None, context: contextvars.Context | None) -> Task[Any]:
         self._tasks_made += 1
         task: Task[Any] = Task(coro, self, path, self._identity + self._tasks_made, name, context)
+        task._log_destroy_pending = False  # a run that is dropped without `close` is no news either
         tasks = self._tasks  # a strong reference: asyncio's own is weak, and what the collector takes would not replay
         tasks.append(task)
         if len(tasks) > self._prune_at:

@@ -1,0 +1,48 @@
+"""The coordinator's process: settings, adapters, the shell, run. `python -m waypost_coordinator` or `waypost coordinator`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from waypost_coordinator.service import Coordinator
+from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.lifecycle import Stop, run_service
+from waypost_io.metrics import Metrics
+from waypost_io.ops import OpsServer
+from waypost_io.settings import CoordinatorSettings, load
+from waypost_io.store.migrate import check_current
+from waypost_io.store.postgres import PostgresStore
+
+
+async def serve(stop: Stop) -> None:
+    """Serve until asked to stop, then give the partitions back."""
+    settings = load(CoordinatorSettings)
+    metrics = Metrics()
+    creds, ca = (None if path is None else str(path) for path in (settings.nats_creds, settings.nats_ca))
+    await check_current(settings.postgres_url)
+    store = PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-coordinator")
+    bus = JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-coordinator")
+    async with store, bus:
+        coordinator = Coordinator(store, bus, settings, metrics)
+        checks = {"nats": lambda: bus.connected, "partitions": coordinator.ready.is_set}
+        async with OpsServer(settings.ops_addr, checks=checks, metrics=metrics):
+            running = asyncio.ensure_future(coordinator.run())
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if running.done():
+                await running  # it ends only by an error
+            await coordinator.release()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
+def main() -> None:
+    """Entry point; exit codes are `lifecycle`'s."""
+    raise SystemExit(run_service("coordinator", serve))
+
+
+if __name__ == "__main__":
+    main()

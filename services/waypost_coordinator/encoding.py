@@ -1,0 +1,89 @@
+"""From decided events to the bytes and rows that are stored. Each event is encoded once; those bytes are stored and published."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from waypost_core.state import STATE_VERSION, RunState, encode_state
+from waypost_io.store.ports import EventRow, RunRow
+from waypost_proto.codec import encode
+from waypost_proto.events import Data, Event
+from waypost_proto.ids import RunId
+from waypost_proto.task import format_time
+from waypost_proto.values import BlobRef, Failure
+from waypost_proto.work import Entry
+
+
+class _Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a run ended, in the read model."""
+
+    result: Raw | msgspec.UnsetType = UNSET
+    result_ref: BlobRef | msgspec.UnsetType = UNSET
+    error: Failure | None = None
+
+
+class Stamp:
+    """A moment, formatted once for all events of a batch."""
+
+    __slots__ = ("at", "text")
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.text = format_time(at)
+
+    def not_before(self, at: float) -> Stamp:
+        """This moment, or `at` if that is later: `recorded_at` never runs backwards within a run."""
+        return self if at <= self.at else Stamp(at)
+
+
+def event_row(state: RunState, data: Data, *, stamp: Stamp, partition: int, position: int, cause: str) -> tuple[EventRow, Entry]:
+    """The event that follows `state`, as stored, and as a journal entry that shares its bytes."""
+    raw = Raw(encode(data))
+    seq, kind = state.seq + 1, type(data).__struct_config__.tag
+    assert isinstance(kind, str)
+    body = encode(
+        Event(
+            run_id=state.run_id,
+            seq=seq,
+            type=kind,
+            agent=state.agent,
+            correlation_id=state.correlation_id,
+            recorded_at=stamp.text,
+            tenant=state.tenant,
+            cause=cause,
+            data=raw,
+        )
+    )
+    row = EventRow(state.run_id, seq, kind, partition, position, stamp.at, body, cause)
+    return row, Entry(seq=seq, type=kind, at=stamp.at, data=raw)
+
+
+def run_row(state: RunState, *, partition: int, unhosted: bool) -> RunRow:
+    """The read model of a run with its folded state."""
+    parent: RunId | None = state.parent.run_id if state.parent is not None else None
+    outcome = None
+    if state.terminal:
+        outcome = encode(_Outcome(result=state.result, result_ref=state.result_ref, error=state.error))
+    return RunRow(
+        run_id=state.run_id,
+        partition=partition,
+        tenant=state.tenant,
+        agent=state.agent,
+        build=state.build,
+        status=state.status.value,
+        open=not state.terminal,
+        held=not state.terminal and (unhosted or state.held > 0),
+        worker=state.worker,
+        seq=state.seq,
+        created_at=state.started_at,
+        updated_at=state.recorded_at,
+        deadline_at=state.deadline_at,
+        parent=parent,
+        correlation_id=state.correlation_id,
+        idempotency_key=state.idempotency_key,
+        labels=state.labels,
+        state=encode_state(state),
+        state_version=STATE_VERSION,
+        outcome=outcome,
+    )

@@ -1,0 +1,39 @@
+"""What every part of the shell stands on: the adapters, the names, the letter box, and which partitions are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from waypost_coordinator.clock import DatabaseClock
+from waypost_coordinator.letters import LetterBox
+from waypost_coordinator.live import Runs
+from waypost_coordinator.metrics import CoordinatorMetrics
+from waypost_io.bus.ports import Bus
+from waypost_io.store.ports import Store
+from waypost_proto.ids import RunId, partition_of
+from waypost_proto.subjects import Subjects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """`epochs` (partition → lease epoch of what is ours) and `published` (partition → position up to which everything is in JetStream)
+    are changed in place by the leases and the settler. `look` tells the sweep that something is odd; it never waits."""
+
+    store: Store
+    bus: Bus
+    subjects: Subjects
+    box: LetterBox
+    runs: Runs
+    clock: DatabaseClock
+    metrics: CoordinatorMetrics
+    partitions: int
+    epochs: dict[int, int]
+    published: dict[int, int]
+    look: Callable[[], None]
+
+    def owns(self, partition: int) -> bool:
+        return partition in self.epochs
+
+    def partition(self, run_id: RunId) -> int:
+        return partition_of(run_id, self.partitions)

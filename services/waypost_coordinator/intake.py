@@ -1,0 +1,141 @@
+"""Intake: tasks from `waypost.tasks.>` become runs at once, worker or no worker.
+
+The run id follows from the stored message (its time and sequence, and when its stream was made), so that a redelivered task is the same run
+(CORRECTNESS.md row 8). A task that cannot be a run goes to the dead letters with its bytes, and intake goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from msgspec import UNSET
+
+from waypost_coordinator.dead import Undertaker
+from waypost_coordinator.front import FrontDesk
+from waypost_coordinator.ground import Ground
+from waypost_coordinator.letters import Letter
+from waypost_io import faults
+from waypost_io.bus.ports import Delivery
+from waypost_io.bus.topology import tasks_consumer
+from waypost_proto.codec import encode
+from waypost_proto.errors import NotFound, PermanentError, WaypostError
+from waypost_proto.ids import RunId, check_name, derive_run_id, digest_of
+from waypost_proto.limits import CLAIM_CHECK_BYTES
+from waypost_proto.mailbox import Reply, StartRun
+from waypost_proto.task import parse_task
+from waypost_proto.values import BlobRef
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+RETRY_SECONDS = 0.5
+TRACE_HEADER = "traceparent"
+
+
+class Intake:
+    """Run `run()` in a task. Every replica pulls from the same consumer."""
+
+    def __init__(self, ground: Ground, front: FrontDesk, undertaker: Undertaker) -> None:
+        self._ground = ground
+        self._front = front
+        self._undertaker = undertaker
+        self._created = ""
+
+    async def run(self) -> None:
+        """Until cancelled; a stream that is gone is made again by the sweep, and pulling goes on."""
+        spec = tasks_consumer(self._ground.subjects)
+        while True:
+            try:
+                mark = await self._ground.bus.stream_mark(spec.stream)
+                if mark is None:
+                    raise NotFound(f"stream {spec.stream} is gone")
+                self._created = mark.created
+                await self._ground.bus.ensure_consumer(spec)
+                await self._pull(spec.stream, spec.name)
+            except WaypostError as error:
+                log.warning("intake_interrupted", error=str(error))
+                if isinstance(error, NotFound):
+                    self._ground.look()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _pull(self, stream: str, consumer: str) -> None:
+        puller = self._ground.bus.pull(stream, consumer, max_in_hand=BATCH)
+        try:
+            while True:
+                for delivery in await puller.next_batch(BATCH):
+                    await self._take(delivery)
+        finally:
+            await puller.close()
+
+    async def _take(self, delivery: Delivery) -> None:
+        faults.point("coordinator.intake.before")
+        source = f"TASKS.{digest_of(self._created.encode())[:12]}.{delivery.stream_seq}"
+        try:
+            start = await self._start(delivery)
+        except PermanentError as error:
+            await self._undertaker.refuse(delivery, source, str(error))
+            return
+        reserved = await self._front.reserve(start)
+        if isinstance(reserved, Reply):
+            await self._undertaker.refuse(delivery, source, reserved.message)
+            return
+        partition = self._ground.partition(reserved.run_id)
+        if self._ground.owns(partition):
+            self._hand_over(delivery, reserved, partition, source)
+        else:
+            subject = self._ground.subjects.mail("control", reserved.agent, reserved.run_id)
+            await self._ground.bus.publish(subject, encode(reserved), msg_id=source)
+            delivery.ack()
+        faults.point("coordinator.intake.after")
+
+    async def _start(self, delivery: Delivery) -> StartRun:
+        agent = check_name("agent", self._ground.subjects.agent_of_task(delivery.subject))
+        task = parse_task(delivery.body)
+        body = bytes(task.input)
+        ref = None
+        if len(body) > CLAIM_CHECK_BYTES:
+            ref = BlobRef(sha256=await self._ground.store.blobs.put(body), size=len(body))
+        return StartRun(
+            run_id=RunId(task.run_id.lower()) if task.run_id is not None else self._derived(delivery),
+            agent=agent,
+            input=task.input if ref is None else UNSET,
+            input_ref=UNSET if ref is None else ref,
+            idempotency_key=task.idempotency_key,
+            correlation_id=task.correlation_id,
+            budget=None if task.budget is None else task.budget.limits(),
+            deadline=task.deadline,
+            labels=task.labels,
+            trace=delivery.headers.get(TRACE_HEADER, ""),
+        )
+
+    def _derived(self, delivery: Delivery) -> RunId:
+        return derive_run_id(int(delivery.timestamp * 1000), "task", self._ground.subjects.prefix, self._created, str(delivery.stream_seq))
+
+    def _hand_over(self, delivery: Delivery, start: StartRun, partition: int, source: str) -> None:
+        """Acked when the run's first dispatches are out; refused (another input under a chosen run id) it is a dead letter."""
+        refused: list[str] = []
+
+        def answer(reply: Reply) -> None:
+            if not reply.ok and reply.code not in ("503", "504"):
+                refused.append(reply.message)
+
+        def done() -> None:
+            if refused:
+                self._undertaker.unreadable(delivery, source, refused[0])
+            else:
+                delivery.ack()
+
+        self._ground.box.put(
+            Letter(
+                mail=start,
+                run_id=start.run_id,
+                partition=partition,
+                done=done,
+                answer=answer,
+                source=source,
+                subject=delivery.subject,
+                body=delivery.body,
+                headers=delivery.headers,
+            )
+        )

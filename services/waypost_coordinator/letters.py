@@ -1,0 +1,111 @@
+"""Letters: everything that wants to change a run, from wherever it came, with who to tell when that is done.
+
+Owns the queue between those who receive (mailbox pumps, intake, API, timers) and the one who decides. It is bounded by its
+sources: a pump pulls no more than its puller allows, and an API request waits for its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from waypost_core.messages import AnyMessage
+from waypost_proto.ids import RunId
+from waypost_proto.mailbox import Reply
+
+UNLIMITED = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Rederive:
+    """Derive what should be on the road again, from the state alone.
+
+    `above`: only what an event after this seq caused (a take-over). `activation_only`: the worker is lost, the rest is not. `fresh`:
+    under new message ids and a new token, because the old ones may be lost; a take-over keeps the ids, because they may not be.
+    """
+
+    above: int = 0
+    fresh: bool = True
+    activation_only: bool = False
+
+
+Message = AnyMessage | Rederive
+
+
+@dataclass(slots=True, eq=False)
+class Letter:
+    """One message for one run.
+
+    `done` is called when its events are committed and its dispatches are in JetStream; `answer` right after the commit. `limit` is
+    the size of batch that it may be part of: a letter from a failed batch is tried in smaller company. `source` names the
+    stored message for counting failures, "" for letters that the shell wrote itself.
+    """
+
+    mail: Message
+    run_id: RunId
+    partition: int
+    done: Callable[[], None] | None = None
+    answer: Callable[[Reply], None] | None = None
+    committed: Callable[[], None] | None = None
+    inbox_id: str = ""
+    source: str = ""
+    subject: str = ""
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limit: int = UNLIMITED
+    failures: int = 0
+
+
+class LetterBox:
+    """First in, first out; `take` gives what is there, in batches that respect each letter's limit."""
+
+    def __init__(self) -> None:
+        self._letters: deque[Letter] = deque()
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def put(self, letter: Letter) -> None:
+        self._letters.append(letter)
+        self._filled.set()
+
+    def put_back(self, letters: Iterable[Letter]) -> None:
+        """In front, in their order."""
+        self._letters.extendleft(reversed(list(letters)))
+        if self._letters:
+            self._filled.set()
+
+    def remove(self, partitions: Iterable[int]) -> list[Letter]:
+        """Take out and return the letters of partitions that are no longer ours."""
+        gone = set(partitions)
+        removed = [letter for letter in self._letters if letter.partition in gone]
+        if removed:
+            self._letters = deque(letter for letter in self._letters if letter.partition not in gone)
+        if not self._letters:
+            self._filled.clear()
+        return removed
+
+    async def take(self, most: int) -> list[Letter]:
+        """At least one letter. Cancelling loses none."""
+        while not self._letters:
+            self._filled.clear()
+            await self._filled.wait()
+        taken: list[Letter] = []
+        while self._letters and len(taken) < min(most, self._letters[0].limit):
+            letter = self._letters.popleft()
+            taken.append(letter)
+            most = min(most, letter.limit)
+        return taken
+
+
+def not_confirmed(letter: Letter, why: str) -> Reply:
+    """What a caller is told whose request may or may not be applied."""
+    return Reply(run_id=letter.run_id, ok=False, code="504", message=f"not confirmed: {why}; it may still be applied, asking again is safe")
+
+
+def repeated(letter: Letter) -> Reply:
+    """What a caller is told whose request is already recorded."""
+    return Reply(run_id=letter.run_id, ok=True, duplicate=True)

@@ -1,0 +1,104 @@
+"""The mailbox pumps: one consumer per owned partition and lease epoch, each feeding the letter box.
+
+A new epoch gets a consumer under a new name and the old ones are deleted: then everything unacked comes again, in order, and what a
+zombie still holds or acks means nothing (CORRECTNESS.md row 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from waypost_coordinator.ground import Ground
+from waypost_coordinator.letters import Letter
+from waypost_coordinator.posting import INBOX_HEADER
+from waypost_io.bus.ports import Delivery, Puller
+from waypost_io.bus.topology import mail_consumer
+from waypost_proto.codec import decode_union, encode
+from waypost_proto.errors import BadMessage, NotFound, WaypostError
+from waypost_proto.mailbox import AnyMail, Control, Reply, StartRun
+
+log = structlog.get_logger(__name__)
+
+IN_HAND = 2_000
+"""Deliveries of one partition that are not done yet; past it the pump stops pulling."""
+RETRY_SECONDS = 0.5
+
+Unreadable = Callable[[Delivery, str, str], None]
+"""Takes a delivery that is no message of ours, its source and the reason; must not wait."""
+
+
+class Mailroom:
+    """Opens and closes pumps. Use inside a TaskGroup that it is given."""
+
+    def __init__(self, ground: Ground, unreadable: Unreadable) -> None:
+        self._ground = ground
+        self._unreadable = unreadable
+        self._pumps: dict[int, asyncio.Task[None]] = {}
+
+    async def open(self, partition: int, epoch: int, group: asyncio.TaskGroup) -> None:
+        """Start the pump of a partition under its epoch."""
+        await self.close(partition)
+        self._pumps[partition] = group.create_task(self._pump(partition, epoch), name=f"pump-{partition}")
+
+    async def close(self, partition: int) -> None:
+        """Stop a pump. What it handed out stays unacked and comes again. Idempotent."""
+        task = self._pumps.pop(partition, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _pump(self, partition: int, epoch: int) -> None:
+        stream = self._ground.subjects.stream("MAILBOX")
+        consumer = self._ground.subjects.mail_consumer(partition, epoch)
+        while True:
+            try:
+                for old in range(max(1, epoch - 3), epoch):
+                    await self._ground.bus.delete_consumer(stream, self._ground.subjects.mail_consumer(partition, old))
+                await self._ground.bus.ensure_consumer(mail_consumer(self._ground.subjects, partition, epoch))
+                await self._pull(partition, self._ground.bus.pull(stream, consumer, max_in_hand=IN_HAND))
+            except WaypostError as error:
+                log.warning("pump_interrupted", partition=partition, error=str(error))
+                if isinstance(error, NotFound):
+                    self._ground.look()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _pull(self, partition: int, puller: Puller) -> None:
+        try:
+            while True:
+                for delivery in await puller.next_batch(IN_HAND):
+                    letter = self._open(partition, delivery)
+                    if letter is not None:
+                        self._ground.box.put(letter)
+        finally:
+            await puller.close()
+
+    def _open(self, partition: int, delivery: Delivery) -> Letter | None:
+        """The letter in a delivery; what cannot be read goes to the dead letters, and its pump goes on."""
+        source = f"MAILBOX.{delivery.timestamp}.{delivery.stream_seq}"
+        try:
+            mail = decode_union(AnyMail, delivery.body)
+        except BadMessage as error:
+            self._unreadable(delivery, source, str(error))
+            return None
+        answer = None
+        if isinstance(mail, (Control, StartRun)) and mail.reply_to:
+            answer = partial(self._reply, mail.reply_to)
+        return Letter(
+            mail=mail,
+            run_id=mail.run_id,
+            partition=partition,
+            done=delivery.ack,
+            answer=answer,
+            inbox_id=delivery.headers.get(INBOX_HEADER, ""),
+            source=source,
+            subject=delivery.subject,
+            body=delivery.body,
+            headers=delivery.headers,
+        )
+
+    def _reply(self, reply_to: str, reply: Reply) -> None:
+        self._ground.bus.send(reply_to, encode(reply))

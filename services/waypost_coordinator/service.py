@@ -1,0 +1,159 @@
+"""The coordinator's shell, put together: who feeds whom. Owns the order of start and stop, and no behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from waypost_coordinator.api import SERVICE_DESCRIPTION, SERVICE_NAME, Api, endpoints
+from waypost_coordinator.clock import DatabaseClock
+from waypost_coordinator.dead import Undertaker
+from waypost_coordinator.deciding import Decider
+from waypost_coordinator.front import FrontDesk
+from waypost_coordinator.ground import Ground
+from waypost_coordinator.intake import Intake
+from waypost_coordinator.leases import Leases
+from waypost_coordinator.letters import Letter, LetterBox, Rederive, not_confirmed
+from waypost_coordinator.live import LiveRun, Runs
+from waypost_coordinator.mailroom import Mailroom
+from waypost_coordinator.metrics import CoordinatorMetrics
+from waypost_coordinator.pipeline import Pipeline, Stages
+from waypost_coordinator.posting import Poster
+from waypost_coordinator.registry import Registry
+from waypost_coordinator.settling import Settler
+from waypost_coordinator.sweep import Sweep
+from waypost_coordinator.takeover import TakeOver
+from waypost_coordinator.timers import Timers
+from waypost_coordinator.waking import Waker
+from waypost_core.messages import TimersDue
+from waypost_io.bus.ports import Bus, Message
+from waypost_io.bus.topology import stream_specs
+from waypost_io.metrics import Metrics
+from waypost_io.settings import CoordinatorSettings
+from waypost_io.store.ports import Lease, Store
+from waypost_proto.codec import decode
+from waypost_proto.errors import BadMessage
+from waypost_proto.ids import RunId
+from waypost_proto.limits import PROTOCOL_VERSION
+from waypost_proto.subjects import Subjects
+
+log = structlog.get_logger(__name__)
+
+
+class Coordinator:
+    """One replica over an open bus and store. `run()` until cancelled; `release()` afterwards gives the partitions back."""
+
+    def __init__(self, store: Store, bus: Bus, settings: CoordinatorSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        counted = CoordinatorMetrics(metrics)
+        self._ground = ground = Ground(
+            store=store,
+            bus=bus,
+            subjects=Subjects(settings.prefix),
+            box=LetterBox(),
+            runs=Runs(store, settings.cache_runs),
+            clock=DatabaseClock(),
+            metrics=counted,
+            partitions=settings.partitions,
+            epochs={},
+            published={},
+            look=self._look,
+        )
+        self._registry = registry = Registry(store, bus, ground.subjects)
+        self.leases = Leases(ground, lease_seconds=settings.lease_seconds, gained=self._gained, lost=self._lost)
+        self._undertaker = undertaker = Undertaker(ground)
+        self._timers = timers = Timers(store, ground.clock, self._fire)
+        poster = Poster(ground, registry)
+        waker = Waker(poster, registry, self._later)
+        settler = Settler(ground, timers)
+        self._settler = settler
+        stages = Stages(after=settler.after, bury=undertaker.failed)
+        decider = Decider(ground, poster, waker, registry)
+        self._pipeline = Pipeline(ground, decider, waker, self.leases, stages, settings.batch_max)
+        self._takeover = TakeOver(ground, settler)
+        specs = stream_specs(ground.subjects, partitions=settings.partitions, replicas=settings.replicas)
+        self._sweep = Sweep(ground, self._takeover, specs, settings.sweep_seconds)
+        self._front = FrontDesk(ground)
+        self._front.redispatch_with(self._sweep.everything)
+        self._mailroom = Mailroom(ground, undertaker.unreadable)
+        self._intake = Intake(ground, self._front, undertaker)
+        self._group: asyncio.TaskGroup | None = None
+        self.ready = asyncio.Event()
+        """Set once the API answers and the first round of leases is through."""
+
+    async def run(self) -> None:
+        """Until cancelled. Raises `Unreachable` or `Misconfigured` when it cannot start."""
+        await self._ground.store.leases.ensure_partitions(self._settings.partitions)
+        await self._sweep.start()
+        self._ground.bus.on_reconnect(self._sweep.look)
+        self._registry.listen(on_new_definition=self._sweep.hosts_found, on_lost=self._sweep.workers_lost)
+        async with self._registry, self._front, asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._settler.run(), name="settle")
+            group.create_task(self._pipeline.run(), name="pipeline")
+            await self.leases.take()
+            group.create_task(self.leases.run(), name="leases")
+            group.create_task(self._registry.run(), name="registry")
+            group.create_task(self._timers.run(lambda: self.leases.epochs), name="timers")
+            group.create_task(self._sweep.run(), name="sweep")
+            group.create_task(self._intake.run(), name="intake")
+            broadcast = await self._ground.bus.subscribe(self._ground.subjects.broadcast(), self._broadcast)
+            api = Api(
+                store=self._ground.store,
+                commands=self._front,
+                directory=self._registry,
+                bus=self._ground.bus,
+                subjects=self._ground.subjects,
+                clock=self._ground.clock.now,
+            )
+            service = await self._ground.bus.serve(SERVICE_NAME, PROTOCOL_VERSION, SERVICE_DESCRIPTION, endpoints(api))
+            self.ready.set()
+            log.info("coordinator_ready", partitions=len(self.leases.epochs))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await service.close()
+                await broadcast.close()
+
+    async def release(self) -> None:
+        """Give the partitions back, so that nobody waits for our leases to end."""
+        await self.leases.release()
+
+    async def _gained(self, lease: Lease) -> None:
+        assert self._group is not None
+        self._pipeline.gained(lease.partition, lease.position)
+        await self._takeover.take_over(lease)
+        await self._timers.load([lease.partition])
+        self._registry.expect(await self._ground.store.log.sticky_workers([lease.partition]))
+        await self._mailroom.open(lease.partition, lease.epoch, self._group)
+
+    async def _lost(self, partitions: frozenset[int]) -> None:
+        for partition in partitions:
+            await self._mailroom.close(partition)
+        self._timers.drop(partitions)
+        for letter in self._pipeline.forget(partitions):
+            if letter.answer is not None:
+                letter.answer(not_confirmed(letter, "its partition is moving to another replica"))
+        self._ground.runs.clear()
+
+    def _look(self) -> None:
+        self._sweep.look()
+
+    def _fire(self, run_id: RunId, partition: int, timer_ids: tuple[str, ...]) -> None:
+        self._ground.box.put(Letter(mail=TimersDue(timer_ids), run_id=run_id, partition=partition))
+
+    def _later(self, seconds: float, live: LiveRun) -> None:
+        letter = Letter(mail=Rederive(activation_only=True), run_id=live.state.run_id, partition=live.partition)
+        asyncio.get_running_loop().call_later(seconds, self._ground.box.put, letter)
+
+    async def _broadcast(self, message: Message) -> None:
+        """Another replica was asked to derive work again that is ours."""
+        try:
+            run_id = decode(str, message.body)
+        except BadMessage as error:
+            log.warning("broadcast_unreadable", error=str(error))
+            return
+        partition = self._ground.partition(RunId(run_id))
+        if self._ground.owns(partition):
+            self._ground.box.put(Letter(mail=Rederive(), run_id=RunId(run_id), partition=partition))

@@ -1,0 +1,183 @@
+"""After the commit: tell those who wait, publish what follows, and ack when JetStream has it.
+
+Publishes of a batch are queued at once and in order, and confirmed later; batches settle in order, so that the published position is a
+contiguous prefix (CORRECTNESS.md row 12). A publish that is not confirmed is repeated under the same id until it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from waypost_coordinator.batch import Batch, Outgoing
+from waypost_coordinator.ground import Ground
+from waypost_coordinator.letters import Letter
+from waypost_coordinator.timers import Timers
+from waypost_core.messages import PermitsRevoked, PermitState
+from waypost_io import faults
+from waypost_io.bus.ports import PubAck
+from waypost_io.store.ports import CommitResult, EventRow
+from waypost_proto.codec import decode, encode
+from waypost_proto.errors import PublishTimeout, TooLarge, WaypostError
+from waypost_proto.events import Event, ToolCallRequested
+from waypost_proto.ids import CallId, RunId
+from waypost_proto.tools import ToolCall
+from waypost_proto.work import Confirm
+
+log = structlog.get_logger(__name__)
+
+IN_FLIGHT_BATCHES = 64
+"""Committed batches whose publishes are not confirmed yet; at the bound commits wait, and so does everybody before them."""
+AGAIN_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Settling:
+    batch: Batch
+    confirmations: list[tuple[Outgoing, Awaitable[PubAck]]]
+    follow_ups: list[asyncio.Event] = field(default_factory=list)
+
+
+class Settler:
+    """`after` is the pipeline's next stage; run `run()` in a task. `published` is updated as batches settle."""
+
+    def __init__(self, ground: Ground, timers: Timers) -> None:
+        self._ground = ground
+        self._timers = timers
+        self._queue: asyncio.Queue[_Settling] = asyncio.Queue(IN_FLIGHT_BATCHES)
+
+    async def after(self, batch: Batch, result: CommitResult) -> None:
+        """The batch is committed. Waits only when too many batches are unconfirmed."""
+        for letter, reply in batch.replies:
+            if letter.answer is not None:
+                letter.answer(reply)
+        for letter in batch.letters:
+            if letter.committed is not None:
+                letter.committed()
+        self._tell_workers(batch)
+        for key, timer in batch.rows.timers.items():
+            if timer is None:
+                self._timers.clear(key)
+            else:
+                self._timers.set(timer)
+        faults.point("coordinator.publish.before")
+        for call in batch.hydrate:
+            batch.outgoing.append(await self._hydrated(*call))
+        settling = _Settling(batch, [(out, self._publish(out)) for out in batch.outgoing])
+        settling.confirmations.extend(self._publish_events(batch.rows.events))
+        settling.follow_ups = self._follow_up(batch, result)
+        for letter in batch.local_mail:
+            self._ground.box.put(letter)
+        await self._queue.put(settling)
+
+    async def run(self) -> None:
+        """Settle batches in order, until cancelled."""
+        while True:
+            settling = await self._queue.get()
+            for outgoing, confirmation in settling.confirmations:
+                await self._confirmed(outgoing, confirmation)
+            faults.point("coordinator.publish.after")
+            for event in settling.follow_ups:
+                await event.wait()
+            self._ground.metrics.published(len(settling.confirmations))
+            faults.point("coordinator.ack.before")
+            for letter in settling.batch.letters:
+                if letter.done is not None:
+                    letter.done()
+            for partition, position in settling.batch.positions.items():
+                if partition in self._ground.published:
+                    self._ground.published[partition] = max(self._ground.published[partition], position)
+            faults.point("coordinator.ack.after")
+
+    def publish_again(self, rows: list[EventRow]) -> list[tuple[Outgoing, Awaitable[PubAck]]]:
+        """At take-over: the events above the published position, under the ids they had."""
+        return self._publish_events(rows)
+
+    async def settle_now(self, confirmations: list[tuple[Outgoing, Awaitable[PubAck]]]) -> None:
+        """Wait until JetStream has them all."""
+        for outgoing, confirmation in confirmations:
+            await self._confirmed(outgoing, confirmation)
+
+    def _publish(self, outgoing: Outgoing) -> Awaitable[PubAck]:
+        return self._ground.bus.publish(outgoing.subject, outgoing.body, headers=outgoing.headers, msg_id=outgoing.msg_id)
+
+    def _publish_events(self, rows: list[EventRow]) -> list[tuple[Outgoing, Awaitable[PubAck]]]:
+        sent = []
+        for row in rows:
+            agent = self._agent_of(row)
+            subject = self._ground.subjects.event(agent, row.run_id, row.type)
+            outgoing = Outgoing(subject, row.body, f"{row.run_id}.{row.seq}", _cloud_event(self._ground.subjects.prefix, agent, row))
+            sent.append((outgoing, self._publish(outgoing)))
+        return sent
+
+    def _agent_of(self, row: EventRow) -> str:
+        live = self._ground.runs.get(row.run_id)
+        return live.state.agent if live is not None else decode(Event, row.body).agent
+
+    async def _confirmed(self, outgoing: Outgoing, confirmation: Awaitable[PubAck]) -> None:
+        """Repeat until the server has it: under the same id it is stored once (within the window), and derived work tolerates twice."""
+        while True:
+            try:
+                await confirmation
+            except TooLarge:
+                log.exception("dispatch_too_large", subject=outgoing.subject)  # in the log it is whole
+                return
+            except WaypostError as error:
+                if not isinstance(error, PublishTimeout):
+                    self._ground.look()
+                log.warning("publish_repeated", subject=outgoing.subject, error=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+                confirmation = self._publish(outgoing)
+            else:
+                return
+
+    def _tell_workers(self, batch: Batch) -> None:
+        for worker in batch.accepted.keys() | batch.rejected.keys():
+            confirm = Confirm(accepted=batch.accepted.get(worker, []), rejected=batch.rejected.get(worker, []))
+            self._ground.bus.send(self._ground.subjects.confirm(worker), encode(confirm))
+        for stop in batch.stops:
+            self._ground.bus.send(self._ground.subjects.stop(), encode(stop))
+
+    def _follow_up(self, batch: Batch, result: CommitResult) -> list[asyncio.Event]:
+        """Tell each run what its revocation found. A permit that was never written counts as revoked: it cannot be used."""
+        found: dict[RunId, dict[CallId, PermitState]] = {}
+        for row in result.revoked:
+            found.setdefault(row.run_id, {})[row.call_id] = PermitState(row.call_id, row.attempt, row.state)
+        waiting = []
+        for run_id in batch.rows.revoke_runs | {run_id for run_id, _ in batch.rows.revoke_calls}:
+            live = self._ground.runs.get(run_id)
+            if live is None or live.state.terminal:
+                continue
+            permits = found.get(run_id, {})
+            for call_id, call in live.state.calls.items():
+                asked = run_id in batch.rows.revoke_runs or (run_id, call_id) in batch.rows.revoke_calls
+                if asked and call.binding and call.kind == "tool" and call.stage == "sent" and call_id not in permits:
+                    permits[call_id] = PermitState(call_id, call.attempt, "revoked")
+            if permits:
+                told = asyncio.Event()
+                mail = PermitsRevoked(tuple(permits.values()))
+                self._ground.box.put(Letter(mail=mail, run_id=run_id, partition=live.partition, committed=told.set))
+                waiting.append(told)
+        return waiting
+
+    async def _hydrated(self, call: ToolCall, seq: int, msg_id: str) -> Outgoing:
+        """A tool call whose arguments are too large for the state: read them from the event that requested it."""
+        rows = await self._ground.store.log.load_events(call.run_id, after=seq - 1, limit=1)
+        data = decode(ToolCallRequested, decode(Event, rows[0].body).data)
+        whole = msgspec.structs.replace(call, args=data.args, args_ref=data.args_ref)
+        return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id)
+
+
+def _cloud_event(prefix: str, agent: str, row: EventRow) -> dict[str, str]:
+    """CloudEvents 1.0, binary mode (NATS protocol binding)."""
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": f"{row.run_id}.{row.seq}",
+        "ce-source": f"/{prefix}/{agent}",
+        "ce-type": f"{prefix}.{row.type}",
+        "ce-subject": row.run_id,
+    }

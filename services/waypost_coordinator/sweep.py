@@ -1,0 +1,140 @@
+"""The sweep: notices what nobody reports (a wiped or restored broker, lost workers, new hosts) and has the work derived again.
+
+Streams are known by their creation time and last sequence, kept in Postgres. One that was made anew, or that went backwards, makes
+everything outstanding be derived again from the log under new ids and tokens (P2, CORRECTNESS.md row 16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from waypost_coordinator.ground import Ground
+from waypost_coordinator.letters import Letter, Rederive
+from waypost_coordinator.takeover import TakeOver
+from waypost_core.messages import HostFound
+from waypost_io.bus.ports import StreamSpec
+from waypost_proto.errors import WaypostError
+from waypost_proto.ids import RunId
+
+log = structlog.get_logger(__name__)
+
+PAGE = 500
+DERIVABLE = ("WORK", "TOOLS")
+
+
+class Sweep:
+    """Run `run()` in a task. The callbacks may be called from anywhere in the loop; they only leave a note."""
+
+    def __init__(self, ground: Ground, takeover: TakeOver, specs: Sequence[StreamSpec], seconds: float) -> None:
+        self._ground = ground
+        self._takeover = takeover
+        self._specs = specs
+        self._seconds = seconds
+        self._note = asyncio.Event()
+        self._lost: set[str] = set()
+        self._found: set[str] = set()
+        self._known: dict[str, tuple[str, int]] = {}
+
+    def look(self) -> None:
+        """Something is odd (a stream is missing, the connection came back): look now."""
+        self._note.set()
+
+    def workers_lost(self, workers: Sequence[str]) -> None:
+        """These workers are gone: what they held must go elsewhere."""
+        self._lost.update(workers)
+        self._note.set()
+
+    def hosts_found(self, names: Sequence[str]) -> None:
+        """Someone hosts these agents or tools now, or hosts them differently."""
+        self._found.update(names)
+        self._note.set()
+
+    async def start(self) -> None:
+        """Make the streams, and see whether they are the ones we knew. Raises `Unreachable`, `Misconfigured`."""
+        self._known = await self._ground.store.streams.load()
+        await self._watch_streams()
+
+    async def run(self) -> None:
+        """Until cancelled. What fails is tried again at the next round."""
+        while True:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._note.wait()
+            except TimeoutError:
+                pass
+            self._note.clear()
+            try:
+                await self._round()
+            except WaypostError as error:
+                log.warning("sweep_interrupted", error=str(error))
+                await asyncio.sleep(min(0.5, self._seconds))
+                self._note.set()
+
+    async def everything(self) -> int:
+        """Derive all outstanding work of our partitions again; the number of runs looked at."""
+        count = 0
+        for partition in list(self._ground.epochs):
+            await self._takeover.deliver_inbox(partition)
+            after = ""
+            while True:
+                rows = await self._ground.store.log.open_runs(partition, after=after, limit=PAGE)
+                for row in rows:
+                    self._ground.box.put(Letter(mail=Rederive(), run_id=row.run_id, partition=partition))
+                count += len(rows)
+                if len(rows) < PAGE:
+                    break
+                after = rows[-1].run_id
+        log.info("redispatched", runs=count)
+        return count
+
+    async def _round(self) -> None:
+        await self._watch_streams()
+        if self._lost:
+            workers, self._lost = sorted(self._lost), set()
+            await self._elsewhere(workers)
+        if self._found:
+            names, self._found = sorted(self._found), set()
+            await self._release_held(names)
+
+    async def _watch_streams(self) -> None:
+        changed = []
+        marks: dict[str, tuple[str, int]] = {}
+        for spec in self._specs:
+            mark = await self._ground.bus.stream_mark(spec.name)
+            if mark is None:
+                mark = await self._ground.bus.ensure_stream(spec)
+            known = self._known.get(spec.name)
+            if known is None:
+                mark = await self._ground.bus.ensure_stream(spec)
+            elif mark.created != known[0] or mark.last_seq < known[1]:
+                changed.append(spec.name)
+                await self._ground.bus.ensure_stream(spec)
+            marks[spec.name] = (mark.created, mark.last_seq)
+        if changed:
+            log.warning("streams_changed", streams=changed)
+            for name in DERIVABLE:
+                await self._ground.bus.purge(self._ground.subjects.stream(name))
+            await self.everything()
+        if marks != self._known:
+            await self._ground.store.streams.save(marks)
+            self._known = marks
+
+    async def _elsewhere(self, workers: Sequence[str]) -> None:
+        """Runs whose coroutine a lost worker held get a new activation; what lies on its own subject is removed (row 22)."""
+        run_ids = await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)
+        log.info("workers_lost", workers=list(workers), runs=len(run_ids))
+        for worker in workers:
+            await self._ground.bus.purge(self._ground.subjects.stream("WORK"), self._ground.subjects.work("*", "*", worker))
+        self._each(run_ids, Rederive(activation_only=True))
+
+    async def _release_held(self, names: Sequence[str]) -> None:
+        run_ids = await self._ground.store.log.held_runs(list(self._ground.epochs))
+        log.info("hosts_found", names=list(names), held_runs=len(run_ids))
+        self._each(run_ids, HostFound())
+
+    def _each(self, run_ids: Iterable[RunId], mail: Rederive | HostFound) -> None:
+        for run_id in run_ids:
+            self._ground.box.put(Letter(mail=mail, run_id=run_id, partition=self._ground.partition(run_id)))

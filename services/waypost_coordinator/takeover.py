@@ -1,0 +1,60 @@
+"""Taking a partition over: publish again what lies above the published position, and nothing else (CORRECTNESS.md row 13).
+
+Events keep their ids and dispatches keep theirs, so what had reached JetStream is recognised there. Work in progress at workers and
+gateways is not touched. Mail between runs that nobody has received yet is read from its table.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from waypost_coordinator.ground import Ground
+from waypost_coordinator.letters import Letter, Rederive
+from waypost_coordinator.settling import Settler
+from waypost_io.store.ports import Lease
+from waypost_proto.codec import decode_union
+from waypost_proto.ids import RunId
+from waypost_proto.mailbox import AnyControl
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1_000
+
+
+class TakeOver:
+    """What happens to a partition between getting its lease and opening its mailbox."""
+
+    def __init__(self, ground: Ground, settler: Settler) -> None:
+        self._ground = ground
+        self._settler = settler
+
+    async def take_over(self, lease: Lease) -> None:
+        """Queue what may not have been published. Raises `Unreachable`; doing it twice is harmless."""
+        first: dict[RunId, int] = {}
+        position = lease.published
+        while True:
+            rows = await self._ground.store.log.events_after(lease.partition, position, limit=PAGE)
+            await self._settler.settle_now(self._settler.publish_again(rows))
+            for row in rows:
+                first.setdefault(row.run_id, row.seq)
+            if len(rows) < PAGE:
+                break
+            position = rows[-1].position
+        for run_id, seq in first.items():
+            self._ground.box.put(Letter(mail=Rederive(above=seq - 1, fresh=False), run_id=run_id, partition=lease.partition))
+        mail = await self.deliver_inbox(lease.partition)
+        if first or mail:
+            log.info("partition_taken_over", partition=lease.partition, epoch=lease.epoch, runs=len(first), mail=mail)
+
+    async def deliver_inbox(self, partition: int) -> int:
+        """Hand over the messages between runs that are still unreceived; how many. A message received twice has no effect."""
+        count, after = 0, ""
+        while True:
+            rows = await self._ground.store.log.inbox(partition, after=after, limit=PAGE)
+            for row in rows:
+                mail = decode_union(AnyControl, row.body)
+                self._ground.box.put(Letter(mail=mail, run_id=row.run_id, partition=partition, inbox_id=row.message_id))
+            count += len(rows)
+            if len(rows) < PAGE:
+                return count
+            after = rows[-1].message_id

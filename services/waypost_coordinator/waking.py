@@ -1,0 +1,89 @@
+"""When a run gets an activation. At most one is unanswered at a time: two could reach two workers, and both would pay for the work.
+
+The answer (an accepted advance) says how far the worker has read; what came in between goes out then. Only when the answer will
+never come (the worker is lost, its advance was rejected, the broker was wiped) is an activation derived again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from waypost_coordinator.batch import Batch
+from waypost_coordinator.live import LiveRun
+from waypost_coordinator.posting import Poster
+from waypost_coordinator.registry import Registry
+from waypost_proto.ids import RunId
+
+REJECTIONS_AT_ONCE = 3
+"""After so many rejected advances in a row, the run waits before the next activation: a worker that never fits must not spin."""
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 60.0
+
+Later = Callable[[float, LiveRun], None]
+"""Ask for a forced activation of a run after so many seconds."""
+
+
+class Waker:
+    """Collects, while a batch is decided, which runs want an activation; then sends each at most one."""
+
+    def __init__(self, poster: Poster, registry: Registry, later: Later) -> None:
+        self._poster = poster
+        self._registry = registry
+        self._later = later
+        self._wanted: dict[RunId, tuple[LiveRun, bool]] = {}
+        self._kept_ids: set[RunId] = set()
+
+    def want(self, live: LiveRun, *, forced: bool = False, fresh: bool = True) -> None:
+        """Something is new. `forced`: whatever was sent before is lost. Not `fresh`: under the old message id."""
+        run_id = live.state.run_id
+        before = self._wanted.get(run_id)
+        self._wanted[run_id] = (live, forced or (before is not None and before[1]))
+        if not fresh:
+            self._kept_ids.add(run_id)
+
+    def answered(self, live: LiveRun, seen: int) -> None:
+        """An advance was accepted: the worker has read up to `seen`."""
+        live.rejections = 0
+        live.read_up_to(max(live.state.seen, seen))
+        if not live.sure:
+            live.delivered = min(live.delivered, seen)
+            live.sure = True
+        if live.state.outside > live.state.seen:
+            self.want(live)
+
+    def rejected(self, live: LiveRun, worker: str) -> None:
+        """An advance did not fit. Its sender drops the run; if nobody else has it, it must be given out again."""
+        state = live.state
+        if not state.wants_worker or (worker != state.worker and self._registry.worker_alive(state.worker)):
+            return
+        live.rejections += 1
+        if live.rejections <= REJECTIONS_AT_ONCE:
+            self.want(live, forced=True)
+        else:
+            pause = FIRST_PAUSE_SECONDS * 2 ** min(live.rejections - REJECTIONS_AT_ONCE - 1, 16)
+            self._later(min(pause, LONGEST_PAUSE_SECONDS), live)
+
+    def due(self) -> Iterator[tuple[LiveRun, bool]]:
+        """The runs that asked since the last call, each once."""
+        wanted, self._wanted = self._wanted, {}
+        yield from wanted.values()
+        self._kept_ids.clear()
+
+    def forget(self) -> None:
+        """A batch was given up."""
+        self._wanted = {}
+        self._kept_ids = set()
+
+    def wake(self, batch: Batch, live: LiveRun, *, epoch: int, forced: bool) -> None:
+        """Send an activation, unless one is unanswered or nobody hosts the agent (then the run is held, visibly)."""
+        state = live.state
+        if not state.wants_worker or (live.delivered > state.seen and not forced and not live.unhosted):
+            return
+        build = self._poster.build_for(live)
+        if (build is None) != live.unhosted:
+            live.unhosted = build is None
+            batch.touched.add(state.run_id)
+        if build is None:
+            return
+        emission = self._poster.emissions.again(epoch) if forced and state.run_id not in self._kept_ids else 0
+        self._poster.activate(batch, live, build=build, epoch=epoch, emission=emission)
