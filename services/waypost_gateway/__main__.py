@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import structlog
-from waypost_io.store.postgres import PostgresStore
 
 from waypost import load_module
 from waypost_gateway.gateway import Gateway, GatewayConfig
@@ -24,6 +23,7 @@ from waypost_io.lifecycle import DRAIN_SECONDS, Stop, run_service
 from waypost_io.ops import Check, OpsServer
 from waypost_io.peer import Peer
 from waypost_io.settings import GatewaySettings, load
+from waypost_io.store.postgres import PostgresStore
 from waypost_proto.registry import Announce
 
 DRAIN_SHARE = 0.7
@@ -68,7 +68,7 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     announce = Announce(peer=peer_name, kind="gateway", build=build, tools=definitions, concurrency=settings.concurrency)
     bus = JetStreamBus(settings.nats_url, creds=_text(settings.nats_creds), ca=_text(settings.nats_ca), name=peer_name)
     metrics = Metrics()
-    async with bus, PostgresStore(settings.postgres_url, pool=settings.postgres_pool) as store:
+    async with bus, PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name=peer_name) as store:
         gateway = Gateway(bus, store, settings.subjects, tools, config, metrics=metrics)
         async with Peer(bus, settings.subjects, announce) as peer:
 

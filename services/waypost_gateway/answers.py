@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Literal
 
 from msgspec import UNSET, Raw, structs
@@ -89,9 +90,13 @@ class Answers:
         )
 
 
-def message_id(call: ToolCall) -> str:
-    """The `Nats-Msg-Id` of the answer to this very message: a repeat is a duplicate, a call derived again (`emission`) is not."""
-    return f"{call.run_id}.{call.call_id}.{call.attempt}.{call.mode}.{call.emission}"
+def message_id(call: ToolCall, body: bytes) -> str:
+    """The `Nats-Msg-Id` of this answer to this message: publishing it again is a duplicate, a call derived again (`emission`) is not.
+
+    The body counts too: a forged or stale message about the same attempt may be answered differently, and the duplicate window must not
+    swallow the true answer for the sake of that one.
+    """
+    return f"{call.run_id}.{call.call_id}.{call.attempt}.{call.mode}.{call.emission}.{zlib.crc32(body):08x}"
 
 
 def encoded(answer: AnyToolMail) -> bytes:

@@ -21,7 +21,7 @@ class Mailer:
     async def post(self, call: ToolCall, body: bytes) -> None:
         """Return when the answer is stored. Tries for ever: the call's message stays unacked and its slot stays taken meanwhile."""
         subject = self._subjects.mail("result", call.tool, call.run_id)
-        msg_id = message_id(call)
+        msg_id = message_id(call, body)
 
         async def publish() -> PubAck:
             try:

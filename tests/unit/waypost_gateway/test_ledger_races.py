@@ -1,0 +1,451 @@
+"""Permits, leases and doubt when things go wrong: every race on the ledger that a gateway can lose (CORRECTNESS.md rows 6 and 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+import pytest
+
+from tests.unit.waypost_gateway.rig import Desktop, Rig, not_done
+from tests.waiting import wait_until
+from waypost import ToolContext
+from waypost_io.store.ports import Ledger
+from waypost_proto.codec import encode
+from waypost_proto.errors import PublishTimeout, Unreachable
+from waypost_proto.ids import digest_of
+from waypost_proto.mailbox import ToolFailed, ToolNotDone, ToolRefused, ToolSucceeded, ToolUncertain, ToolUnknown
+
+
+class Gate:
+    """A behaviour that has its effect and then hangs until it is opened: the moment at which crashes hurt."""
+
+    def __init__(self, desktop: Desktop) -> None:
+        self._desktop = desktop
+        self.open = asyncio.Event()
+
+    async def __call__(self, ctx: ToolContext) -> str:
+        self._desktop.effect(ctx)
+        await self.open.wait()
+        return f"by attempt {ctx.attempt}"
+
+
+# -- what is settled is repeated, never run again
+
+
+@pytest.mark.parametrize("name", ["put", "post"])
+async def test_a_repeated_message_gets_the_stored_answer(rig: Rig, name: str) -> None:
+    desktop = Desktop()
+    async with rig.gateway(desktop):
+        call = rig.call(name)
+        first = await rig.run(call)
+        await rig.send(call)
+        again = await rig.answer(call, 2)
+        await rig.settled()
+    assert isinstance(first, ToolSucceeded)
+    assert isinstance(again, ToolSucceeded)
+    assert (again.result, again.via) == (first.result, "ledger")
+    assert desktop.effects == {call.idempotency_key: 1}
+
+
+async def test_a_stored_failure_is_repeated_and_its_attempt_is_over(rig: Rig) -> None:
+    desktop = Desktop()
+
+    async def fail(ctx: ToolContext) -> None:
+        raise ValueError("once")
+
+    desktop.behaviour["put"] = fail
+    async with rig.gateway(desktop):
+        call = rig.call("put")
+        await rig.run(call)
+        await rig.send(rig.call("put", run_id=call.run_id, call_id=call.call_id, emission=1))
+        again = await rig.answer(call, 2)
+        assert isinstance(again, ToolFailed)
+        later = rig.call("put", run_id=call.run_id, call_id=call.call_id, attempt=2)
+        await rig.permit(later)
+        await rig.send(call)
+        await rig.settled()
+        assert len(rig.of(call)) == 2, "attempt 2 has replaced attempt 1: the old message is acked and not answered"
+    assert len(desktop.began) == 1
+
+
+async def test_a_message_that_comes_again_while_its_call_runs_joins_it(rig: Rig) -> None:
+    desktop = Desktop()
+    gate = desktop.behaviour["look"] = Gate(desktop)
+    async with rig.gateway(desktop):
+        call = rig.call("look")
+        await rig.send(call)
+        await wait_until(lambda: desktop.began)
+        await rig.send(rig.call("look", run_id=call.run_id, call_id=call.call_id, emission=1))
+        await rig.send(call)
+        gate.open.set()
+        await rig.answer(call)
+        await rig.settled()
+    assert len(desktop.began) == 1
+
+
+# -- revocation
+
+
+async def test_a_revoked_call_has_no_effect_and_no_answer(rig: Rig) -> None:
+    desktop = Desktop()
+    call = rig.call("post")
+    await rig.permit(call)
+    await rig.send(call)
+    await rig.revoke(call.run_id)
+    async with rig.gateway(desktop):
+        await rig.settled()
+        assert rig.of(call) == []
+        assert desktop.began == []
+        await rig.permit(call)  # resumed: the permit is renewed, the call derived again
+        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, emission=1))
+        assert isinstance(await rig.answer(call), ToolSucceeded)
+
+
+async def test_a_started_call_is_not_stopped_by_a_revocation(rig: Rig) -> None:
+    desktop = Desktop()
+    gate = desktop.behaviour["post"] = Gate(desktop)
+    async with rig.gateway(desktop):
+        call = rig.call("post")
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        await rig.revoke(call.run_id)
+        gate.open.set()
+        assert isinstance(await rig.answer(call), ToolSucceeded)
+    assert (await rig.row(call)).state == "done"
+
+
+# -- approvals
+
+
+async def test_an_approval_counts_once_for_the_arguments_it_was_given_for(rig: Rig) -> None:
+    desktop = Desktop()
+    async with rig.gateway(desktop):
+        call = rig.call("post", approval_id="a-1")
+        await rig.approval(call)
+        assert isinstance(await rig.run(call), ToolSucceeded)
+        approval = await rig.store.approvals.get("a-1")
+        assert approval is not None
+        assert approval.state == "used"
+        second = rig.call("post", approval_id="a-1", run_id=call.run_id)
+        await rig.permit(second)
+        await rig.send(second)
+        answer = await rig.answer(second)
+    assert isinstance(answer, ToolRefused)
+    assert answer.error.type == "ApprovalInvalid"
+    assert desktop.total_effects == 1
+
+
+@pytest.mark.parametrize(
+    ("approval", "reason"),
+    [
+        ({"args_digest": digest_of(b'{"amount":2}')}, "other arguments"),
+        ({"state": "denied"}, "is denied"),
+        ({"state": "open"}, "is open"),
+        ({"expires_at": 1.0}, "has expired"),
+        (None, "no approval"),
+    ],
+)
+async def test_an_approval_that_does_not_fit_is_named(rig: Rig, approval: dict[str, Any] | None, reason: str) -> None:
+    desktop = Desktop()
+    call = rig.call("post", approval_id="a-1")
+    if approval is not None:
+        await rig.approval(call, **approval)
+    async with rig.gateway(desktop):
+        answer = await rig.run(call)
+    assert isinstance(answer, ToolRefused)
+    assert answer.error.type == "ApprovalInvalid"
+    assert reason in answer.error.message
+    assert desktop.began == []
+
+
+async def test_a_read_that_needs_approval_is_held_to_it(rig: Rig) -> None:
+    desktop = Desktop()
+    async with rig.gateway(desktop):
+        call = rig.call("look", approval_id="a-1", permit=True)
+        assert isinstance(await rig.run(call), ToolRefused)
+        granted = rig.call("look", approval_id="a-2", permit=True)
+        await rig.approval(granted)
+        assert isinstance(await rig.run(granted), ToolSucceeded)
+    assert len(desktop.began) == 1
+
+
+async def test_two_gateways_and_one_approved_call(rig: Rig) -> None:
+    desktop = Desktop()
+    call = rig.call("post", approval_id="a-1")
+    await rig.approval(call)
+    await rig.permit(call)
+    async with rig.gateway(desktop), rig.gateway(desktop):
+        for _ in range(8):
+            await rig.send(call)
+        await rig.answer(call)
+        await rig.settled()
+    assert desktop.effects == {call.idempotency_key: 1}
+    assert {type(answer) for answer in rig.of(call)} == {ToolSucceeded}
+
+
+# -- a gateway that dies
+
+
+async def test_an_unsafe_call_of_a_dead_gateway_is_in_doubt_after_its_hard_deadline_and_runs_once(rig: Rig) -> None:
+    desktop = Desktop(timeout=0.8)
+    gate = desktop.behaviour["post"] = Gate(desktop)
+    call = rig.call("post")
+    async with rig.gateway(desktop) as first:
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        await first.kill()
+    row = await rig.row(call)
+    assert row.state == "started"
+    assert row.hard_deadline is not None
+    gate.open.set()
+    async with rig.gateway(desktop):
+        answer = await rig.answer(call)
+        assert await rig.store.leases.now() >= row.hard_deadline
+        await rig.settled()
+        assert isinstance(answer, ToolUncertain)
+        assert answer.error.type == "GatewayLost"
+        assert (await rig.row(call)).state == "doubt"
+        await rig.send(call)
+        assert isinstance(await rig.answer(call, 2), ToolUncertain), "asked again it is still in doubt, and not run"
+    assert desktop.effects == {call.idempotency_key: 1}
+
+
+async def test_an_idempotent_call_of_a_dead_gateway_runs_again_under_the_same_key(rig: Rig) -> None:
+    desktop = Desktop(timeout=60)
+    gate = desktop.behaviour["put"] = Gate(desktop)
+    call = rig.call("put")
+    async with rig.gateway(desktop) as first:
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        await first.kill()
+    gate.open.set()
+    async with rig.gateway(desktop) as second:
+        answer = await rig.answer(call)
+    assert isinstance(answer, ToolSucceeded)
+    assert (answer.gateway, answer.attempt) == (second.peer, 1)
+    assert desktop.effects == {call.idempotency_key: 2}
+
+
+async def test_a_live_lease_is_left_alone_and_kept_alive(rig: Rig) -> None:
+    desktop = Desktop(timeout=60)
+    gate = desktop.behaviour["put"] = Gate(desktop)
+    call = rig.call("put")
+    async with rig.gateway(desktop) as first, rig.gateway(desktop) as second:
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        started = await rig.row(call)
+        await rig.send(rig.call("put", run_id=call.run_id, call_id=call.call_id, emission=1))
+        await wait_until(lambda: _extended(rig, call, started.lease_until))
+        await wait_until(lambda: _extended(rig, call, (started.lease_until or 0) + 0.6), message="the lease outlives its first length")
+        gate.open.set()
+        await rig.answer(call)
+        await rig.settled()
+    assert desktop.effects == {call.idempotency_key: 1}
+    assert first.peer != second.peer
+
+
+async def _extended(rig: Rig, call: Any, since: float | None) -> bool:
+    row = await rig.row(call)
+    return row.lease_until is not None and since is not None and row.lease_until > since
+
+
+async def test_a_gateway_that_lost_its_lease_does_not_settle(rig: Rig) -> None:
+    desktop = Desktop(timeout=60)
+    gate = desktop.behaviour["put"] = Gate(desktop)
+    async with rig.gateway(desktop):
+        call = rig.call("put")
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        row = await rig.row(call)
+        await rig.store.ledger.extend(call.run_id, call.call_id, gateway=row.gateway, lease_seconds=0)
+        taken = await rig.store.ledger.take_over(call.run_id, call.call_id, attempt=1, gateway="another", lease_seconds=60, hard_seconds=60)
+        assert taken
+        gate.open.set()
+        await wait_until(lambda: len(desktop.began) == 1)
+        await rig.store.ledger.settle(call.run_id, call.call_id, attempt=1, state="done", result=_success(call, b'"by another"'))
+        answer = await rig.answer(call)
+    assert isinstance(answer, ToolSucceeded)
+    assert bytes(answer.result) == b'"by another"', "what another gateway settled is the answer, not ours"
+    assert (await rig.row(call)).gateway == "another"
+
+
+def _success(call: Any, result: bytes) -> bytes:
+    from msgspec import Raw
+
+    return encode(ToolSucceeded(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway="another", result=Raw(result)))
+
+
+# -- reconciliation
+
+
+async def _in_doubt(rig: Rig, desktop: Desktop) -> Any:
+    """An unsafe call that raised after its effect."""
+
+    async def half(ctx: ToolContext) -> None:
+        desktop.effect(ctx)
+        raise ConnectionError("reset")
+
+    desktop.behaviour["post"] = half
+    call = rig.call("post")
+    assert isinstance(await rig.run(call), ToolUncertain)
+    return call
+
+
+async def test_the_hook_settles_a_call_that_took_effect(rig: Rig) -> None:
+    desktop = Desktop(timeout=0.3)
+
+    async def find(ctx: ToolContext) -> int:
+        return desktop.effects[ctx.idempotency_key]
+
+    desktop.hook = find
+    async with rig.gateway(desktop):
+        call = await _in_doubt(rig, desktop)
+        row = await rig.row(call)
+        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
+        answer = await rig.answer(call, 2)
+        assert row.hard_deadline is not None
+        assert await rig.store.leases.now() >= row.hard_deadline + 0.1, "not before the settle time is over"
+        await rig.settled()
+        assert isinstance(answer, ToolSucceeded)
+        assert (answer.via, bytes(answer.result)) == ("reconcile", b"1")
+        assert (await rig.row(call)).state == "done"
+        await rig.send(call)
+        again = await rig.answer(call, 3)
+        assert isinstance(again, ToolSucceeded)
+    assert desktop.effects == {call.idempotency_key: 1}
+
+
+async def test_what_surely_did_not_happen_may_be_tried_again(rig: Rig) -> None:
+    desktop = Desktop(timeout=0.3)
+    desktop.hook = not_done
+    async with rig.gateway(desktop):
+        call = await _in_doubt(rig, desktop)
+        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
+        assert isinstance(await rig.answer(call, 2), ToolNotDone)
+        assert (await rig.row(call)).state == "failed"
+        del desktop.behaviour["post"]
+        again = rig.call("post", run_id=call.run_id, call_id=call.call_id, attempt=2)
+        await rig.permit(again)
+        await rig.send(again)
+        assert isinstance(await rig.answer(call, 3), ToolSucceeded)
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs", "too large"])
+async def test_a_hook_that_cannot_tell_settles_nothing(rig: Rig, how: str) -> None:
+    desktop = Desktop(timeout=0.3)
+
+    async def cannot(ctx: ToolContext) -> object:
+        if how == "raises":
+            raise LookupError("no answer from the regulator")
+        if how == "hangs":
+            await asyncio.Event().wait()
+        return object()
+
+    desktop.hook = cannot
+    async with rig.gateway(desktop):
+        call = await _in_doubt(rig, desktop)
+        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
+        assert isinstance(await rig.answer(call, 2), ToolUnknown)
+        assert (await rig.row(call)).state == "doubt"
+
+
+async def test_reconciling_waits_for_a_gateway_that_may_still_send(rig: Rig) -> None:
+    desktop = Desktop(timeout=60)
+    gate = desktop.behaviour["post"] = Gate(desktop)
+    asked = False
+
+    async def find(ctx: ToolContext) -> object:
+        nonlocal asked
+        asked = True
+        return await not_done(ctx)
+
+    desktop.hook = find
+    async with rig.gateway(desktop), rig.gateway(desktop):
+        call = rig.call("post")
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
+        await asyncio.sleep(0)
+        gate.open.set()
+        assert isinstance(await rig.answer(call), ToolSucceeded)
+        late = await rig.answer(call, 2)
+        await rig.settled()
+    assert isinstance(late, ToolSucceeded), "the reconcile request finds it done"
+    assert not asked
+
+
+# -- servers that fail in between
+
+
+class FlakyLedger:
+    """Raises `Unreachable` around chosen statements, before or after they took effect."""
+
+    def __init__(self, ledger: Ledger, fail: dict[str, tuple[Literal["before", "after"], int]]) -> None:
+        self._ledger = ledger
+        self._fail = fail
+
+    def __getattr__(self, name: str) -> Any:
+        statement = getattr(self._ledger, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            when, times = self._fail.get(name, ("before", 0))
+            if times <= 0:
+                return await statement(*args, **kwargs)
+            self._fail[name] = (when, times - 1)
+            if when == "after":
+                await statement(*args, **kwargs)
+            raise Unreachable(f"{name} was cut {when}")
+
+        return call
+
+
+@pytest.mark.parametrize("name", ["put", "post"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("statement", ["start", "settle"])
+async def test_a_statement_of_unknown_outcome_is_repeated_safely(
+    rig: Rig, name: str, statement: str, when: Literal["before", "after"]
+) -> None:
+    desktop = Desktop()
+    rig.store.ledger = FlakyLedger(rig.store.ledger, {statement: (when, 2)})  # type: ignore[assignment]
+    async with rig.gateway(desktop):
+        call = rig.call(name)
+        answer = await rig.run(call)
+        await rig.settled()
+    assert isinstance(answer, ToolSucceeded)
+    assert desktop.effects == {call.idempotency_key: 1}
+    assert (await rig.row(call)).state == "done"
+
+
+async def test_an_answer_is_published_until_it_is_confirmed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    desktop = Desktop()
+    real = rig.bus.publish
+    refusals = 3
+
+    def publish(subject: str, *args: Any, **kwargs: Any) -> Any:
+        nonlocal refusals
+        sent = real(subject, *args, **kwargs)
+        if ".mailbox." not in subject or refusals == 0:
+            return sent
+        refusals -= 1
+
+        async def timed_out() -> None:
+            await sent
+            raise PublishTimeout("no confirmation")
+
+        return timed_out()
+
+    monkeypatch.setattr(rig.bus, "publish", publish)
+    async with rig.gateway(desktop):
+        call = rig.call("post")
+        await rig.run(call)
+        await rig.settled()
+    assert refusals == 0
+    assert len(rig.of(call)) == 1, "the same answer under the same id is stored once"
+    assert desktop.total_effects == 1
