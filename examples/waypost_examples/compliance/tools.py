@@ -1,12 +1,12 @@
 """The desk's tools: the one place that touches other departments' systems. A gateway hosts this module.
 
-Where they are is in the environment: `DESK_CORE_BANKING_URL`, `DESK_KYC_URL`, `DESK_SANCTIONS_URL`, `DESK_REGULATOR_URL`.
+Where they are is in the JSON file that `DESK_ADDRESSES_FILE` names: see `Addresses`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -16,14 +16,14 @@ from waypost.tool_context import NotDone
 from waypost_examples.compliance import wire
 from waypost_examples.compliance.model import Account, Customer, Hit, Receipt, Report
 
+ADDRESSES_FILE = "DESK_ADDRESSES_FILE"
 PATIENT = Retry(max_attempts=20, initial_seconds=0.2, factor=2.0, max_seconds=2.0)
 """A department may be away for half a minute; a case waits for it rather than failing."""
 TIMEOUT_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the departments' systems are."""
+class Addresses(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the departments' systems are: a Postgres URL and three HTTP base URLs."""
 
     core_banking: str
     kyc: str
@@ -32,20 +32,12 @@ class Addresses:
 
 
 def addresses() -> Addresses:
-    """Read from the environment. Raises `DoNotRetry` that names the variable which is missing."""
-
-    def read(name: str) -> str:
-        value = os.environ.get(name, "")
-        if not value:
-            raise DoNotRetry(f"{name} is not set: the gateway must know where that system is (`waypost demo` sets it)")
-        return value
-
-    return Addresses(
-        core_banking=read("DESK_CORE_BANKING_URL"),
-        kyc=read("DESK_KYC_URL"),
-        sanctions=read("DESK_SANCTIONS_URL"),
-        regulator=read("DESK_REGULATOR_URL"),
-    )
+    """Read at each call, so that a department may move. Raises `DoNotRetry` without the variable, `OSError` without the file."""
+    path = os.environ.get(ADDRESSES_FILE, "")
+    if not path:
+        names = ", ".join(Addresses.__struct_fields__)
+        raise DoNotRetry(f"{ADDRESSES_FILE} is not set: it names a JSON file with the addresses of {names} (`waypost demo` writes one)")
+    return msgspec.json.decode(Path(path).read_bytes(), type=Addresses)
 
 
 @tool(effect="read", retry=PATIENT, timeout=TIMEOUT_SECONDS)

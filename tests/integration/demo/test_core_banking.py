@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
 from waypost import DoNotRetry
@@ -32,10 +34,11 @@ async def url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def addresses(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KYC", "SANCTIONS", "REGULATOR"):
-        monkeypatch.setenv(f"DESK_{name}_URL", "http://127.0.0.1:1")
-    monkeypatch.setenv("DESK_CORE_BANKING_URL", url)
+def addresses(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:1"
+    known = tools.Addresses(core_banking=url, kyc=nowhere, sanctions=nowhere, regulator=nowhere)
+    (tmp_path / "desk.json").write_bytes(msgspec.json.encode(known))
+    monkeypatch.setenv(tools.ADDRESSES_FILE, str(tmp_path / "desk.json"))
 
 
 async def test_an_account_is_found() -> None:

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from waypost import NOT_DONE, DoNotRetry, NotExecuted, RetryLater, ToolContext
@@ -20,16 +21,19 @@ Serving = Callable[[str, Handler], Awaitable[None]]
 
 
 @pytest.fixture
-async def serving(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serving]:
-    """Start a service and tell the tools where it is."""
+async def serving(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Serving]:
+    """Start a service and tell the tools where it is; the others are nowhere."""
     servers = []
-    for name in ("CORE_BANKING", "KYC", "SANCTIONS", "REGULATOR"):
-        monkeypatch.setenv(f"DESK_{name}_URL", "http://127.0.0.1:1")
+    known = dict.fromkeys(tools.Addresses.__struct_fields__, "http://127.0.0.1:1")
+    path = tmp_path / "desk.json"
+    path.write_bytes(msgspec.json.encode(known))
+    monkeypatch.setenv(tools.ADDRESSES_FILE, str(path))
 
     async def start(name: str, handler: Handler) -> None:
         server = await serve(handler, "127.0.0.1", 0)
         servers.append(server)
-        monkeypatch.setenv(f"DESK_{name}_URL", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        known[name] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        path.write_bytes(msgspec.json.encode(known))
 
     yield start
     for server in servers:
@@ -59,14 +63,20 @@ def test_only_filing_is_unsafe() -> None:
     assert tools.file_report.has_reconcile
 
 
-async def test_a_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DESK_CORE_BANKING_URL", raising=False)
-    with pytest.raises(DoNotRetry, match="DESK_CORE_BANKING_URL"):
+async def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(tools.ADDRESSES_FILE, raising=False)
+    with pytest.raises(DoNotRetry, match="DESK_ADDRESSES_FILE is not set"):
+        await tools.kyc("K")
+
+
+async def test_a_file_that_is_not_there_yet_may_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(tools.ADDRESSES_FILE, str(tmp_path / "later.json"))
+    with pytest.raises(FileNotFoundError):
         await tools.kyc("K")
 
 
 async def test_sanctions_passes_the_time_to_wait_on(serving: Serving) -> None:
-    await serving("SANCTIONS", sanctions.Sanctions(0))
+    await serving("sanctions", sanctions.Sanctions(0))
     name = key_with(sanctions.plan(0), FaultKind.UNAVAILABLE)
     with pytest.raises(RetryLater) as raised:
         await tools.sanctions(name)
@@ -77,7 +87,7 @@ async def test_sanctions_passes_the_time_to_wait_on(serving: Serving) -> None:
 async def test_kyc_is_tried_again_after_a_hang_up_and_not_for_a_stranger(serving: Serving, tmp_path: Path) -> None:
     customer = key_with(kyc.plan(0), FaultKind.LOST)
     kyc.populate(tmp_path / "kyc", [Customer(customer=customer, status="verified", reviewed=date(2025, 1, 1), exposed=False)])
-    await serving("KYC", kyc.Kyc(tmp_path / "kyc", 0, usual_seconds=0))
+    await serving("kyc", kyc.Kyc(tmp_path / "kyc", 0, usual_seconds=0))
     with pytest.raises(ConnectionError):
         await tools.kyc(customer)
     assert (await tools.kyc(customer)).customer == customer
@@ -92,7 +102,7 @@ async def test_a_service_that_is_not_there_may_be_tried_again(serving: Serving) 
 
 async def test_a_report_is_filed_under_the_key_of_its_call(serving: Serving, tmp_path: Path) -> None:
     service = regulator.Regulator(tmp_path / "r", 0)
-    await serving("REGULATOR", service)
+    await serving("regulator", service)
     ctx = ToolContext(idempotency_key=key_with(regulator.asking_plan(0), FaultKind.NONE, "run/0:"))
     case = key_with(regulator.plan(0), FaultKind.NONE)
     assert await tools.find_report(ctx, report(case)) is NOT_DONE
@@ -104,7 +114,7 @@ async def test_a_report_is_filed_under_the_key_of_its_call(serving: Serving, tmp
 
 async def test_a_closed_intake_surely_took_nothing(serving: Serving, tmp_path: Path) -> None:
     service = regulator.Regulator(tmp_path / "r", 0)
-    await serving("REGULATOR", service)
+    await serving("regulator", service)
     with pytest.raises(NotExecuted) as raised:
         await tools.file_report(report(key_with(regulator.plan(0), FaultKind.UNAVAILABLE)))
     assert raised.value.retry_after == regulator.RETRY_AFTER_SECONDS
@@ -118,7 +128,7 @@ async def test_a_regulator_that_is_not_there_surely_took_nothing(serving: Servin
 
 async def test_a_broken_connection_leaves_it_open(serving: Serving, tmp_path: Path) -> None:
     service = regulator.Regulator(tmp_path / "r", 0)
-    await serving("REGULATOR", service)
+    await serving("regulator", service)
     with pytest.raises(ConnectionError):
         await tools.file_report(report(key_with(regulator.plan(0), FaultKind.LOST)))
     service.close()
@@ -126,13 +136,13 @@ async def test_a_broken_connection_leaves_it_open(serving: Serving, tmp_path: Pa
 
 @pytest.mark.parametrize(("status", "error"), [(422, DoNotRetry), (400, DoNotRetry), (500, ConnectionError)])
 async def test_what_other_answers_to_a_report_mean(serving: Serving, status: int, error: type[Exception]) -> None:
-    await serving("REGULATOR", answering(status, {"error": "no"}))
+    await serving("regulator", answering(status, {"error": "no"}))
     with pytest.raises(error, match=str(status)):
         await tools.file_report(report("C"))
 
 
 @pytest.mark.parametrize(("status", "error"), [(503, ConnectionError), (500, ConnectionError)])
 async def test_a_hook_that_cannot_know_raises(serving: Serving, status: int, error: type[Exception]) -> None:
-    await serving("REGULATOR", answering(status, {}))
+    await serving("regulator", answering(status, {}))
     with pytest.raises(error):
         await tools.find_report(ToolContext(), report("C"))

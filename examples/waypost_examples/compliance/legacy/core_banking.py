@@ -14,7 +14,8 @@ import asyncpg
 from waypost_examples.compliance.legacy.faults import FaultKind, FaultPlan
 from waypost_examples.compliance.model import Account
 
-DATABASE = "core_banking"
+DATABASE = "waypost_demo_core_banking"
+"""Long, because `populate` drops a database of this name."""
 
 
 def plan(seed: int) -> FaultPlan:

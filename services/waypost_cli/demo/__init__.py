@@ -1,0 +1,18 @@
+"""`waypost demo`: the compliance desk at work, live, and under chaos.
+
+code = await demo(DemoOptions(chaos=True))
+
+run            from start to verdict
+departments    the legacy systems beside the platform
+intake         hands cases in and follows their runs
+officer        approves
+chaos          the strikes; platform is what they hit
+board          what is known of every case, folded from events
+screen, words  how it looks; display owns the terminal
+verdict        the final table against the regulator's count
+"""
+
+from waypost_cli.demo.options import DemoOptions
+from waypost_cli.demo.run import demo
+
+__all__ = ["DemoOptions", "demo"]

@@ -1,0 +1,60 @@
+"""Hands the cases in and follows their runs. The idempotency key is the case, so handing one in twice is one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from waypost.client import Client
+from waypost_cli.demo.board import Board
+from waypost_examples.compliance.cases import deadline_of
+from waypost_examples.compliance.model import Case
+from waypost_proto.errors import TransientError
+
+AGENT = "compliance"
+LABEL = "demo"
+PAUSE_SECONDS = 0.5
+"""Between tries while nobody answers."""
+
+
+class Intake:
+    """Submits and follows; every method goes on until it is done, however long the platform is away."""
+
+    def __init__(self, client: Client, board: Board, *, key_prefix: str = "") -> None:
+        """`key_prefix`: in front of the case in the idempotency key, where other demos ran on the same servers."""
+        self._client = client
+        self._board = board
+        self._key_prefix = key_prefix
+
+    async def submit(self, cases: Sequence[Case]) -> None:
+        """Hand these cases in, one after the other; each is accepted (committed) before the next."""
+        for case in cases:
+            await self._submit(case)
+
+    async def follow(self, case: Case) -> None:
+        """Bring the board up to date with the case's run until it ends. The case must have been submitted."""
+        row = self._board.rows[case.id]
+        while not row.ended:
+            try:
+                async for event in self._client.events(row.run_id, after=row.last_seq, follow=True):
+                    self._board.apply(case.id, event)
+            except TransientError:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _submit(self, case: Case) -> None:
+        while True:
+            try:
+                answer = await self._client.start(
+                    AGENT,
+                    case,
+                    idempotency_key=f"{self._key_prefix}{case.id}",
+                    correlation_id=case.id,
+                    deadline=deadline_of(case),
+                    labels={LABEL: case.id, "account": case.account},
+                )
+            except TransientError as error:
+                self._board.say(case.id, f"not accepted yet: {error}", "bad")
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                self._board.submitted(case.id, answer.run_id)
+                return
