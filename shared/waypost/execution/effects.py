@@ -80,7 +80,7 @@ def prepare_step(function: Callable[..., Any], args: tuple[Any, ...], name: str 
     if not callable(function):
         raise TypeError(f"ctx.step needs a function and its arguments, not {function!r}: write ctx.step(f, x), not ctx.step(f(x))")
     plain = function.func if isinstance(function, functools.partial) else function
-    label: str = name or getattr(plain, "__name__", type(plain).__name__)
+    label = name or str(getattr(plain, "__name__", type(plain).__name__))
     return label[:MAX_KEY_CHARS], _returns(plain), functools.partial(_run, label, function, args)
 
 

@@ -1,6 +1,7 @@
-"""The three places where asyncio itself does not replay, made deterministic while one of our loops runs.
+"""The places where asyncio itself does not replay, made deterministic while one of our loops runs.
 
 - `wait_for` wraps its coroutine in a task on 3.11 and does not from 3.12 on: command ids would differ between versions.
+- `gather` on 3.11 counts what is done already one round of callbacks later than from 3.12 on.
 - `as_completed` starts coroutines in the order of a set, that is of addresses (probed, all versions).
 - the future of `gather` hashes by address, so a set of them (`asyncio.wait`) is in no order.
 
@@ -18,6 +19,8 @@ from asyncio import futures
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from types import FunctionType
 from typing import Any, TypeVar
+
+from waypost_core.loop._gather import gather
 
 T = TypeVar("T")
 
@@ -42,6 +45,7 @@ def install() -> None:
     _replace(asyncio.tasks.as_completed, _as_completed_code)
     if sys.version_info < (3, 12):
         _replace(asyncio.tasks.wait_for, _wait_for_code)
+        _replace(asyncio.tasks.gather, _gather_code)
     gathering: Any = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]
     gathering.__hash__ = _hash_of_gathering
 
@@ -53,7 +57,7 @@ def _replace(function: Any, replacement: Any) -> None:
     function.__code__ = replacement.__code__
 
 
-# These two are executed with the globals of `asyncio.tasks`: they must import what they use.
+# These are executed with the globals of `asyncio.tasks`: they must import what they use.
 
 
 def _as_completed_code(fs: Any, *, timeout: float | None = None) -> Any:
@@ -62,10 +66,16 @@ def _as_completed_code(fs: Any, *, timeout: float | None = None) -> Any:
     return dispatch_as_completed(fs, timeout)
 
 
-async def _wait_for_code(fut: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncio's own signature
+async def _wait_for_code(fut: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncio's signature
     from waypost_core.loop._asyncio import dispatch_wait_for
 
     return await dispatch_wait_for(fut, timeout)
+
+
+def _gather_code(*coros_or_futures: Any, return_exceptions: bool = False) -> Any:
+    from waypost_core.loop._asyncio import dispatch_gather
+
+    return dispatch_gather(coros_or_futures, return_exceptions)
 
 
 def dispatch_as_completed(fs: Any, timeout: float | None) -> Any:
@@ -84,7 +94,14 @@ def dispatch_wait_for(fut: Any, timeout: float | None) -> Coroutine[Any, Any, An
     return result
 
 
-async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 - asyncio's own signature
+def dispatch_gather(awaitables: tuple[Any, ...], return_exceptions: bool) -> Any:
+    """`asyncio.gather` for whichever loop runs."""
+    if isinstance(asyncio._get_running_loop(), LoopKind):
+        return gather(awaitables, return_exceptions=return_exceptions)
+    return _original["gather"](*awaitables, return_exceptions=return_exceptions)
+
+
+async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 - asyncio's signature
     """`wait_for` as CPython 3.12 has it: the awaitable is awaited in the caller's own task."""
     if timeout is not None and timeout <= 0:
         task = asyncio.ensure_future(fut)

@@ -308,7 +308,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
     def _make_task(self, coro: Any, path: str, name: str | None, context: contextvars.Context | None) -> Task[Any]:
         self._tasks_made += 1
         task: Task[Any] = Task(coro, self, path, self._identity + self._tasks_made, name, context)
-        task._log_destroy_pending = False  # a run that is dropped without `close` is no news either
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # a run dropped without `close` is no news either
         tasks = self._tasks  # a strong reference: asyncio's own is weak, and what the collector takes would not replay
         tasks.append(task)
         if len(tasks) > self._prune_at:
