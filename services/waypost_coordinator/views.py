@@ -68,7 +68,7 @@ def run_view(row: RunRow, state: RunState | None, approvals: Mapping[str, Approv
     return msgspec.structs.replace(
         view,
         open_calls=[_call_view(call_id, call) for call_id, call in _shown(state)],
-        state=state.shown if state is not None and state.shown is not None else UNSET,
+        state=state.shown if state is not None else UNSET,
         result=outcome.result,
         result_ref=outcome.result_ref,
     )

@@ -39,7 +39,7 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
 
 def needs_args(call: Call) -> bool:
     """Whether the arguments must be read from the event that requested the call (they were too large for the state)."""
-    return call.args is None and call.args_ref is None
+    return call.args is UNSET and call.args_ref is None
 
 
 def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emission: int) -> ToolCall:
@@ -53,7 +53,7 @@ def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emissi
         emission=emission,
         mode="reconcile" if mode == "reconcile" else "execute",
         effect=call.effect or Effect.UNSAFE,
-        args=UNSET if call.args is None else call.args,
+        args=call.args,
         args_ref=UNSET if call.args_ref is None else call.args_ref,
         args_digest=call.args_digest,
         idempotency_key=idempotency_key(state.run_id, call_id),
@@ -72,7 +72,7 @@ def start_child(state: RunState, call_id: CallId, call: Call) -> StartRun:
     return StartRun(
         run_id=call.child,
         agent=call.name,
-        input=UNSET if call.args is None else call.args,
+        input=call.args,
         input_ref=UNSET if call.args_ref is None else call.args_ref,
         correlation_id=state.correlation_id,
         budget=call.budget,

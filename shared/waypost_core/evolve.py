@@ -259,9 +259,9 @@ def _stage(state: RunState, call: Call, stage: Any) -> None:
     call.stage = stage
 
 
-def _own(value: Raw | UnsetType) -> Raw | None:
+def _own(value: Raw | UnsetType) -> Raw | UnsetType:
     """A copy: a `Raw` is a view that would keep the whole message alive for as long as the call is open."""
-    return None if value is UNSET else value.copy()
+    return UNSET if value is UNSET else value.copy()
 
 
 def _some(value: Any) -> Any:

@@ -38,7 +38,7 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     stage: Stage = "sent"
     attempt: int = 1
     effect: Effect | None = None
-    args: Raw | None = None
+    args: Raw | UnsetType = UNSET
     args_ref: BlobRef | None = None
     args_digest: str = ""
     timeout_seconds: float | None = None
@@ -118,7 +118,7 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     step_wanted: CallId | None = None
     ending: Ending | None = None
     recent: list[str] = []
-    shown: Raw | None = None
+    shown: Raw | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
@@ -164,9 +164,9 @@ _DECODER = msgspec.json.Decoder(RunState)
 
 def encode_state(state: RunState) -> bytes:
     """The state as stored. Large arguments are left out; they are read from the log when they are needed again."""
-    large = [i for i, c in state.calls.items() if c.args is not None and len(c.args) > ARGS_IN_STATE_BYTES]
+    large = [i for i, c in state.calls.items() if c.args is not UNSET and len(c.args) > ARGS_IN_STATE_BYTES]
     if large:
-        slim = {i: msgspec.structs.replace(c, args=None) if i in large else c for i, c in state.calls.items()}
+        slim = {i: msgspec.structs.replace(c, args=UNSET) if i in large else c for i, c in state.calls.items()}
         state = msgspec.structs.replace(state, calls=slim)
     return _ENCODER.encode(state)
 
