@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
 import sys
@@ -20,7 +19,7 @@ from waypost_io.servers.ports import LOOPBACK
 from waypost_io.servers.process import Account, ProcessSpec
 from waypost_proto.errors import BadInput, Misconfigured
 
-USER = "postgres"
+USER = cluster.SUPERUSER
 _CONNECT_SECONDS = 1.0
 _MAX_IDENTIFIER = 63
 
@@ -37,7 +36,7 @@ class PostgresOptions:
 class EmbeddedPostgres(EmbeddedServer):
     """Postgres with its cluster in `data_dir`; its log lies beside it. The first start makes the cluster (about half a second).
 
-    As root it runs under a user that the wheel makes, and the directories above `data_dir` become traversable for that user.
+    As root it runs under a user that the wheel makes, and other users may then pass through the folders above `data_dir`.
     """
 
     name = "postgres"
@@ -80,6 +79,9 @@ class EmbeddedPostgres(EmbeddedServer):
 
     async def _prepare(self) -> None:
         if (self.data_dir / "PG_VERSION").exists():
+            if _account() is not None:
+                cluster.make_reachable(self.data_dir)
+                cluster.make_reachable(cluster.postgres_program())
             return
         # made aside and renamed, so that an interrupted initdb leaves nothing that looks like a cluster
         making = self.data_dir.with_name(self.data_dir.name + ".making")
@@ -89,7 +91,6 @@ class EmbeddedPostgres(EmbeddedServer):
             *(sys.executable, "-W", "ignore", "-m", "waypost_io.servers.cluster", str(making)),
             stdout=PIPE,
             stderr=STDOUT,
-            env=os.environ | {"LC_ALL": "C"},
         )
         try:
             output, _ = await process.communicate()
@@ -149,17 +150,12 @@ class EmbeddedPostgres(EmbeddedServer):
 
 
 def _account() -> Account | None:
-    if os.geteuid() != 0:
-        return None
-    import pwd
-
     try:
-        entry = pwd.getpwnam(cluster.SYSTEM_USER)
+        return cluster.system_account()
     except KeyError:
         raise Misconfigured(
             f"the system user {cluster.SYSTEM_USER} is missing, as which Postgres runs when we are root; delete the data directory"
         ) from None
-    return Account(entry.pw_uid, entry.pw_gid)
 
 
 def _identifier(name: str) -> str:
