@@ -73,15 +73,20 @@ class Worker:
         Cancelling ends it at once; what is not published then is done again elsewhere.
         """
         self._bus.on_reconnect(self._reconnected.set)
+        refusal: Misconfigured | None = None
         async with EffectRunner(self._tuning.concurrency) as effects, asyncio.TaskGroup() as tasks:
             runs = self.runs = self._make_runs(effects, tasks)
             background = [tasks.create_task(loop) for loop in self._clocks(runs)]
             try:
                 await self._serve(runs, stop, background, tasks)
+            except Misconfigured as error:
+                refusal = error  # raised outside the group, which would wrap it
             finally:
                 for task in background:
                     task.cancel()
                 runs.close()
+        if refusal is not None:
+            raise refusal
 
     async def _serve(self, runs: Runs, stop: Stop, background: list[asyncio.Task[None]], tasks: asyncio.TaskGroup) -> None:
         subscriptions = [

@@ -57,7 +57,7 @@ class RunSlot:
         self._loop = asyncio.get_running_loop()
         self._execution: Execution | None = None
         self._outbox: Outbox | None = None
-        self._inbox: deque[Activation] = deque()
+        self._inbox: deque[tuple[Activation, bool]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._uploading: asyncio.Task[None] | None = None
         self._effects: dict[CallId, Handle] = {}
@@ -87,12 +87,16 @@ class RunSlot:
 
     # -- what happens
 
-    def activate(self, delivery: Delivery, activation: Activation) -> None:
-        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly."""
+    def activate(self, delivery: Delivery, activation: Activation, *, fresh: bool) -> None:
+        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly.
+
+        Unless it is `fresh` (sent just now, and never delivered before), another worker may have answered it and died: what it
+        recorded must not run again (P3), so that the journal is read even where the activation says there is none.
+        """
         if not self.held:
             self.held_since = self._loop.time()
         self.held.append(delivery)
-        self._inbox.append(activation)
+        self._inbox.append((activation, fresh))
         self._take_inbox()
 
     def confirm(self, digest: str) -> None:
@@ -148,9 +152,9 @@ class RunSlot:
 
     def _take_inbox(self) -> None:
         while self._inbox and self._reading is None and not self.closed:
-            self._take(self._inbox.popleft())
+            self._take(*self._inbox.popleft())
 
-    def _take(self, activation: Activation) -> None:
+    def _take(self, activation: Activation, fresh: bool) -> None:
         newer = _rank(activation.token) > _rank(self.token)
         if newer:
             if self._outbox is not None and not self._outbox.knows(activation.base):
@@ -159,22 +163,30 @@ class RunSlot:
             self.token = activation.token
             self._paused = False
         if self._execution is None:
-            if activation.base or activation.seen or activation.fetch:
+            if activation.base or activation.seen or activation.fetch or not fresh:
                 self._hosting.metrics.misses.inc()
                 self._read(activation, journal=True)
                 return
             self._begin(activation, "")
         else:
             self._hosting.metrics.hits.inc()
-            if newer and activation.base:
-                self.confirm(activation.base)
+            if newer:
+                self._catch_up(activation)
             if activation.fetch or activation.seen > self._execution.seen:
                 self._read(activation, journal=True)
                 return
         if may_refer(activation.entries):
             self._read(activation, journal=False)
             return
-        self._feed(activation, activation.entries, None)
+        self._feed(activation.entries, None)
+
+    def _catch_up(self, activation: Activation) -> None:
+        """What a new activation says of what we sent: its base is committed; its allowance counts only what led to that base."""
+        assert self._outbox is not None
+        assert self._execution is not None
+        self.confirm(activation.base)
+        if activation.base == self._outbox.tip and self._uploading is None:
+            self._execution.grant(activation.steps_left)
 
     def _begin(self, activation: Activation, digest: str) -> Execution:
         hosting = self._hosting
@@ -196,11 +208,8 @@ class RunSlot:
         )
         return self._execution
 
-    def _feed(self, activation: Activation, entries: Sequence[Entry], values: Mapping[str, bytes] | None) -> None:
+    def _feed(self, entries: Sequence[Entry], values: Mapping[str, bytes] | None) -> None:
         assert self._execution is not None
-        assert self._outbox is not None
-        if activation.base == self._outbox.tip:  # else the allowance does not count what is still on its way
-            self._execution.grant(activation.steps_left)
         self._execution.feed(entries, values)
         self._must_answer = True
         faults.point("worker.activation.after")
@@ -235,7 +244,7 @@ class RunSlot:
             self._begin(activation, read.digest).replay(read.entries, read.seen, values)
         elif read is not None:
             entries = [*(entry for entry in read.entries if entry.type in OUTSIDE), *entries]
-        self._feed(activation, entries, values)
+        self._feed(entries, values)
         self._take_inbox()
 
     def _cannot_read(self, error: PermanentError) -> None:
