@@ -12,21 +12,21 @@ from waypost_proto.ids import RunId
 Row = TypeVar("Row")
 
 
-def first_positions(batch: Commit) -> dict[int, int]:
-    """Partition → smallest position among its events; a partition without events has none.
+def positions_of(batch: Commit) -> dict[int, tuple[int, int]]:
+    """Partition → smallest and largest position among its events; a partition without events has none.
 
     Raises `ContractError` for an event or a run of a partition for which the commit names no lease.
     """
-    firsts: dict[int, int] = {}
+    found: dict[int, tuple[int, int]] = {}
     for event in batch.events:
-        known = firsts.get(event.partition)
-        if known is None or event.position < known:
-            firsts[event.partition] = event.position
-    strangers = firsts.keys() | {run.partition for run in batch.runs}
+        position = event.position
+        first, last = found.get(event.partition, (position, position))
+        found[event.partition] = (min(first, position), max(last, position))
+    strangers = found.keys() | {run.partition for run in batch.runs}
     strangers -= {partition for partition, _, _, _ in batch.leases}
     if strangers:
         raise ContractError(f"a commit has rows of partitions {sorted(strangers)} but names no lease for them; add them to `leases`")
-    return firsts
+    return found
 
 
 def homes(batch: Commit) -> dict[RunId, int]:

@@ -199,8 +199,9 @@ class Commit:
 
     `leases` holds (partition, epoch, last position of this commit, published position). Rows of a partition whose lease is lost are
     left out of the commit, all others are written: this is one transaction and one round trip. The position of an event is larger than
-    any that its partition had before. Timers are cleared before others are set; permits are written before others are revoked.
-    Where a row has no partition of its own, its run's row or event in the same commit tells it, or else the stored run.
+    any that its partition had before, and the stored position follows the events. Timers are cleared before others are set; permits are
+    written before others are revoked. Where a row has no partition of its own, its run's row or event in the same commit tells it, or
+    else the stored run.
     """
 
     owner: str

@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Literal
 
-from waypost_io.store.batch import first_positions, homes
+from waypost_io.store.batch import homes, positions_of
 from waypost_io.store.chunks import chunks_of
 from waypost_io.store.memory.database import LedgerRecord, MemoryDatabase, check_rows, check_text
 from waypost_io.store.ports import ApprovalRow, Commit, CommitResult, EventRow, InboxRow, LedgerState, PermitRow, RunRow
@@ -36,9 +36,8 @@ class MemoryLog:
         return result
 
     def _commit(self, batch: Commit) -> CommitResult:
-        firsts = first_positions(batch)
         self._check_values(batch)
-        held = self._held(batch, firsts)
+        held = self._held(batch)
         self._check_events(batch, held)
         if len(held) < len(batch.leases) and held and any(row.sender is None for row in batch.inbox_add):
             raise LeaseLost("a lease is lost and an inbox row names no sender: nothing was written; renew the leases and decide again")
@@ -55,13 +54,14 @@ class MemoryLog:
         for blob in batch.blobs:
             chunks_of(blob.data)
 
-    def _held(self, batch: Commit, firsts: dict[int, int]) -> set[int]:
+    def _held(self, batch: Commit) -> set[int]:
+        positions = positions_of(batch)
         held = set()
-        for partition, epoch, last, _ in batch.leases:
+        for partition, epoch, _, _ in batch.leases:
             record = self._db.partitions.get(partition)
             if record is None or record.epoch != epoch or record.owner != batch.owner:
                 continue
-            if record.position >= firsts.get(partition, last + 1):
+            if partition in positions and record.position >= positions[partition][0]:
                 raise SequenceTaken(
                     f"positions of partition {partition} are taken: another commit of this replica came first; "
                     "load the runs again and decide again"
@@ -161,15 +161,16 @@ class _Writer:
 
     def _leases_and_events(self) -> None:
         db = self._db
-        for partition, _, last, published in self._batch.leases:
+        for partition, _, _, published in self._batch.leases:
             if partition in self._held_partitions:
                 record = db.partitions[partition]
-                record.position = max(record.position, last)
                 record.published = published
         for event in self._batch.events:
             if event.partition in self._held_partitions:
                 db.events.setdefault(event.run_id, {})[event.seq] = event
                 db.by_partition.setdefault(event.partition, []).append(event)
+                record = db.partitions[event.partition]
+                record.position = max(record.position, event.position)
                 if event.cause:
                     db.causes[event.run_id, event.cause] = event.seq
         for partition in self._held_partitions:

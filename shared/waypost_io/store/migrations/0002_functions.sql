@@ -58,8 +58,8 @@ DECLARE
     v_held      integer[];
     v_overtaken integer;
 BEGIN
-    -- l_first is the position of the partition's first event here. If the stored position has reached it, another commit under
-    -- the same epoch came first: one that its sender had given up as lost, or this one itself.
+    -- l_first and l_last are those of the partition's events here, NULL if it has none. If the stored position has reached the
+    -- first, another commit under the same epoch came before: one that its sender had given up as lost, or this one itself.
     SELECT array_agg(c.partition), min(c.partition) FILTER (WHERE c.position >= c.first)
       INTO v_held, v_overtaken
       FROM (SELECT p.partition, p.position, l.first
@@ -76,7 +76,7 @@ BEGIN
     END IF;
 
     UPDATE partitions p
-       SET position = greatest(p.position, l.last), published = l.published
+       SET position = coalesce(l.last, p.position), published = l.published
       FROM unnest(l_partition, l_last, l_published) AS l (partition, last, published)
      WHERE p.partition = l.partition AND p.partition = ANY (v_held);
 

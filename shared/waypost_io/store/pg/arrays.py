@@ -5,14 +5,15 @@ This runs for every batch: rows become columns by `attrgetter` and `zip`, withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from waypost_io.store.batch import first_positions, homes, last_of_each
+from waypost_io.store.batch import homes, last_of_each, positions_of
 from waypost_io.store.chunks import chunks_of
 from waypost_io.store.ports import ApprovalRow, Commit, InboxRow, PermitRow, RunRow
 from waypost_proto.codec import encode
+from waypost_proto.errors import BadMessage
 from waypost_proto.ids import CallId, RunId
 
 Columns = list[Sequence[Any]]
@@ -65,14 +66,24 @@ def is_plain(batch: Commit) -> bool:
 
 def of_commit(batch: Commit) -> Columns:
     """Arguments of `waypost_commit`. Raises `ContractError` for rows of partitions without a lease."""
-    firsts = first_positions(batch)
-    partitions, epochs, lasts, published = _columns(tuple, batch.leases, 4)
-    starts = [firsts.get(partition, last + 1) for partition, last in zip(partitions, lasts, strict=True)]
+    positions = positions_of(batch)
+    partitions, epochs, _, published = _columns(tuple, batch.leases, 4)
+    firsts, lasts = _columns(tuple, [positions.get(partition, (None, None)) for partition in partitions], 2)
     runs: Sequence[RunRow] = last_of_each(batch.runs, attrgetter("run_id"))
     run_columns = _columns(_RUN, runs, 20)
-    run_columns[_LABELS] = [encode(labels).decode() if labels else "{}" for labels in run_columns[_LABELS]]
-    leases: Columns = [batch.owner, partitions, epochs, starts, lasts, published]
+    run_columns[_LABELS] = [labels_json(labels) for labels in run_columns[_LABELS]]
+    leases: Columns = [batch.owner, partitions, epochs, firsts, lasts, published]
     return leases + _columns(_EVENT, batch.events, 8) + run_columns
+
+
+def labels_json(labels: Mapping[str, str]) -> str:
+    """Labels as the JSON text that asyncpg takes for jsonb. Raises `BadMessage` for a lone surrogate."""
+    if not labels:
+        return "{}"
+    try:
+        return encode(dict(labels)).decode()
+    except UnicodeEncodeError as error:
+        raise BadMessage(f"the database cannot hold the labels {dict(labels)!r}: {error}") from error
 
 
 def of_rows(batch: Commit) -> Columns:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from waypost_io.store import queries
 from waypost_io.store.pg import rows
+from waypost_io.store.pg.arrays import labels_json
 from waypost_io.store.pg.link import Link
 from waypost_io.store.ports import NoticeRow, RunFilter, RunRow
-from waypost_proto.codec import encode
 from waypost_proto.ids import RunId
 
 _RUNS = queries.load("runs")
@@ -27,7 +27,7 @@ class PostgresReads:
     async def list(self, query: RunFilter) -> list[RunRow]:
         values = (query.tenant, query.agent, query.status, query.before, query.limit)
         if query.labels:
-            labels = encode(dict(query.labels)).decode()
+            labels = labels_json(query.labels)
             found = await self._link.fetch(_RUNS["list_runs_by_labels"], *values, labels)
         else:
             found = await self._link.fetch(_RUNS["list_runs"], *values)
