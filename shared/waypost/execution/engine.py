@@ -244,7 +244,7 @@ class RunEngine:
         self._issue(cmd.CancelCall(seen=self.seen, target=CallId(timer_id)))
 
     def unhandled(self, context: dict[str, Any]) -> None:
-        if not self._is_silent():
+        if not self._is_silent() and not isinstance(context.get("exception"), asyncio.CancelledError):
             structlog.get_logger("waypost.agent").warning(
                 "unhandled error in the agent's code",
                 run_id=self.run_id,

@@ -57,6 +57,12 @@ class _Outcome(Struct):
     call_id: CallId
 
 
+class _Named(Struct):
+    """The one field of a received signal that is read here."""
+
+    name: str
+
+
 class Divergence(Struct, frozen=True, kw_only=True):
     """Replay and journal differ; both sides in words."""
 
@@ -84,12 +90,16 @@ class Recording:
         self._unsent: dict[CallId, _Command] = {}
         self._ending: cmd.CompleteRun | cmd.FailRun | None = None
         self._cancels: dict[CallId, cmd.CancelCall] = {}
+        self._waits: dict[str, list[CallId]] = {}
+        self._unread: dict[str, int] = {}
         self._shown: Raw | None = None
         self._state: cmd.SetState | None = None
         for entry in sorted(journal, key=lambda e: e.seq):
             if entry.type in ev.OUTSIDE:
                 (self.outside if entry.seq <= seen else self.later).append(entry)
-                if entry.type not in {"run_started", "signal_received"}:
+                if entry.type == "signal_received":
+                    self._pair_signal(decode(_Named, entry.data).name)
+                elif entry.type != "run_started":
                     self._settled.add(decode(_Outcome, entry.data).call_id)
             else:
                 self._read(decode_union(ev.AnyData, entry.data), entry.seq)
@@ -104,11 +114,32 @@ class Recording:
                 self._steps.setdefault(data.call_id, Recorded(call_id=data.call_id, kind="step", name=data.name, seq=seq))
             case ev.StateChanged():
                 self._shown = data.value
+            case ev.SignalAwaited():
+                self._commands[data.call_id] = Recorded(call_id=data.call_id, kind="await_signal", name=data.name, seq=seq)
+                self._pair_wait(data.name, data.call_id)
             case _ if type(data) in _COMMANDS:
                 recorded = _COMMANDS[type(data)](data, seq)
                 self._commands[recorded.call_id] = recorded
             case _ if isinstance(data, _CANCELS) and data.seen > 0:  # without `seen` it came with the end of the run
                 self._cancelled[data.call_id] = Recorded(call_id=data.call_id, kind="cancel_call", seq=seq)
+                for waits in self._waits.values():
+                    if data.call_id in waits:
+                        waits.remove(data.call_id)
+
+    def _pair_signal(self, name: str) -> None:
+        """Signals and waits pair off by name in the order of the log: cancelling a wait after that leaves no event."""
+        waits = self._waits.get(name)
+        if waits:
+            self._settled.add(waits.pop(0))
+        else:
+            self._unread[name] = self._unread.get(name, 0) + 1
+
+    def _pair_wait(self, name: str, call_id: CallId) -> None:
+        if self._unread.get(name, 0):
+            self._unread[name] -= 1
+            self._settled.add(call_id)
+        else:
+            self._waits.setdefault(name, []).append(call_id)
 
     # -- while the code runs again
 
@@ -179,7 +210,6 @@ _COMMANDS: dict[type, Callable[[Any, int], Recorded]] = {
         call_id=d.call_id, kind="start_child", name=d.child_agent, digest=_digest(d.input, d.input_ref), seq=seq
     ),
     ev.TimerStarted: lambda d, seq: Recorded(call_id=d.call_id, kind="start_timer", seq=seq),
-    ev.SignalAwaited: lambda d, seq: Recorded(call_id=d.call_id, kind="await_signal", name=d.name, seq=seq),
 }
 
 

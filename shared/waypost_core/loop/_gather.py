@@ -35,14 +35,15 @@ class _Gathering:
         gathering: Any = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]
         self.outer: Any = gathering(self.children, loop=asyncio.get_running_loop())
 
-    def start(self) -> Any:
+    def start(self) -> asyncio.Future[list[Any]]:
         finished = [future for future in self.futures if future.done()]
         for future in self.futures:
             if not future.done():
                 future.add_done_callback(self.done)
         for future in finished:
             self.done(future)
-        return self.outer
+        outer: asyncio.Future[list[Any]] = self.outer
+        return outer
 
     def done(self, future: Any) -> None:
         self.left -= 1
