@@ -97,6 +97,7 @@ class Connection:
         """Connect. Raises `Unreachable` with one line (no password in it), or `Misconfigured` for a bad URL or certificate."""
         tuning = self.tuning
         pause = tuning.reconnect_seconds * (1 + random.random() / 4)  # noqa: S311 - it spreads load and guards nothing
+        tls = self._tls()
         try:
             async with asyncio.timeout(tuning.connect_seconds):
                 await self.wire.connect(
@@ -113,7 +114,7 @@ class Connection:
                     reconnected_cb=self._came_back,
                     closed_cb=self._closed,
                     user_credentials=self._creds,
-                    tls=self._tls(),
+                    tls=tls,
                     inbox_prefix=tuning.inbox_prefix,
                 )
         except (TimeoutError, OSError, errors.Error) as error:

@@ -60,12 +60,20 @@ class MemoryPuller:
         self._attached: MemoryConsumer | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
+        self._busy = False
 
     async def next_batch(self, limit: int) -> Sequence[MemoryDelivery]:
         """See `Puller.next_batch`."""
-        if limit < 1 or self._waiter is not None:
+        if limit < 1 or self._busy:
             raise ContractError(f"next_batch(limit={limit}): one caller at a time, and limit at least 1")
-        await asyncio.sleep(0)  # as a real server would, let others run
+        self._busy = True
+        try:
+            await asyncio.sleep(0)  # as a real server would, let others run
+            return await self._next(limit)
+        finally:
+            self._busy = False
+
+    async def _next(self, limit: int) -> list[MemoryDelivery]:
         while True:
             consumer = self._find()
             taken = consumer.take(min(limit, self._most))

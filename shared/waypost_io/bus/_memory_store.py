@@ -288,7 +288,9 @@ class MemoryConsumer:
 
     def _drop(self) -> None:
         self._idle = None
-        if self._stream.consumers.get(self.spec.name) is self:
+        if any(self._stream.live(seq) for seq in (*self._out, *self._again)):
+            self._watch_idle()  # probed: JetStream keeps a consumer with unacked messages
+        elif self._stream.consumers.get(self.spec.name) is self:
             self._stream.drop_consumer(self.spec.name)
 
 

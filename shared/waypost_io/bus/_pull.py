@@ -126,6 +126,7 @@ class JetStreamPuller:
         self._checks: set[asyncio.Task[None]] = set()
         self._closed_at = -1
         self._troubled = False
+        self._busy = False
 
     @property
     def closed(self) -> bool:
@@ -135,8 +136,27 @@ class JetStreamPuller:
 
     async def next_batch(self, limit: int) -> Sequence[JetStreamDelivery]:
         """See `Puller.next_batch`."""
-        if limit < 1 or self._waiter is not None:
+        if limit < 1 or self._busy:
             raise ContractError(f"next_batch(limit={limit}): one caller at a time, and limit at least 1")
+        self._busy = True
+        try:
+            await self._fill(limit)
+        finally:
+            self._busy = False
+        ready = self._ready
+        if len(ready) <= limit:
+            batch = list(ready)
+            ready.clear()
+        else:
+            batch = [ready.popleft() for _ in range(limit)]
+        if self._prefetch:
+            self._ask()
+        else:
+            self._target = max(0, self._target - len(batch))
+        return batch
+
+    async def _fill(self, limit: int) -> None:
+        """Wait until something has arrived."""
         if self._state is _State.NEW:
             await self._start()
         if not self._prefetch:
@@ -149,17 +169,6 @@ class JetStreamPuller:
                 await self._waiter
             finally:
                 self._waiter = None
-        ready = self._ready
-        if len(ready) <= limit:
-            batch = list(ready)
-            ready.clear()
-        else:
-            batch = [ready.popleft() for _ in range(limit)]
-        if self._prefetch:
-            self._ask()
-        else:
-            self._target = max(0, self._target - len(batch))
-        return batch
 
     async def close(self) -> None:
         """See `Puller.close`. What arrived and was not handed out is given back at once, so that others need not wait for it."""

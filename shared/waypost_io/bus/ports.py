@@ -107,7 +107,11 @@ class Puller(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop pulling. Messages handed out and not acked come again after the ack wait. Idempotent."""
+        """Stop pulling. Idempotent.
+
+        Messages handed out and not acked come again after the ack wait. What had arrived and was not handed out goes to the
+        consumer's other pullers at once, in any order.
+        """
         ...
 
 

@@ -1,0 +1,280 @@
+"""What happens around a lost server: killed, restarted, wiped, away for long. The memory bus keeps the same promises where it can."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance.bus.conftest import QUICK
+from tests.waiting import wait_until
+from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.bus.ports import Message
+from waypost_io.servers import EmbeddedNats, free_port
+from waypost_proto.errors import Misconfigured, NotFound, PublishTimeout, TransientError, Unreachable
+
+
+async def settled(bus: Any) -> None:
+    """The connection is up again and the server answers."""
+
+    async def flushed() -> bool:
+        await bus.flush()
+        return True
+
+    await wait_until(flushed, ignore=(Unreachable,))
+
+
+async def test_kill_and_restart_while_publishing_and_pulling(own_world: Any) -> None:
+    """Every publish that was confirmed is delivered; nothing hangs; publishing and pulling go on by themselves."""
+    world = own_world
+    bus, consumer_bus = await world.bus("publisher"), await world.bus("consumer")
+    stream = world.stream()
+    await bus.ensure_stream(stream)
+    await bus.ensure_consumer(world.consumer(stream, ack_wait_seconds=1.0))
+    seen: set[bytes] = set()
+    confirmed: set[bytes] = set()
+    stop = asyncio.Event()
+
+    async def publish() -> None:
+        n = 0
+        while not stop.is_set():
+            bodies = [f"{n}-{i}".encode() for i in range(50)]
+            acks = [bus.publish(world.subject("a"), body, msg_id=body.decode()) for body in bodies]
+            for body, ack in zip(bodies, acks, strict=True):
+                try:
+                    await ack
+                except TransientError:
+                    continue
+                confirmed.add(body)
+            n += 1
+            await asyncio.sleep(0.005)
+
+    async def pull() -> None:
+        puller = consumer_bus.pull(stream.name, "c")
+        while True:
+            for delivery in await puller.next_batch(100):
+                seen.add(delivery.body)
+                delivery.ack()
+
+    pulling = asyncio.ensure_future(pull())
+    publishing = asyncio.ensure_future(publish())
+    for _ in range(3):
+        before = len(seen)
+        await wait_until(lambda: len(seen) > before + 200, message="messages flow")  # noqa: B023
+        await world.kill()
+        await world.start()
+    stop.set()
+    await asyncio.wait_for(publishing, 30)
+    await wait_until(lambda: confirmed <= seen, message=lambda: f"{len(confirmed - seen)} of {len(confirmed)} confirmed are missing")
+    assert not pulling.done()
+    pulling.cancel()
+
+
+async def test_publishes_with_an_id_survive_a_restart_and_keep_their_order(own_world: Any) -> None:
+    world = own_world
+    bus = await world.bus()
+    stream = world.stream()
+    await bus.ensure_stream(stream)
+    await bus.ensure_consumer(world.consumer(stream))
+    acks = [bus.publish(world.subject("a"), str(n).encode(), msg_id=f"m{n}") for n in range(3_000)]
+    await world.kill()
+    acks += [bus.publish(world.subject("a"), str(n).encode(), msg_id=f"m{n}") for n in range(3_000, 3_100)]
+    await world.start()
+    for ack in acks:
+        await ack
+    puller = bus.pull(stream.name, "c")
+    seen: list[int] = []
+    while len(seen) < 3_100:
+        for delivery in await puller.next_batch(500):
+            seen.append(int(delivery.body))
+            delivery.ack()
+    assert seen == list(range(3_100))
+
+
+async def test_acks_that_were_held_during_a_restart_arrive(own_world: Any) -> None:
+    world = own_world
+    bus = await world.bus()
+    stream = world.stream()
+    await bus.ensure_stream(stream)
+    await bus.ensure_consumer(world.consumer(stream, ack_wait_seconds=60.0))
+    for n in range(5):
+        await bus.publish(world.subject("a"), str(n).encode())
+    puller = bus.pull(stream.name, "c")
+    got: list[Any] = []
+    while len(got) < 5:
+        got.extend(await puller.next_batch(10))
+    await world.kill()
+    for delivery in got[:3]:
+        delivery.ack()
+    await world.start()
+    await world.until_count(stream, 2)
+
+
+async def test_a_wiped_store_is_noticed_and_old_acks_do_no_harm(own_world: Any) -> None:
+    """P2 and row 16: `created` changes and `last_seq` regresses; what was handed out before must not ack what came after."""
+    world = own_world
+    bus = await world.bus()
+    stream = world.stream()
+    reconnected = asyncio.Event()
+    bus.on_reconnect(reconnected.set)
+    before = await bus.ensure_stream(stream)
+    await bus.ensure_consumer(world.consumer(stream))
+    for n in range(3):
+        await bus.publish(world.subject("a"), str(n).encode(), msg_id=str(n))
+    puller = bus.pull(stream.name, "c")
+    old: list[Any] = []
+    while len(old) < 3:
+        old.extend(await puller.next_batch(10))
+    waiting = asyncio.ensure_future(puller.next_batch(10))
+    await asyncio.sleep(0)
+    await world.wipe_and_start()
+    with pytest.raises(NotFound):
+        await asyncio.wait_for(waiting, 20)
+    await asyncio.wait_for(reconnected.wait(), 20)
+    assert await bus.stream_mark(stream.name) is None
+    with pytest.raises(NotFound):
+        await bus.publish(world.subject("a"), b"lost")
+    after = await bus.ensure_stream(stream)
+    assert after.created != before.created
+    assert after.last_seq == 0
+    await bus.ensure_consumer(world.consumer(stream))
+    ack = await bus.publish(world.subject("a"), b"new", msg_id="0")
+    assert (ack.seq, ack.duplicate) == (1, False)
+    (new,) = await puller.next_batch(10)
+    for delivery in old:
+        delivery.ack()
+    await bus.flush()
+    assert new.body == b"new"
+    assert await world.count(stream) == 1
+    new.ack()
+    await world.until_count(stream, 0)
+
+
+async def test_subscriptions_and_services_live_through_a_restart(own_world: Any) -> None:
+    world = own_world
+    bus, client = await world.bus(), await world.bus("client")
+    heard: asyncio.Queue[Message] = asyncio.Queue()
+    await bus.subscribe(f"{world.prefix}.x", heard.put)
+
+    async def answer(message: Message) -> None:
+        bus.send(message.reply, b"pong")
+
+    await bus.subscribe(f"{world.prefix}.ask", answer)
+    await world.kill()
+    await world.start()
+    await settled(bus)
+    assert (await client.request(f"{world.prefix}.ask", b"", timeout_seconds=20)).body == b"pong"
+    client.send(f"{world.prefix}.x", b"1")
+    assert (await asyncio.wait_for(heard.get(), 10)).body == b"1"
+
+
+# -- JetStream alone: a broker in memory is never away
+
+
+async def test_while_the_server_is_away_nothing_hangs(own_nats: EmbeddedNats) -> None:
+    tuning = replace(QUICK, publish_timeout_seconds=0.5, held_messages=10)
+    async with JetStreamBus(own_nats.url, tuning=tuning) as bus, JetStreamBus(own_nats.url, tuning=tuning) as other:
+        heard: asyncio.Queue[Message] = asyncio.Queue()
+        await other.subscribe("held.*", heard.put)
+        await own_nats.kill()
+        await wait_until(lambda: not bus.connected and not other.connected)
+        with pytest.raises(PublishTimeout, match="not connected"):
+            await bus.publish("s.a", b"1", msg_id="1")
+        with pytest.raises(PublishTimeout):
+            await bus.publish("s.a", b"1")
+        with pytest.raises(Unreachable, match="no connection to NATS at nats://127"):
+            await bus.request("a", b"", timeout_seconds=0.3)
+        for n in range(20):
+            bus.send(f"held.{n}", b"")
+        await own_nats.start()
+        await settled(other)
+        await settled(bus)
+        bus.send("held.end", b"")
+        subjects = []
+        while not subjects or subjects[-1] != "held.end":
+            subjects.append((await asyncio.wait_for(heard.get(), 10)).subject)
+        assert len(subjects) <= 11
+        assert subjects == sorted(set(subjects), key=subjects.index)
+
+
+async def test_a_request_in_flight_fails_when_the_connection_breaks(own_nats: EmbeddedNats) -> None:
+    async with JetStreamBus(own_nats.url, tuning=QUICK) as bus:
+
+        async def ignore(message: Message) -> None:
+            del message
+
+        await bus.subscribe("mute", ignore)
+        asked = asyncio.ensure_future(bus.request("mute", b"", timeout_seconds=60))
+        await bus.flush()
+        await own_nats.kill()
+        with pytest.raises(Unreachable, match="connection was lost"):
+            await asyncio.wait_for(asked, 20)
+
+
+async def test_a_raising_reconnect_callback_is_survived(own_nats: EmbeddedNats) -> None:
+    async with JetStreamBus(own_nats.url, tuning=QUICK) as bus:
+        called = asyncio.Event()
+
+        def raising() -> None:
+            raise ValueError("a callback must not raise, and this one does")
+
+        bus.on_reconnect(raising)
+        bus.on_reconnect(called.set)
+        for _ in range(2):
+            called.clear()
+            await own_nats.kill()
+            await own_nats.start()
+            await asyncio.wait_for(called.wait(), 20)
+        assert bus.connected
+
+
+async def test_closing_while_the_server_is_away_is_quick_and_fails_what_waits(own_nats: EmbeddedNats) -> None:
+    bus = JetStreamBus(own_nats.url, tuning=QUICK)
+    async with bus:
+        await own_nats.kill()
+        await wait_until(lambda: not bus.connected)
+        waiting = bus.publish("s.a", b"1", msg_id="1")
+    with pytest.raises(PublishTimeout, match="closed"):
+        await waiting
+
+
+async def test_an_unreachable_server_is_said_in_one_line_without_the_password() -> None:
+    port = free_port()
+    bus = JetStreamBus(f"nats://user:secret@127.0.0.1:{port},nats://127.0.0.1:{port}", tuning=replace(QUICK, connect_seconds=0.5))
+    with pytest.raises(Unreachable) as caught:
+        await bus.__aenter__()
+    text = str(caught.value)
+    assert f"nats://127.0.0.1:{port},nats://127.0.0.1:{port}" in text
+    assert "secret" not in text
+    assert "\n" not in text
+
+
+async def test_a_refused_login_is_said(server_dir: Path) -> None:
+    class Guarded(EmbeddedNats):
+        def _config(self) -> dict[str, object]:
+            return {**super()._config(), "authorization": {"user": "u", "password": "p"}}
+
+    async with Guarded(server_dir / "guarded") as server:
+        url = server.url.replace("nats://", "nats://u:wrong@")
+        with pytest.raises(Unreachable, match=r"(?i)authorization"):
+            await JetStreamBus(url, tuning=replace(QUICK, connect_seconds=0.5)).__aenter__()
+        async with JetStreamBus(server.url.replace("nats://", "nats://u:p@")) as bus:
+            await bus.flush()
+
+
+async def test_a_server_without_jetstream_is_said(server_dir: Path) -> None:
+    class Plain(EmbeddedNats):
+        def _config(self) -> dict[str, object]:
+            return {name: value for name, value in super()._config().items() if name != "jetstream"}
+
+    async with Plain(server_dir / "plain") as server, JetStreamBus(server.url) as bus:
+        with pytest.raises(Unreachable, match="no JetStream"):
+            await bus.stream_mark("S")
+
+
+async def test_a_certificate_that_is_not_there_is_said() -> None:
+    with pytest.raises(Misconfigured, match=r"WAYPOST_NATS_CA='/nowhere\.pem'"):
+        await JetStreamBus("nats://127.0.0.1:1", ca="/nowhere.pem").__aenter__()
