@@ -16,7 +16,7 @@ from waypost_coordinator.api import Api, endpoints
 from waypost_coordinator.encoding import Stamp, event_row, run_row
 from waypost_core import effects as fx
 from waypost_core.decide import decide
-from waypost_core.evolve import evolve, initial
+from waypost_core.evolve import evolve
 from waypost_core.messages import AnyMessage, Env
 from waypost_core.react import react
 from waypost_core.starting import input_digest
@@ -69,9 +69,7 @@ class Desk:
         await self.store.leases.ensure_partitions(1)
         [lease] = await self.store.leases.acquire(OWNER, at_most=1, lease_seconds=1e9)
         self._epoch = lease.epoch
-        api = Api(
-            store=self.store, commands=self, directory=self.hosts, bus=self.bus, subjects=self.subjects, clock=lambda: self.now
-        )
+        api = Api(store=self.store, commands=self, directory=self.hosts, bus=self.bus, subjects=self.subjects, clock=lambda: self.now)
         service: Service = await self.bus.serve("waypost", PROTOCOL_VERSION, "the API under test", endpoints(api))
         self._stack.push_async_callback(service.close)
         return self

@@ -90,7 +90,8 @@ async def test_unknown_and_finished_runs(ask: Caller, desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [("404", NotFound), ("409", Conflict), ("400", BadInput), ("403", Denied), ("504", NotConfirmed), ("418", WaypostError)]
+    ("code", "error"),
+    [("404", NotFound), ("409", Conflict), ("400", BadInput), ("403", Denied), ("504", NotConfirmed), ("418", WaypostError)],
 )
 async def test_a_refusal_becomes_the_error_of_its_code(ask: Caller, desk: Desk, code: str, error: type[WaypostError]) -> None:
     desk.refuse = Reply(run_id=RunId("x"), ok=False, code=code, message="because")
