@@ -8,8 +8,8 @@
         ...
         await stop.wait()      # then drain and return
 
-SIGTERM or SIGINT asks `serve` to finish; after `drain_seconds` it is cancelled, after a few seconds more the process ends hard. A second
-signal cancels at once. SIGUSR1 writes the stack of every task to standard error.
+SIGTERM or SIGINT asks `serve` to finish; after `WAYPOST_DRAIN_SECONDS` it is cancelled, after a few seconds more the process ends hard. A
+second signal cancels at once. SIGUSR1 writes the stack of every task to standard error.
 
 Exit codes: 0 done, 1 failed, 2 settings that cannot work, 3 a server cannot be reached.
 """
@@ -21,11 +21,13 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import TextIO
+from typing import Annotated, TextIO
 
+import msgspec
 import structlog
 
 from waypost_io import faults, logs
+from waypost_io.environment import Env, read
 from waypost_io.errors import NotReady
 from waypost_io.redaction import redact
 from waypost_proto.errors import Misconfigured, Unreachable
@@ -69,22 +71,28 @@ class Stop:
         return True
 
 
+class _Drain(msgspec.Struct, frozen=True):
+    seconds: Annotated[float, Env("WAYPOST_DRAIN_SECONDS", "time to finish after SIGTERM", low=0, high=3_600)] = DRAIN_SECONDS
+
+
 Main = Callable[[Stop], Awaitable[None]]
 
 
-def run_service(name: str, main: Main, *, drain_seconds: float = DRAIN_SECONDS) -> int:
+def run_service(name: str, main: Main, *, drain_seconds: float | None = None) -> int:
     """Run `main` on uvloop (asyncio's loop if there is none) until it returns or a signal ends it; the exit code.
 
+    `drain_seconds` is how long `main` may take to finish once asked to; None: `WAYPOST_DRAIN_SECONDS`.
     `main` loads its settings itself, so that a bad one ends with one line per problem and code 2.
     """
     try:
         logs.configure(name)
         faults.arm()
+        drain = read(_Drain).seconds if drain_seconds is None else drain_seconds
     except Misconfigured as error:
         return _report(name, error)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_supervise(name, main, drain_seconds))
+            return runner.run(_supervise(name, main, drain))
     except KeyboardInterrupt:
         return EXIT_DONE  # before our own handlers were in place
 

@@ -55,6 +55,19 @@ async def test_a_drain_past_its_bound_is_cancelled() -> None:
     assert (await _run(body, signal.SIGTERM, drain=0.1))[:2] == (0, "cancelled\n")
 
 
+async def test_the_bound_comes_from_the_environment() -> None:
+    program = PROGRAM.format(body="await asyncio.Event().wait()", drain=None)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=PIPE, stderr=PIPE, env={"WAYPOST_DRAIN_SECONDS": "0.1"}
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode == 0
+    assert b'"drain_seconds":0.1' in err
+
+
 async def test_whatever_swallows_the_cancellation_is_ended() -> None:
     body = "while True:\n    try:\n        await asyncio.sleep(9)\n    except asyncio.CancelledError:\n        pass"
     assert (await _run(body, signal.SIGTERM, drain=0.1))[0] == EXIT_FAILED
