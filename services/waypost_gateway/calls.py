@@ -36,7 +36,6 @@ from waypost_proto.values import BlobRef, Effect, Failure
 
 AnyTool = Tool[Any, Any]
 _log = structlog.get_logger(__name__)
-_tool_log = structlog.get_logger("waypost.tool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,5 +202,6 @@ def context_of(call: ToolCall, seconds: float, clock: DatabaseClock) -> ToolCont
         deadline=datetime.fromtimestamp(clock.now() + seconds, UTC),
         tenant=call.tenant,
         correlation_id=call.correlation_id,
-        log=_tool_log.bind(run_id=call.run_id, call_id=call.call_id, tool=call.tool, attempt=call.attempt),
+        # a lazy proxy: what most tools never use is bound when they do
+        log=structlog.get_logger("waypost.tool", run_id=call.run_id, call_id=call.call_id, tool=call.tool, attempt=call.attempt),
     )

@@ -87,6 +87,11 @@ class Desktop:
         return sum(self.effects.values())
 
 
+def approval_id() -> str:
+    """A new one; tests on a real database share it."""
+    return f"a-{os.urandom(6).hex()}"
+
+
 async def not_done(_: ToolContext) -> object:
     """A hook that is sure."""
     return NOT_DONE
@@ -121,6 +126,7 @@ class Rig:
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
         await self._puller.close()
+        await self.store.leases.release(OWNER, self._epochs)
 
     async def _read(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.unit.waypost_gateway.rig import Desktop, Rig, not_done
+from tests.unit.waypost_gateway.rig import Desktop, Rig, approval_id, not_done
 from tests.waiting import wait_until
 from waypost import ToolContext
 from waypost_io.store.ports import Ledger
@@ -122,13 +122,13 @@ async def test_a_started_call_is_not_stopped_by_a_revocation(rig: Rig) -> None:
 async def test_an_approval_counts_once_for_the_arguments_it_was_given_for(rig: Rig) -> None:
     desktop = Desktop()
     async with rig.gateway(desktop):
-        call = rig.call("post", approval_id="a-1")
+        call = rig.call("post", approval_id=approval_id())
         await rig.approval(call)
         assert isinstance(await rig.run(call), ToolSucceeded)
-        approval = await rig.store.approvals.get("a-1")
+        approval = await rig.store.approvals.get(call.approval_id or "")
         assert approval is not None
         assert approval.state == "used"
-        second = rig.call("post", approval_id="a-1", run_id=call.run_id)
+        second = rig.call("post", approval_id=call.approval_id, run_id=call.run_id)
         await rig.permit(second)
         await rig.send(second)
         answer = await rig.answer(second)
@@ -149,7 +149,7 @@ async def test_an_approval_counts_once_for_the_arguments_it_was_given_for(rig: R
 )
 async def test_an_approval_that_does_not_fit_is_named(rig: Rig, approval: dict[str, Any] | None, reason: str) -> None:
     desktop = Desktop()
-    call = rig.call("post", approval_id="a-1")
+    call = rig.call("post", approval_id=approval_id())
     if approval is not None:
         await rig.approval(call, **approval)
     async with rig.gateway(desktop):
@@ -163,9 +163,9 @@ async def test_an_approval_that_does_not_fit_is_named(rig: Rig, approval: dict[s
 async def test_a_read_that_needs_approval_is_held_to_it(rig: Rig) -> None:
     desktop = Desktop()
     async with rig.gateway(desktop):
-        call = rig.call("look", approval_id="a-1", permit=True)
+        call = rig.call("look", approval_id=approval_id(), permit=True)
         assert isinstance(await rig.run(call), ToolRefused)
-        granted = rig.call("look", approval_id="a-2", permit=True)
+        granted = rig.call("look", approval_id=approval_id(), permit=True)
         await rig.approval(granted)
         assert isinstance(await rig.run(granted), ToolSucceeded)
     assert len(desktop.began) == 1
@@ -173,7 +173,7 @@ async def test_a_read_that_needs_approval_is_held_to_it(rig: Rig) -> None:
 
 async def test_two_gateways_and_one_approved_call(rig: Rig) -> None:
     desktop = Desktop()
-    call = rig.call("post", approval_id="a-1")
+    call = rig.call("post", approval_id=approval_id())
     await rig.approval(call)
     await rig.permit(call)
     async with rig.gateway(desktop), rig.gateway(desktop):
