@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Self
 
 from tests.unit.waypost_worker.stand_in import Run, Seen, StandIn
 from tests.waiting import wait_until
@@ -37,7 +37,7 @@ class Desk:
         self._stack = AsyncExitStack()
         self._working: dict[str, tuple[Stop, asyncio.Task[None]]] = {}
 
-    async def __aenter__(self) -> Desk:
+    async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.coordinator)
         return self
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -21,7 +21,7 @@ from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.api import PayloadGet, RunRef
 from waypost_proto.codec import decode, encode
-from waypost_proto.errors import NotFound
+from waypost_proto.errors import NotFound, TransientError
 from waypost_proto.ids import CallId, RunId, chain_digest, child_run_id, digest_of, uuid7
 from waypost_proto.limits import BLOB_CHUNK_BYTES, MAX_ENTRY_BYTES_PER_ACTIVATION
 from waypost_proto.mailbox import Advance
@@ -100,7 +100,7 @@ class StandIn:
         self.epoch = 1
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> StandIn:
+    async def __aenter__(self) -> Self:
         await self.make_streams()
         self._service = await self.bus.serve(
             "waypost",
@@ -131,6 +131,14 @@ class StandIn:
     async def make_streams(self) -> None:
         for spec in stream_specs(self.subjects, partitions=self.partitions):
             await self.bus.ensure_stream(spec)
+
+    async def make_streams_again(self) -> bool:
+        """After a wipe, as soon as the server is reached."""
+        try:
+            await self.make_streams()
+        except TransientError:
+            return False
+        return True
 
     # -- what tests do
 
@@ -182,7 +190,7 @@ class StandIn:
     def dispatch(self, activation: Activation, *, to: str = ANY_WORKER) -> None:
         """Publish an activation, also one that was published before."""
         subject = self.subjects.work(activation.agent, activation.build, to)
-        asyncio.ensure_future(self.bus.publish(subject, encode(activation)))
+        self.bus.publish(subject, encode(activation))  # safe to drop: the bus sends it at once
 
     def stop(self, run: Run, why: Any, call_id: CallId | None = None) -> None:
         self.bus.send(self.subjects.stop(), encode(Stop(run_id=run.run_id, why=why, call_id=call_id)))
@@ -203,7 +211,7 @@ class StandIn:
             try:
                 await self.bus.ensure_consumer(spec)
                 await self._take(self.bus.pull(stream, spec.name))
-            except NotFound:
+            except (NotFound, TransientError):
                 await asyncio.sleep(0.02)
 
     async def _take(self, puller: Puller) -> None:
@@ -261,7 +269,7 @@ class StandIn:
                 run.entries[index] = msgspec.structs.replace(entry, data=Raw(marked))
                 return
 
-    def _apply(self, run: Run, item: cmd.AnyItem) -> bool:
+    def _apply(self, run: Run, item: cmd.AnyItem) -> bool:  # noqa: C901 - one arm per kind of item
         """Record the item's event; True if something outside followed at once."""
         seen = item.seen
         match item:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.waypost_worker.desk import BUILD, QUICK, Desk
 from tests.unit.waypost_worker.test_fencing import Counted
 from tests.waiting import wait_until
-from waypost import Context, agent
+from waypost import Context, StepFailed, agent
 from waypost_io.bus.memory import MemoryBroker
 from waypost_proto.errors import Misconfigured
 
@@ -276,7 +276,7 @@ async def test_a_step_whose_result_is_no_json_fails_readably(desk: Desk) -> None
         for step in (odd, exits):
             try:
                 await ctx.step(step)
-            except Exception as error:
+            except StepFailed as error:
                 problems.append(str(error))
         return problems
 

@@ -7,7 +7,6 @@ import asyncio
 from tests.unit.waypost_worker.desk import Desk
 from tests.unit.waypost_worker.gated_bus import GatedBus
 from tests.unit.waypost_worker.test_fencing import Counted
-from tests.waiting import wait_until
 from waypost import Context, agent
 from waypost_io.bus.memory import MemoryBroker
 

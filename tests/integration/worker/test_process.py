@@ -1,0 +1,212 @@
+"""`python -m waypost_worker` as a process: its exit codes and messages, SIGTERM, and kill -9 at every boundary."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.worker.conftest import QUICK
+from tests.unit.waypost_worker.stand_in import Run, StandIn
+from tests.waiting import wait_until
+from waypost_io.bus.jetstream import JetStreamBus
+from waypost_proto.subjects import Subjects
+
+BUILD = "b1"
+AGENTS = """
+import os
+from pathlib import Path
+from waypost import Context, agent, tool
+
+@tool(effect="read")
+async def lookup(key: str) -> str:
+    return key
+
+async def note(label: str) -> str:
+    with Path(os.environ["NOTES"]).open("a") as notes:
+        notes.write(label + "\\n")
+    return label
+
+@agent(tools=[lookup])
+async def works(ctx: Context) -> list[str]:
+    done = []
+    for label in ("one", "two"):
+        done.append(await ctx.step(note, label))
+        done.append(await ctx.step(note, label + "-again"))
+        done.append(await ctx.call(lookup, label))
+    return done
+"""
+RESULT = b'["one","one-again","one","two","two-again","two"]'
+
+
+class Site:
+    """A folder with agents, an environment, and worker processes."""
+
+    def __init__(self, folder: Path, nats_url: str, prefix: str) -> None:
+        self.folder = folder
+        self.notes = folder / "notes"
+        (folder / "desk_agents.py").write_text(AGENTS)
+        self.environment = {
+            **os.environ,
+            "WAYPOST_NATS_URL": nats_url,
+            "WAYPOST_PREFIX": prefix,
+            "WAYPOST_BUILD": BUILD,
+            "WAYPOST_WORKER_ACK_WAIT_SECONDS": "1",
+            "WAYPOST_WORKER_RESEND_SECONDS": "0.5",
+            "WAYPOST_LOG_FORMAT": "json",
+            "NOTES": str(self.notes),
+        }
+
+    @asynccontextmanager
+    async def worker(self, *arguments: str, **extra: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "waypost_worker",
+            *(arguments or ("desk_agents.py",)),
+            cwd=self.folder,
+            env={**self.environment, **extra},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def fails(self, *arguments: str, **extra: str) -> tuple[int, str]:
+        """Exit code and standard error of a worker that ends by itself."""
+        async with self.worker(*arguments, **extra) as process:
+            _, errors = await asyncio.wait_for(process.communicate(), 20)
+            assert process.returncode is not None
+            return process.returncode, errors.decode()
+
+
+@pytest.fixture
+def site(tmp_path: Path, nats_url: str, prefix: str) -> Site:
+    return Site(tmp_path, nats_url, prefix)
+
+
+@pytest.fixture
+async def coordinator(nats_url: str, prefix: str) -> AsyncIterator[StandIn]:
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(JetStreamBus(nats_url, tuning=QUICK))
+        stand_in = await stack.enter_async_context(StandIn(bus, Subjects(prefix)))
+        stand_in.tools["lookup"] = lambda args: args["key"]
+        yield stand_in
+
+
+async def completed(run: Run) -> None:
+    await wait_until(lambda: run.status == "completed", message=lambda: f"{run.status} {[entry.type for entry in run.entries]}")
+    assert bytes(run.result.result) == RESULT
+
+
+async def test_it_runs_and_drains_at_sigterm(site: Site, coordinator: StandIn) -> None:
+    async with site.worker() as process:
+        await wait_until(lambda: coordinator.announced)
+        await completed(coordinator.start("works", BUILD))
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert coordinator.heartbeats[-1].state == "stopped"
+    assert site.notes.read_text().split() == ["one", "one-again", "two", "two-again"]
+
+
+BOUNDARIES = [f"worker.{boundary}.{side}" for boundary in ("activation", "publish", "ack") for side in ("before", "after")]
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("passage", [1, 2])
+async def test_killed_at_every_boundary_nothing_recorded_runs_again(site: Site, coordinator: StandIn, boundary: str, passage: int) -> None:
+    run = coordinator.start("works", BUILD)
+    async with site.worker(WAYPOST_FAULTS=f"{boundary}:{passage}") as process:
+        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    recorded = {bytes(entry.data) for entry in run.of_type("step_completed")}
+    async with site.worker():
+        run.worker = ""  # a coordinator learns it from the heartbeats
+        if run.entries[-1].type == "tool_call_completed":
+            coordinator.activate(run)
+        await completed(run)
+    assert recorded <= {bytes(entry.data) for entry in run.of_type("step_completed")}
+    notes = site.notes.read_text().split()
+    assert sorted(set(notes)) == ["one", "one-again", "two", "two-again"]
+    assert len(notes) <= 5, f"at most the step whose result was not recorded ran again: {notes}"
+
+
+async def test_a_module_without_agents_says_what_it_has(site: Site) -> None:
+    (site.folder / "tools_only.py").write_text(
+        'from waypost import tool\n\n@tool(effect="read")\nasync def lookup(key: str) -> str:\n    return key\n'
+    )
+    code, errors = await site.fails("tools_only.py")
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "tools lookup" in errors
+    assert "@agent" in errors
+
+
+async def test_a_module_that_cannot_be_imported_says_why_and_where(site: Site) -> None:
+    (site.folder / "broken.py").write_text("import nothing_of_that_name\n")
+    code, errors = await site.fails("broken.py")
+    assert code == 2
+    assert errors.count("\n") == 1
+    assert "No module named 'nothing_of_that_name'" in errors
+    assert "broken.py, line 1" in errors
+
+
+async def test_a_module_that_is_not_there(site: Site) -> None:
+    code, errors = await site.fails("absent.py")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "absent.py" in errors
+
+
+async def test_an_agent_that_is_not_there(site: Site) -> None:
+    code, errors = await site.fails("desk_agents.py", "--agent", "absent")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "agents works" in errors
+
+
+async def test_usage(site: Site) -> None:
+    code, errors = await site.fails("desk_agents.py", "--concurrency", "0")
+    assert code == 2
+    assert "at least 1" in errors
+
+
+async def test_no_server_is_one_line_and_exit_3(site: Site, free_port: int) -> None:
+    code, errors = await site.fails(WAYPOST_NATS_URL=f"nats://127.0.0.1:{free_port}")
+    assert code == 3
+    last = errors.splitlines()[-1]
+    assert last.startswith("waypost worker: cannot reach NATS")
+    assert str(free_port) in last
+
+
+async def test_a_refusal_is_one_line(site: Site, coordinator: StandIn) -> None:
+    coordinator.refuse = "agent 'works': its schema changed under the same build"
+    code, errors = await site.fails()
+    assert code == 2
+    assert "its schema changed under the same build" in errors.splitlines()[-1]
+
+
+async def test_ops_endpoints(site: Site, coordinator: StandIn, free_port: int) -> None:
+    async with site.worker(WAYPOST_OPS_ADDR=f"127.0.0.1:{free_port}"):
+        await wait_until(lambda: coordinator.announced)
+        await completed(coordinator.start("works", BUILD))
+        ready = await _get(free_port, "/readyz")
+        assert ready.startswith("HTTP/1.1 200"), ready
+        metrics = await _get(free_port, "/metrics")
+    assert "waypost_worker_activations_total 3" in metrics
+    assert "waypost_worker_cache_hits_total 2" in metrics
+
+
+async def _get(port: int, path: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    text = (await reader.read()).decode()
+    writer.close()
+    return text
