@@ -19,7 +19,7 @@ from waypost_gateway.gateway import Gateway, GatewayConfig
 from waypost_gateway.hosting import definitions_of, tools_of
 from waypost_gateway.metrics import Metrics
 from waypost_io.bus.jetstream import JetStreamBus
-from waypost_io.lifecycle import DRAIN_SECONDS, Stop, run_service
+from waypost_io.lifecycle import Stop, run_service
 from waypost_io.ops import Check, OpsServer
 from waypost_io.peer import Peer
 from waypost_io.settings import GatewaySettings, load
@@ -61,7 +61,7 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
         ack_wait_seconds=settings.ack_wait_seconds,
         lease_seconds=settings.lease_seconds,
         settle_seconds=settings.settle_seconds,
-        drain_seconds=DRAIN_SHARE * min(settings.drain_seconds, DRAIN_SECONDS),
+        drain_seconds=DRAIN_SHARE * settings.drain_seconds,
     )
     # plain functions run in threads: as many as there may be calls, and none is made before it is needed
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="tool"))

@@ -22,9 +22,11 @@ class Answers:
         self._gateway = gateway
 
     def succeeded(self, call: ToolCall, result: bytes | BlobRef, *, duration_seconds: float) -> ToolSucceeded:
+        """The tool returned `result`, given inline or by reference."""
         return self._succeeded(call, result, via="call", duration_seconds=duration_seconds)
 
     def reconciled(self, call: ToolCall, result: bytes | BlobRef) -> ToolSucceeded:
+        """The hook says that it took effect, with `result`."""
         return self._succeeded(call, result, via="reconcile", duration_seconds=0.0)
 
     def failed(
@@ -36,6 +38,7 @@ class Answers:
         retry_after_seconds: float | None = None,
         duration_seconds: float = 0.0,
     ) -> ToolFailed:
+        """The attempt failed without an unsafe effect."""
         return ToolFailed(
             run_id=call.run_id,
             call_id=call.call_id,
@@ -48,6 +51,7 @@ class Answers:
         )
 
     def uncertain(self, call: ToolCall, error: Failure, *, settle_seconds: float) -> ToolUncertain:
+        """It may have taken effect; not before `settle_seconds` from now may it be reconciled."""
         return ToolUncertain(
             run_id=call.run_id,
             call_id=call.call_id,
@@ -58,12 +62,15 @@ class Answers:
         )
 
     def not_done(self, call: ToolCall) -> ToolNotDone:
+        """The hook says that it surely did not take effect."""
         return ToolNotDone(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway)
 
     def unknown(self, call: ToolCall, error: Failure) -> ToolUnknown:
+        """The hook cannot tell."""
         return ToolUnknown(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, error=error)
 
     def refused(self, call: ToolCall, error: Failure) -> ToolRefused:
+        """It was not started."""
         return ToolRefused(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, error=error)
 
     def repeated(self, call: ToolCall, stored: bytes) -> AnyToolMail:
@@ -100,4 +107,5 @@ def message_id(call: ToolCall, body: bytes) -> str:
 
 
 def encoded(answer: AnyToolMail) -> bytes:
+    """As it is stored in the ledger and published."""
     return encode(answer)

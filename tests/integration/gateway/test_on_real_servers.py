@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
-from tests.unit.waypost_gateway.test_ledger_races import *  # noqa: F403 - pytest collects them again, with this folder's rig
+from tests.unit.waypost_gateway.test_doubt import *  # noqa: F403 - pytest collects them again, with this folder's rig
+from tests.unit.waypost_gateway.test_ledger_races import *  # noqa: F403

@@ -97,6 +97,19 @@ async def not_done(_: ToolContext) -> object:
     return NOT_DONE
 
 
+class Gate:
+    """A behaviour that has its effect and then hangs until it is opened: the moment at which crashes hurt."""
+
+    def __init__(self, desktop: Desktop) -> None:
+        self._desktop = desktop
+        self.open = asyncio.Event()
+
+    async def __call__(self, ctx: ToolContext) -> str:
+        self._desktop.effect(ctx)
+        await self.open.wait()
+        return f"by attempt {ctx.attempt}"
+
+
 class Rig:
     """The coordinator by hand. Use as an async context manager."""
 
