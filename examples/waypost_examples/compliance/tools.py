@@ -99,16 +99,24 @@ async def file_report(ctx: ToolContext, report: Report) -> Receipt:
         case 503:
             raise NotExecuted("the regulator's intake is closed", retry_after=answer.retry_after)
         case status if 400 <= status < 500:
-            raise DoNotRetry(f"the regulator refused the report ({status}): {answer.body[:200].decode(errors='replace')}")
+            raise DoNotRetry(f"the regulator refused the report ({status}): {_reason(answer)}")
         case _:
             raise _error("the regulator", answer)
 
 
 def _error(who: str, answer: wire.Response) -> Exception:
     """The error that says what may be done about an answer without a result."""
-    text = answer.body[:200].decode(errors="replace")
+    text = _reason(answer)
     if answer.status == 503 and answer.retry_after is not None:
         return RetryLater(f"{who} is unavailable: {text}", retry_after=answer.retry_after)
     if answer.status == 404:
         return DoNotRetry(f"{who} knows nothing of it: {text}")
     return ConnectionError(f"{who} answered {answer.status}: {text}")
+
+
+def _reason(answer: wire.Response) -> str:
+    """What the service says is wrong: the member `error`, or the beginning of whatever it sent."""
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, str])["error"]
+    except (msgspec.DecodeError, KeyError):
+        return answer.body[:200].decode(errors="replace")

@@ -13,6 +13,6 @@ verdict        the final table against the regulator's count
 """
 
 from waypost_cli.demo.options import DemoOptions
-from waypost_cli.demo.run import demo
+from waypost_cli.demo.run import demo, run_demo
 
-__all__ = ["DemoOptions", "demo"]
+__all__ = ["DemoOptions", "demo", "run_demo"]

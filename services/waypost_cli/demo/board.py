@@ -16,12 +16,15 @@ from waypost_examples.compliance.model import Assessment, Case, Outcome, Receipt
 from waypost_proto import events
 from waypost_proto.codec import decode, decode_union
 from waypost_proto.errors import BadMessage
+from waypost_proto.task import parse_time
 from waypost_proto.values import RunStatus
 
 T = TypeVar("T")
+REPORT = "file-report"
 FEED_LINES = 200
 """How much of the story is kept for the live view; plain output prints each line once anyway."""
 
+Tone = Literal["plain", "good", "bad", "ask", "chaos"]
 CallState = Literal["running", "waiting", "approval", "in_doubt", "held"]
 
 
@@ -35,6 +38,12 @@ class OpenCall:
     max_attempts: int = 0
     next_at: float | None = None
     error: str = ""
+    about: str = ""
+    """Whom the call is about, where its first argument says it in a word."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.about!r}" if self.about else self.name
 
 
 @dataclass(slots=True)
@@ -72,11 +81,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the story. `case` is "" for what concerns the whole platform."""
+    """One line of the story. `case` is "" for what concerns the whole platform; `at`: Unix seconds, None for now."""
 
     case: str
     text: str
-    tone: Literal["plain", "good", "bad", "ask", "chaos"] = "plain"
+    tone: Tone = "plain"
+    at: float | None = None
 
 
 class Board:
@@ -96,9 +106,9 @@ class Board:
             row.status = RunStatus.PENDING
             self.say(case, "accepted")
 
-    def say(self, case: str, text: str, tone: Literal["plain", "good", "bad", "ask", "chaos"] = "plain") -> None:
+    def say(self, case: str, text: str, tone: Tone = "plain", at: float | None = None) -> None:
         """Add a line to the story."""
-        self.feed.append(Line(case, text, tone))
+        self.feed.append(Line(case, text, tone, at))
         self.said += 1
 
     def apply(self, case: str, event: events.Event) -> None:
@@ -111,7 +121,7 @@ class Board:
             data = decode_union(events.AnyData, event.data)
         except BadMessage:
             return
-        _Fold(self, row).apply(data)
+        _Fold(self, row, parse_time(event.recorded_at)).apply(data)
 
     @property
     def ended(self) -> int:
@@ -126,6 +136,11 @@ class Board:
         """Whether any call of any case is being worked on."""
         return any(call.state in ("running", "in_doubt") for row in self.rows.values() for call in row.calls.values())
 
+    @property
+    def filing(self) -> bool:
+        """Whether a report is on its way to the regulator: the moment at which a crash could do harm."""
+        return any(call.state == "running" and call.name == REPORT for row in self.rows.values() for call in row.calls.values())
+
     def waiting_for_officer(self) -> list[Row]:
         """Cases whose report waits for an approval, in the order of the file."""
         return [row for row in self.rows.values() if row.approval_id and not row.ended]
@@ -134,12 +149,13 @@ class Board:
 class _Fold:
     """What each type of event does to a row, and what it says."""
 
-    def __init__(self, board: Board, row: Row) -> None:
+    def __init__(self, board: Board, row: Row, at: float) -> None:
         self._board = board
         self._row = row
+        self._at = at
 
-    def _say(self, text: str, tone: Literal["plain", "good", "bad", "ask"] = "plain") -> None:
-        self._board.say(self._row.case.id, text, tone)
+    def _say(self, text: str, tone: Tone = "plain") -> None:
+        self._board.say(self._row.case.id, text, tone, self._at)
 
     def apply(self, data: events.Data) -> None:
         match data:
@@ -148,7 +164,7 @@ class _Fold:
                 self._row.status = RunStatus.RUNNING
             case events.ToolCallRequested():
                 held = data.effect is None
-                self._row.calls[data.call_id] = OpenCall(data.tool, "held" if held else "running")
+                self._row.calls[data.call_id] = OpenCall(data.tool, "held" if held else "running", about=words.about(data.args))
                 self._row.attempts += not held
             case events.ToolCallDispatched():
                 self._dispatched(data)
@@ -159,8 +175,9 @@ class _Fold:
             case events.ToolCallCompleted():
                 self._completed(data)
             case events.ToolCallFailed():
+                label = self._label(data.call_id, data.tool)
                 self._row.calls.pop(data.call_id, None)
-                self._say(f"{data.tool} failed for good: {words.failure(data.error)}", "bad")
+                self._say(f"{label} failed for good: {words.failure(data.error)}", "bad")
             case events.ToolCallCancelled() | events.ToolCallCancelRequested():
                 self._row.calls.pop(data.call_id, None)
             case events.ChildRequested():
@@ -172,6 +189,10 @@ class _Fold:
                 self._say(f"risk analysis failed: {words.failure(data.error)}", "bad")
             case _:
                 self._approval(data)
+
+    def _label(self, call_id: str, tool: str) -> str:
+        call = self._row.calls.get(call_id)
+        return call.label if call is not None else tool
 
     def _approval(self, data: events.Data) -> None:
         row = self._row
@@ -246,11 +267,13 @@ class _Fold:
         row = self._row
         row.failed_attempts += 1
         error = words.failure(data.error)
-        row.calls[data.call_id] = OpenCall(data.tool, "waiting", data.attempt, data.max_attempts, data.next_attempt_at, error)
+        call = row.calls.setdefault(data.call_id, OpenCall(data.tool, "waiting"))
+        call.state, call.attempt, call.max_attempts = "waiting", data.attempt, data.max_attempts
+        call.next_at, call.error = data.next_attempt_at, error
         row.status = RunStatus.WAITING
         asked = f" (asked for {data.retry_after_seconds:g} s)" if data.retry_after_seconds else ""
         when = f"; next at {words.clock(data.next_attempt_at)}{asked}" if data.next_attempt_at is not None else ""
-        self._say(f"{data.tool} attempt {data.attempt} of {data.max_attempts} failed: {error}{when}")
+        self._say(f"{call.label}: attempt {data.attempt} of {data.max_attempts} failed: {error}{when}")
 
     def _in_doubt(self, data: events.ToolCallInDoubt) -> None:
         row = self._row
@@ -266,7 +289,7 @@ class _Fold:
         row = self._row
         call = row.calls.pop(data.call_id, None)
         row.status = RunStatus.RUNNING
-        receipt = _read(data.result, Receipt) if data.tool == "file-report" else None
+        receipt = _read(data.result, Receipt) if data.tool == REPORT else None
         if receipt is not None:
             row.report_id = receipt.report_id
         if data.via == "reconcile":
@@ -274,7 +297,7 @@ class _Fold:
         elif receipt is not None:
             self._say(f"filed {row.report_id}")
         elif call is not None and data.attempt > 1:
-            self._say(f"{data.tool} answered at attempt {data.attempt}")
+            self._say(f"{call.label} answered at attempt {data.attempt}")
 
     def _assessed(self, data: events.ChildCompleted) -> None:
         row = self._row

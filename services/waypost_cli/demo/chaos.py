@@ -18,10 +18,12 @@ from waypost_cli.demo.officer import Desk
 from waypost_examples.compliance.model import Case
 
 SERVICES = ("worker", "gateway", "coordinator", "audit")
+FILING_SECONDS = 6.0
+"""How long to wait until a report is on its way: the worst moment for a strike."""
 BUSY_SECONDS = 3.0
-"""How long to wait for work in flight before a strike."""
+"""How long to wait for any work in flight, should no report be."""
 RECOVERY_SECONDS = 40.0
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 2.0
 """Between a recovery and the next wave."""
 POLL_SECONDS = 0.02
 
@@ -88,7 +90,7 @@ class Chaos:
         for strike, wave in zip(STRIKES, waves(cases, len(STRIKES)), strict=True):
             await self._submit(wave)
             self._desk.let(1)
-            await self._something_in_flight()
+            await self._worst_moment()
             await self._strike(strike)
             await asyncio.sleep(SETTLE_SECONDS)
         self._desk.open()
@@ -105,11 +107,17 @@ class Chaos:
         self.toll.strikes.append((f"{strike.name}{' wiped' if strike.wipe else ''}", took))
         self._board.say("", f"{strike.name} is back after {words.seconds(took)}", "chaos")
 
-    async def _something_in_flight(self) -> None:
+    async def _worst_moment(self) -> None:
         """A strike that hits nothing shows nothing. Bounded: with every case ended there is nothing to wait for."""
-        try:
-            async with asyncio.timeout(BUSY_SECONDS):
-                while not self._board.busy:  # noqa: ASYNC110 - the board is pure and tells nobody
-                    await asyncio.sleep(POLL_SECONDS)
-        except TimeoutError:
-            pass
+        if not await _becomes(lambda: self._board.filing, FILING_SECONDS):
+            await _becomes(lambda: self._board.busy, BUSY_SECONDS)
+
+
+async def _becomes(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the condition holds, at most so long; whether it does. The board is pure and tells nobody."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= until:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True

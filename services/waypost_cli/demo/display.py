@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from waypost_cli.demo import screen, words
+from waypost_cli.demo import screen
 from waypost_cli.demo.board import Board, Row
 from waypost_examples.compliance.model import Report
 
@@ -83,7 +83,7 @@ class Display:
         fresh = self._board.said - self._printed
         self._printed = self._board.said
         for line in list(self._board.feed)[-fresh:] if fresh else ():
-            yield screen.plain(line, words.clock(time.time()))
+            yield screen.plain(line, time.time())
 
 
 class Answers:

@@ -9,12 +9,15 @@ from waypost.client import Client
 from waypost_cli.demo.board import Board
 from waypost_examples.compliance.cases import deadline_of
 from waypost_examples.compliance.model import Case
-from waypost_proto.errors import TransientError
+from waypost_proto.errors import PermanentError, WaypostError
 
 AGENT = "compliance"
 LABEL = "demo"
+POLL_SECONDS = 0.25
+ANSWER_SECONDS = 1.5
+"""An answer that takes longer was lost with whoever was to give it."""
 PAUSE_SECONDS = 0.5
-"""Between tries while nobody answers."""
+"""Between tries while nobody accepts."""
 
 
 class Intake:
@@ -36,10 +39,15 @@ class Intake:
         row = self._board.rows[case.id]
         while not row.ended:
             try:
-                async for event in self._client.events(row.run_id, after=row.last_seq, follow=True):
-                    self._board.apply(case.id, event)
-            except TransientError:
-                await asyncio.sleep(PAUSE_SECONDS)
+                # asks rather than follows: what NATS should have carried may be gone, and the view must not lag behind a strike
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    async for event in self._client.events(row.run_id, after=row.last_seq):
+                        self._board.apply(case.id, event)
+            except PermanentError:
+                raise
+            except (WaypostError, TimeoutError):
+                pass  # struck, or in the middle of it
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _submit(self, case: Case) -> None:
         while True:
@@ -52,7 +60,9 @@ class Intake:
                     deadline=deadline_of(case),
                     labels={LABEL: case.id, "account": case.account},
                 )
-            except TransientError as error:
+            except PermanentError:
+                raise
+            except WaypostError as error:
                 self._board.say(case.id, f"not accepted yet: {error}", "bad")
                 await asyncio.sleep(PAUSE_SECONDS)
             else:

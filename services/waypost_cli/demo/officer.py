@@ -15,7 +15,7 @@ from waypost.client import Client
 from waypost_cli.demo.board import Board, Row
 from waypost_examples.compliance.model import Report
 from waypost_proto.codec import decode
-from waypost_proto.errors import Conflict, NotFound, TransientError
+from waypost_proto.errors import Conflict, NotFound, PermanentError, WaypostError
 
 POLL_SECONDS = 0.1
 THINKING_SECONDS = 0.8
@@ -86,7 +86,9 @@ class Officer:
             await send(approval_id, by=NAME, roles=ROLES, reason=reason)
         except (Conflict, NotFound):
             pass  # somebody else decided, or the case ended meanwhile
-        except TransientError:
+        except PermanentError:
+            raise
+        except WaypostError:
             return  # asked again in the next round
         self._done.add(approval_id)
         self._desk.take()

@@ -7,7 +7,7 @@ import asyncio
 from waypost.client import Client
 from waypost_cli.dev import Supervisor
 from waypost_io.servers import EmbeddedNats, NotReady
-from waypost_proto.errors import ContractError, TransientError
+from waypost_proto.errors import ContractError, WaypostError
 
 PAUSE_SECONDS = 0.1
 
@@ -53,7 +53,7 @@ class Platform:
         while True:
             try:
                 await self._client.agents()
-            except TransientError:
+            except WaypostError:
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
                 return

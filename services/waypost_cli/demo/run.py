@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sized
@@ -36,6 +37,12 @@ MODULES = ("waypost_examples.compliance.agents", "waypost_examples.compliance.to
 Submit = Callable[[list[Case]], Awaitable[None]]
 LIMIT_SECONDS = 300.0
 """An unattended demo that has not ended by then never will."""
+
+
+def run_demo(options: DemoOptions) -> int:
+    """`demo` for a command line: SIGTERM ends it like Ctrl-C, with everything it started; both raise `KeyboardInterrupt`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return asyncio.run(demo(options))
 
 
 async def demo(options: DemoOptions) -> int:

@@ -35,27 +35,19 @@ def _call(call: OpenCall, now: float) -> str:
             return f"{call.name}: nobody hosts it yet"
         case "waiting":
             when = f", next at {words.clock(call.next_at)} (in {words.seconds(call.next_at - now)})" if call.next_at is not None else ""
-            return f"{call.name}: attempt {call.attempt} of {call.max_attempts} failed{when}"
+            return f"{call.label}: attempt {call.attempt} of {call.max_attempts} failed{when}"
         case "in_doubt":
             when = f" at {words.clock(call.next_at)}" if call.next_at is not None else " by a person"
             return f"{call.name} in doubt, settled{when}"
         case _:
-            return call.name if call.attempt <= 1 else f"{call.name} (attempt {call.attempt})"
+            return call.label if call.attempt <= 1 else f"{call.label} (attempt {call.attempt})"
 
 
 def render(board: Board, now: float, *, title: str, height: int = 40) -> RenderableType:
     """The whole view, for a terminal of `height` lines."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
-    for column, ratio in (
-        ("case", None),
-        ("account", None),
-        ("state", None),
-        ("waits for", 1),
-        ("risk", None),
-        ("attempts", None),
-        ("report", None),
-    ):
-        table.add_column(column, no_wrap=True, ratio=ratio, overflow="ellipsis")
+    for column in ("case", "account", "due in", "state", "waits for", "risk", "attempts", "report"):
+        table.add_column(column, no_wrap=True, ratio=1 if column == "waits for" else None, overflow="ellipsis")
     for row in board.rows.values():
         table.add_row(*_cells(row, now))
     room = max(height - len(board.rows) - 7, 3)
@@ -71,6 +63,7 @@ def _cells(row: Row, now: float) -> list[Text | str]:
     return [
         row.case.id,
         row.case.account,
+        words.due(row.deadline_at, now) if not row.ended else "",
         Text(row.status.replace("_", " "), style=STYLES.get(row.status, "dim")),
         Text(waits_for(row, now)),
         risk(row),
@@ -92,9 +85,9 @@ def attempts(row: Row) -> str:
     return f"{row.attempts} ({failed} failed)" if failed else str(row.attempts or "")
 
 
-def plain(line: Line, clock: str) -> str:
-    """A line of the story for a log file or a pipe."""
-    return f"{clock}  {_text(line)}"
+def plain(line: Line, now: float) -> str:
+    """A line of the story for a log file or a pipe, with the time it happened."""
+    return f"{words.clock(now if line.at is None else line.at)}  {_text(line)}"
 
 
 def _text(line: Line) -> str:

@@ -41,7 +41,7 @@ def test_a_failed_attempt_waits_with_the_time_of_the_next() -> None:
     assert (call.state, call.attempt, call.max_attempts, call.next_at) == ("waiting", 1, 20, NOON + 2)
     assert teller.row.status == "waiting"
     assert not teller.board.busy
-    assert teller.said[-1] == "sanctions attempt 1 of 20 failed: RetryLater: maintenance; next at 12:00:02.0 (asked for 2 s)"
+    assert teller.said[-1] == "sanctions: attempt 1 of 20 failed: RetryLater: maintenance; next at 12:00:02.0 (asked for 2 s)"
     teller.tell(events.ToolCallDispatched(call_id=story.SANCTIONS, attempt=2))
     assert (teller.row.calls[story.SANCTIONS].state, teller.row.attempts) == ("running", 2)
 

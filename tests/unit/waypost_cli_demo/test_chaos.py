@@ -31,6 +31,7 @@ class Struck:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos, "FILING_SECONDS", 0.0)
     monkeypatch.setattr(chaos, "BUSY_SECONDS", 0.0)
     monkeypatch.setattr(chaos, "SETTLE_SECONDS", 0.0)
 

@@ -65,7 +65,7 @@ def test_chaos_is_in_the_story() -> None:
     board = story.board()
     board.say("", "kill -9 worker", "chaos")
     assert "*** kill -9 worker" in shown(board)
-    assert screen.plain(board.feed[-1], "12:00:00.0") == "12:00:00.0  *** kill -9 worker"
+    assert screen.plain(board.feed[-1], NOON) == "12:00:00.0  *** kill -9 worker"
 
 
 def test_it_fits_a_low_terminal() -> None:
@@ -125,7 +125,7 @@ def test_one_report_each_is_right() -> None:
 
 
 def test_a_refused_report_must_not_have_been_filed() -> None:
-    assert judged({"C-1": 1}, {"C-1": "reported", "C-2": "refused"}) == (True, judged({"C-1": 1}, {"C-1": "reported", "C-2": "refused"})[1])
+    assert judged({"C-1": 1}, {"C-1": "reported", "C-2": "refused"})[0]
     right, text = judged({"C-1": 1, "C-2": 1}, {"C-1": "reported", "C-2": "refused"})
     assert not right
     assert "WRONG for C-2" in text
@@ -149,3 +149,16 @@ def test_anything_else_is_wrong(counts: dict[str, int], decisions: dict[str, str
 
 def test_reports_of_other_cases_do_not_count() -> None:
     assert judged({"C-1": 1, "X": 5}, {"C-1": "reported"})[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "about"),
+    [({"name": "Zarya"}, "Zarya"), ({"name": "x" * 50}, "x" * 29 + "…"), ({"report": {"a": 1}}, ""), ({"a": "1", "b": "2"}, ""), ({}, "")],
+)
+def test_a_call_is_about_its_one_text(args: object, about: str) -> None:
+    assert words.about(story.raw(args)) == about
+
+
+@pytest.mark.parametrize(("left", "text"), [(None, ""), (-1, "over"), (86_400, "24 h"), (30 * 86_400, "30 d")])
+def test_how_long_until_the_deadline(left: float | None, text: str) -> None:
+    assert words.due(None if left is None else NOON + left, NOON) == text
