@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from msgspec import UNSET
 
 from waypost_cli.connect import connected
-from waypost_cli.options import AsJson, By, MaxCost, MaxSteps, MaxTokens, Reason, parse_budget, parse_json, who
+from waypost_cli.options import AsJson, By, JsonText, MaxCost, MaxSteps, MaxTokens, Reason, parse_budget, parse_json, who
 from waypost_cli.output import print_json, say
 from waypost_proto.api import RunAnswer
 
@@ -48,7 +48,7 @@ async def signal(
     name: str,
     /,
     *,
-    payload: Annotated[str, Parameter(help="JSON, @FILE, or - for standard input; null if not given.")] = "null",
+    payload: JsonText = "null",
     by: By = "",
     json: AsJson = False,
 ) -> None:
@@ -64,7 +64,9 @@ async def resolve(
     outcome: Literal["completed", "not_done", "failed"],
     /,
     *,
-    result: Annotated[str | None, Parameter(help="With 'completed': the call's result as JSON, @FILE, or -.")] = None,
+    result: Annotated[
+        str | None, Parameter(allow_leading_hyphen=True, help="With 'completed': the call's result as JSON, @FILE, or -.")
+    ] = None,
     reason: Reason = "",
     by: By = "",
     json: AsJson = False,

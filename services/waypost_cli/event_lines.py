@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import DecodeError, json
+from msgspec import DecodeError, Raw, json
 
 from waypost_cli.output import short_json
 from waypost_proto.events import Event
@@ -20,7 +20,7 @@ def line_of(event: Event) -> str:
     return f"{clock}  {event.seq:>4}  {event.type:<26} {summary(event.data)}".rstrip()
 
 
-def summary(raw: Any) -> str:
+def summary(raw: Raw) -> str:
     """What matters of an event's data, in a few words."""
     try:
         data = json.decode(raw)

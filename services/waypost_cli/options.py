@@ -15,6 +15,7 @@ from waypost_proto.errors import BadInput
 from waypost_proto.values import Budget
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
+JsonText = Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON, @FILE, or - for standard input; null if not given.")]
 By = Annotated[str, Parameter(name="--by", help="Who does this; it is recorded. $USER if not given.")]
 Reason = Annotated[str, Parameter(name="--reason", help="Why; it is recorded.")]
 Labels = Annotated[list[str], Parameter(name="--label", help="A label key=value; may be repeated.")]

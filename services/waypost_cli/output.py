@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from msgspec import json
+from msgspec import Raw, json
 
 from waypost_proto.task import parse_time
 
@@ -89,9 +89,9 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     console().print(table)
 
 
-def short_json(raw: Any, limit: int = 120) -> str:
+def short_json(raw: Raw | bytes, limit: int = 120) -> str:
     """A JSON value on one line, cut at `limit` characters."""
-    text = bytes(raw).decode("utf-8", "replace") if isinstance(raw, (bytes, bytearray)) or hasattr(raw, "__bytes__") else str(raw)
+    text = bytes(raw).decode("utf-8", "replace")
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from waypost_cli.connect import connected
-from waypost_cli.options import AsJson, Labels, MaxCost, MaxSteps, MaxTokens, parse_budget, parse_json, parse_labels
+from waypost_cli.options import AsJson, JsonText, Labels, MaxCost, MaxSteps, MaxTokens, parse_budget, parse_json, parse_labels
 from waypost_cli.output import note, print_json, say
 from waypost_cli.watching import finished, follow_to_end
 
@@ -16,7 +16,7 @@ async def run(  # noqa: PLR0913 - one parameter per option
     agent: str,
     /,
     *,
-    input: Annotated[str, Parameter(name="--input", help="JSON, @FILE, or - for standard input; null if not given.")] = "null",  # noqa: A002
+    input: JsonText = "null",  # noqa: A002
     wait: Annotated[bool, Parameter(name="--wait", help="Wait for the end; print the result.")] = False,
     idempotency_key: Annotated[str | None, Parameter(help="The same key again returns the first run.")] = None,
     max_steps: MaxSteps = None,
