@@ -21,6 +21,9 @@ from waypost_proto.errors import (
     WaypostError,
 )
 
+BROKEN = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""After one of these a connection is of no use any more. A server that is killed says so on idle connections too; a statement that is
+begun between that message and the end of the connection ends in an `InternalClientError` (seen with asyncpg 0.32)."""
 _POSITION_TAKEN = "WP001"
 _NO_SENDER = "WP002"
 """Raised by our own functions, see schema/function_commit.sql."""
@@ -48,10 +51,8 @@ def translated() -> Iterator[None]:
         raise _of_server(error) from error
     except (OSError, TimeoutError) as error:
         raise Unreachable(f"Postgres did not answer: {_text(error)}; check that it runs and WAYPOST_POSTGRES_URL") from error
-    except asyncpg.InterfaceError as error:
+    except BROKEN as error:
         raise Unreachable(f"the connection to Postgres is gone: {_text(error)}") from error
-    except asyncpg.InternalClientError as error:
-        raise ContractError(f"asyncpg broke: {_text(error)}") from error
 
 
 def _of_server(error: asyncpg.PostgresError) -> WaypostError:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from waypost_io.store.pg.errors import translated
+from waypost_io.store.pg.errors import BROKEN, translated
 from waypost_proto.errors import Unreachable
 
 Record = asyncpg.Record
@@ -61,7 +61,7 @@ class Link:
         with translated():
             self._pool = await asyncpg.create_pool(
                 self.config.url,
-                min_size=1,
+                min_size=0,
                 max_size=self.config.pool_size,
                 timeout=self.config.timeout_seconds,
                 command_timeout=self.config.timeout_seconds,
@@ -90,7 +90,7 @@ class Link:
             async with self._pool.acquire(timeout=self.config.timeout_seconds) as connection:
                 try:
                     yield connection
-                except TimeoutError:
+                except BROKEN:
                     connection.terminate()  # what it is doing is anyone's guess; the pool opens another
                     raise
 
@@ -129,7 +129,7 @@ class Lane:
                     connection = self._connection = await self._connect()
                 try:
                     return await connection.fetch(query, *values)
-                except (OSError, TimeoutError, asyncpg.InterfaceError):
+                except BROKEN:
                     self._drop()
                     raise
 
