@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 import signal
-import sys
-from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
-from waypost_io.errors import NotReady
 from waypost_io.servers import cluster
 from waypost_io.servers.embedded import EmbeddedServer
 from waypost_io.servers.ports import LOOPBACK
 from waypost_io.servers.process import Account, ProcessSpec
-from waypost_proto.errors import BadInput, Misconfigured
+from waypost_proto.errors import BadInput
 
 USER = cluster.SUPERUSER
 _CONNECT_SECONDS = 1.0
@@ -46,6 +41,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def __init__(self, data_dir: Path | str, port: int = 0, options: PostgresOptions | None = None) -> None:
         super().__init__(data_dir, port)
         self.options = options or PostgresOptions()
+        self._account: Account | None = None
 
     @property
     def url(self) -> str:
@@ -78,30 +74,8 @@ class EmbeddedPostgres(EmbeddedServer):
             await connection.close()
 
     async def _prepare(self) -> None:
-        if (self.data_dir / "PG_VERSION").exists():
-            if _account() is not None:
-                cluster.make_reachable(self.data_dir)
-                cluster.make_reachable(cluster.postgres_program())
-            return
-        # made aside and renamed, so that an interrupted initdb leaves nothing that looks like a cluster
-        making = self.data_dir.with_name(self.data_dir.name + ".making")
-        shutil.rmtree(making, ignore_errors=True)
-        making.parent.mkdir(parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-m", "waypost_io.servers.cluster", str(making)),
-            stdout=PIPE,
-            stderr=STDOUT,
-        )
-        try:
-            output, _ = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            raise
-        if process.returncode != 0:
-            raise NotReady(f"making a Postgres cluster in {self.data_dir} failed:\n{output.decode(errors='replace').strip()}")
-        if self.data_dir.exists():
-            self.data_dir.rmdir()
-        making.rename(self.data_dir)
+        self._account = await cluster.ensure_account(self.log_path)
+        await cluster.ensure_cluster(self.data_dir, self.log_path, self._account)
 
     def _spec(self) -> ProcessSpec:
         options = {
@@ -119,16 +93,12 @@ class EmbeddedPostgres(EmbeddedServer):
             "log_line_prefix": "%m [%p] %d ",
             "timezone": "UTC",
         }
-        try:
-            program = cluster.postgres_program()
-        except FileNotFoundError as error:
-            raise Misconfigured(f"{error}; install it, or set WAYPOST_POSTGRES_URL") from error
         settings = [argument for key, value in options.items() for argument in ("-c", f"{key}={value}")]
         return ProcessSpec(
             name=self.name,
-            command=[str(program), "-D", str(self.data_dir), *settings],
+            command=[str(cluster.postgres_program()), "-D", str(self.data_dir), *settings],
             log_path=self.log_path,
-            account=_account(),
+            account=self._account,
             stop_signal=signal.SIGINT,  # "fast": roll back what is open, write a checkpoint, end
             stop_seconds=15.0,
         )
@@ -147,15 +117,6 @@ class EmbeddedPostgres(EmbeddedServer):
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
-
-
-def _account() -> Account | None:
-    try:
-        return cluster.system_account()
-    except KeyError:
-        raise Misconfigured(
-            f"the system user {cluster.SYSTEM_USER} is missing, as which Postgres runs when we are root; delete the data directory"
-        ) from None
 
 
 def _identifier(name: str) -> str:

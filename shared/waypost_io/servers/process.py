@@ -39,6 +39,8 @@ class ProcessSpec:
     """The whole environment; None: ours."""
     account: Account | None = None
     """None: our own user."""
+    folder: Path | None = None
+    """Working directory; None: ours."""
     stop_signal: signal.Signals = signal.SIGTERM
     """Asks for an orderly end; also sent by the kernel when we die."""
     stop_seconds: float = 10.0
@@ -63,7 +65,14 @@ class ChildProcess:
         spec.log_path.parent.mkdir(parents=True, exist_ok=True)
         with spec.log_path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *guard, *spec.command, stdin=DEVNULL, stdout=log, stderr=log, env=spec.environment, start_new_session=True
+                *guard,
+                *spec.command,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=spec.environment,
+                cwd=spec.folder,
+                start_new_session=True,
             )
         return cls(spec, process)
 
