@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import UNSET
+
 from waypost_coordinator.batch import Batch, Outgoing
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
@@ -162,7 +164,7 @@ def _permit(state: RunState, effect: fx.GrantPermit) -> PermitRow:
 
 def _opened(state: RunState, effect: fx.OpenApproval) -> ApprovalRow:
     call = state.calls[effect.call_id]
-    args = bytes(call.args) if call.args is not None else encode({"ref": call.args_ref})
+    args = bytes(call.args) if call.args is not UNSET else encode({"ref": call.args_ref})
     return ApprovalRow(
         approval_id=effect.approval_id,
         run_id=state.run_id,

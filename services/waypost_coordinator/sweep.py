@@ -97,7 +97,8 @@ class Sweep:
             await self._elsewhere(workers)
         if self._found:
             names, self._found = sorted(self._found), set()
-            await self._release_held(names)
+            held = await self.release_held(list(self._ground.epochs))
+            log.info("hosts_found", names=names, held_runs=held)
 
     async def _watch_streams(self) -> None:
         changed = []
@@ -130,10 +131,11 @@ class Sweep:
             await self._ground.bus.purge(self._ground.subjects.stream("WORK"), self._ground.subjects.work("*", "*", worker))
         self._each(run_ids, Rederive(activation_only=True))
 
-    async def _release_held(self, names: Sequence[str]) -> None:
-        run_ids = await self._ground.store.log.held_runs(list(self._ground.epochs))
-        log.info("hosts_found", names=list(names), held_runs=len(run_ids))
+    async def release_held(self, partitions: Sequence[int]) -> int:
+        """Look again at what is held for want of a host; the number of runs. A host may have come while nobody owned the partition."""
+        run_ids = await self._ground.store.log.held_runs(partitions)
         self._each(run_ids, HostFound())
+        return len(run_ids)
 
     def _each(self, run_ids: Iterable[RunId], mail: Rederive | HostFound) -> None:
         for run_id in run_ids:

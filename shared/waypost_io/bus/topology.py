@@ -53,6 +53,8 @@ STICKY_INACTIVE_SECONDS = 60.0
 """A worker's own consumer goes when the worker has been gone for so long."""
 MAIL_INACTIVE_SECONDS = 600.0
 """The consumer of an old lease epoch: its successor deletes it; this catches the one whose deletion was lost."""
+INTAKE_ACK_SECONDS = 5.0
+"""Tasks that a killed coordinator had in hand come to the next one after this: no epoch's consumer brings them at once."""
 WORK_INACTIVE_SECONDS = 24 * HOUR_SECONDS
 """The consumers of builds that nobody runs any more go; their messages stay, and a worker that returns makes it again."""
 STICKY_TTL_HEADER = "Nats-TTL"
@@ -96,7 +98,7 @@ def stream_specs(
 def tasks_consumer(subjects: Subjects) -> ConsumerSpec:
     """Intake: one consumer that every coordinator replica pulls, because a task belongs to no partition yet."""
     return ConsumerSpec(
-        stream=subjects.stream("TASKS"), name="intake", filter_subject=subjects.all_tasks(), ack_wait_seconds=MAIL_ACK_SECONDS
+        stream=subjects.stream("TASKS"), name="intake", filter_subject=subjects.all_tasks(), ack_wait_seconds=INTAKE_ACK_SECONDS
     )
 
 

@@ -1,0 +1,1 @@
+"""Crash tests: real processes, real servers, real kill -9."""
