@@ -26,6 +26,9 @@ from waypost_io.bus.ports import Headers, Message
 from waypost_proto.errors import Misconfigured, Unreachable
 from waypost_proto.limits import MAX_MESSAGE_BYTES
 
+_REFUSED = "authorization"
+"""In what the server says to wrong or expired credentials."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -73,7 +76,7 @@ class Connection:
     def __init__(self, url: str, *, creds: str | None, ca: str | None, name: str, tuning: BusTuning) -> None:
         self.url = redact(url)
         self.tuning = tuning
-        self.wire = Wire()
+        self.wire = Wire(require_tls=ca is not None or "tls://" in url)
         self.limit = MAX_MESSAGE_BYTES
         self.generation = 0
         """Rises with every reconnect."""
@@ -194,7 +197,8 @@ class Connection:
         text = str(error) or type(error).__name__
         if text != self._last_error or self._up:
             log.warning("bus.error", server=self.url, error=text)
-        self._last_error = text
+        if _REFUSED not in self._last_error.lower():  # the resets that follow a refusal say less
+            self._last_error = text
 
     async def _went_down(self) -> None:
         if self._closing:

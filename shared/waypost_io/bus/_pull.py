@@ -217,13 +217,14 @@ class JetStreamPuller:
 
     async def _start(self) -> None:
         if self._subscription is None:
-            await self._connection.wait_up(self._tuning.connect_seconds)
             self._inbox = self._connection.new_inbox()
             self._subscription = await self._connection.add_sink(f"{self._inbox}.*", self._received)
             self._connection.on_down(self._went_down)
             self._connection.on_up(self._came_up)
         self._problem = None
-        self._verify()
+        self._state = _State.DOWN
+        if self._connection.up:  # otherwise the reconnect does it
+            self._verify()
 
     def _raise_if_over(self) -> None:
         if self._state is _State.CLOSED:

@@ -1,11 +1,12 @@
 """The one module that reaches into nats-py's private parts; `tests/conformance/bus/test_wire.py` fails when they change.
 
-Three things cannot be had from nats-py 2.16 in public:
+Four things cannot be had from nats-py 2.16 in public:
 
 - **Synchronous queueing.** `Client.publish` is a coroutine that may flush inline and swallows cancellation when buffers are full.
   `write` appends a finished frame to the same buffer and wakes the same flusher, so order with nats-py's own commands is kept.
 - **Synchronous delivery.** A subscription of nats-py costs a queue, a `Msg` and a task switch per message. A *sink* is a plain
   function that the reader calls with the raw parts.
+- **No TLS, no password.** nats-py upgrades to TLS only when the server asks for it, so whoever sits between can take it away.
 - **Endless life.** nats-py closes for good on any `-ERR` it does not know (expired credentials, authentication timeout under
   load). Here everything but a permission error leads to a reconnect.
 """
@@ -29,8 +30,9 @@ Sink = Callable[[bytes, bytes, bytes, bytes | None], None]
 class Wire(Client):
     """nats-py's connection with synchronous writes and sinks. Owns no policy: `_connection` decides what is written and when."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, require_tls: bool = False) -> None:
         super().__init__()
+        self._require_tls = require_tls
         self._sinks: dict[int, Sink] = {}
         self._kick: asyncio.Future[None] | None = None
 
@@ -81,6 +83,12 @@ class Wire(Client):
             sink(subject, reply, data, headers)
         except Exception:  # a bug in one sink must not end the connection's reader
             log.exception("bus.sink_failed", subject=subject.decode(errors="replace"))
+
+    def _connect_command(self) -> bytes:
+        """Called when TLS is up or was not asked for, just before the credentials go out."""
+        if self._require_tls and not self._server_info.get("tls_required"):
+            raise errors.Error("the server offers no TLS, but tls:// or WAYPOST_NATS_CA asks for it")
+        return super()._connect_command()
 
     async def _process_err(self, err_msg: str) -> None:
         error = errors.Error(f"nats: {err_msg.strip(chr(39))}")

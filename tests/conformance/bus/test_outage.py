@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import pytest
 
 from tests.conformance.bus.conftest import QUICK
 from tests.waiting import wait_until
+from waypost_io.bus._pull import _State
 from waypost_io.bus.jetstream import JetStreamBus
-from waypost_io.bus.ports import Message
+from waypost_io.bus.ports import ConsumerSpec, Message, StreamSpec
 from waypost_io.servers import EmbeddedNats, free_port
 from waypost_proto.errors import Misconfigured, NotFound, PublishTimeout, TransientError, Unreachable
 
@@ -200,6 +203,53 @@ async def test_while_the_server_is_away_nothing_hangs(own_nats: EmbeddedNats) ->
         assert subjects == sorted(set(subjects), key=subjects.index)
 
 
+async def test_a_puller_that_begins_while_the_server_is_away_begins_when_it_is_back(own_nats: EmbeddedNats) -> None:
+    stream = StreamSpec(name="S", subjects=("s.>",), retention="work_queue")
+    async with JetStreamBus(own_nats.url, tuning=QUICK) as bus:
+        await bus.ensure_stream(stream)
+        await bus.ensure_consumer(ConsumerSpec(stream="S", name="c", filter_subject="s.>"))
+        await bus.publish("s.a", b"1")
+        await own_nats.kill()
+        await wait_until(lambda: not bus.connected)
+        waiting = asyncio.ensure_future(bus.pull("S", "c").next_batch(1))
+        await asyncio.sleep(0)
+        await own_nats.start()
+        assert [delivery.body for delivery in await asyncio.wait_for(waiting, 20)] == [b"1"]
+
+
+@pytest.mark.parametrize("ping_seconds", [0.2, 1_000.0], ids=["pings notice it", "the missing heartbeat notices it"])
+async def test_a_server_that_stands_still_and_goes_on(own_nats: EmbeddedNats, ping_seconds: float) -> None:
+    stream = StreamSpec(name="S", subjects=("s.>",), retention="work_queue")
+    tuning = replace(QUICK, ping_seconds=ping_seconds, publish_timeout_seconds=1.0, pull_heartbeat_seconds=0.2)
+    async with JetStreamBus(own_nats.url, tuning=tuning) as bus:
+        await bus.ensure_stream(stream)
+        await bus.ensure_consumer(ConsumerSpec(stream="S", name="c", filter_subject="s.>"))
+        puller = bus.pull("S", "c")
+        waiting = asyncio.ensure_future(puller.next_batch(1))
+        await bus.flush()
+        os.kill(own_nats.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(PublishTimeout):
+                await bus.publish("s.a", b"lost or stored", msg_id="1")
+            await wait_until(lambda: puller._state is not _State.PULLING, message="the puller notices")
+        finally:
+            os.kill(own_nats.pid, signal.SIGCONT)
+        await settled(bus)
+        ack = await bus.publish("s.a", b"1", msg_id="1")
+        (delivery,) = await asyncio.wait_for(waiting, 20)
+        assert delivery.stream_seq == ack.seq == 1
+
+
+async def test_publishes_past_the_bounds_wait_or_fail_at_once(own_nats: EmbeddedNats) -> None:
+    tuning = replace(QUICK, max_in_flight=10, max_queued=50)
+    async with JetStreamBus(own_nats.url, tuning=tuning) as bus:
+        await bus.ensure_stream(StreamSpec(name="S", subjects=("s.>",), retention="work_queue"))
+        acks = [bus.publish("s.a", str(n).encode()) for n in range(100)]
+        outcomes = await asyncio.gather(*acks, return_exceptions=True)
+        assert [outcome.seq for outcome in outcomes[:60]] == list(range(1, 61))  # type: ignore[union-attr]
+        assert all(isinstance(outcome, PublishTimeout) and "50 publishes wait already" in str(outcome) for outcome in outcomes[60:])
+
+
 async def test_a_request_in_flight_fails_when_the_connection_breaks(own_nats: EmbeddedNats) -> None:
     async with JetStreamBus(own_nats.url, tuning=QUICK) as bus:
 
@@ -250,6 +300,12 @@ async def test_an_unreachable_server_is_said_in_one_line_without_the_password() 
     assert f"nats://127.0.0.1:{port},nats://127.0.0.1:{port}" in text
     assert "secret" not in text
     assert "\n" not in text
+
+
+async def test_no_password_goes_to_a_server_without_tls(own_nats: EmbeddedNats) -> None:
+    url = own_nats.url.replace("nats://", "tls://user:secret@")
+    with pytest.raises(Unreachable, match="offers no TLS"):
+        await JetStreamBus(url, tuning=replace(QUICK, connect_seconds=0.5)).__aenter__()
 
 
 async def test_a_refused_login_is_said(server_dir: Path) -> None:

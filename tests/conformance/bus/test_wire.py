@@ -27,6 +27,7 @@ def test_the_private_parts_are_there() -> None:
     assert list(inspect.signature(Client._process_err).parameters) == ["self", "err_msg"]
     assert list(inspect.signature(Client._process_op_err).parameters) == ["self", "e"]
     assert inspect.iscoroutinefunction(Client._process_msg)
+    assert not inspect.iscoroutinefunction(Client._connect_command)
     fresh = Client()
     assert fresh._pending == []
     assert fresh._pending_data_size == 0
@@ -39,6 +40,12 @@ def test_the_reader_calls_process_msg_once_per_message() -> None:
     from nats.protocol.parser import Parser
 
     assert "await self.nc._process_msg(sid, subject, reply, payload, hdr)" in inspect.getsource(Parser.parse)
+
+
+def test_credentials_are_made_after_tls() -> None:
+    source = inspect.getsource(Client._process_connect_init)
+    places = [source.rindex(part) for part in ("self._server_info = srv_info", "connect_tls", "_connect_command()", "write(connect_cmd)")]
+    assert places == sorted(places)
 
 
 def test_subscriptions_are_sent_again_before_anything_else_after_a_reconnect() -> None:
