@@ -132,10 +132,11 @@ class Outbox:
 
     def confirm(self, digest: str) -> None:
         """Everything up to this digest is committed. A digest that is not waited for changes nothing."""
-        if not any(sent.digest == digest for sent in self._unconfirmed):
+        waiting = self._unconfirmed
+        if not waiting or (waiting[0].digest != digest and all(sent.digest != digest for sent in waiting)):
             return
-        while self._unconfirmed:
-            sent = self._unconfirmed.popleft()
+        while waiting:
+            sent = waiting.popleft()
             self._past.append(sent.base)
             if sent.digest == digest:
                 return

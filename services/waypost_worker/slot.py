@@ -23,20 +23,20 @@ from typing import Any
 import structlog
 
 from waypost import Agent
-from waypost.execution import EffectResult, Execution, LocalEffect
+from waypost.execution import EffectResult, Execution
 from waypost_io import faults
 from waypost_io.bus.ports import Delivery
 from waypost_proto.commands import AnyItem
 from waypost_proto.errors import NotFound, PermanentError, TransientError
 from waypost_proto.events import OUTSIDE
-from waypost_proto.ids import CallId, RunId
-from waypost_proto.values import TERMINAL, Failure, Token
+from waypost_proto.ids import RunId
+from waypost_proto.values import TERMINAL, Token
 from waypost_proto.work import Activation, Entry, Stop
-from waypost_worker.effects import Handle
 from waypost_worker.frames import EMPTY, check_in, frames_of, has_large, parts_of
 from waypost_worker.hosting import Hosting, SlotOwner
 from waypost_worker.journal import Journal, may_refer
 from waypost_worker.outbox import Outbox, Sender
+from waypost_worker.run_effects import RunEffects
 
 _log = structlog.get_logger(__name__)
 _NO_TOKEN = Token(epoch=-1, counter=-1)
@@ -60,8 +60,7 @@ class RunSlot:
         self._inbox: deque[tuple[Activation, bool]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._uploading: asyncio.Task[None] | None = None
-        self._effects: dict[CallId, Handle] = {}
-        self._wanted: list[LocalEffect] = []
+        self._effects = RunEffects(hosting.effects, hosting.clock, self._effect_done)
         self._must_answer = False
         self._paused = False
         self._reported = 0
@@ -74,16 +73,11 @@ class RunSlot:
     @property
     def idle(self) -> bool:
         """Nothing is held, runs, or waits for a confirmation: the coroutine can be dropped and brought back from the journal."""
-        return not self.held and not self._effects and self._reading is None and not self.unconfirmed
+        return not self.held and not self._effects.in_flight and self._reading is None and not self.unconfirmed
 
     @property
     def unconfirmed(self) -> int:
         return self._outbox.unconfirmed if self._outbox is not None else 0
-
-    @property
-    def effects(self) -> int:
-        """Local effects in flight."""
-        return len(self._effects)
 
     # -- what happens
 
@@ -124,9 +118,8 @@ class RunSlot:
                 self._paused = True
                 self._flush_soon()
             case "cancelled_call":
-                handle = self._effects.get(notice.call_id) if notice.call_id is not None else None
-                if handle is not None:
-                    handle.cancel()
+                if notice.call_id is not None:
+                    self._effects.cancel(notice.call_id)
 
     def republish(self, now: float, *, all_now: bool = False) -> int:
         """Publish again what is due; the number of advances."""
@@ -204,7 +197,7 @@ class RunSlot:
             correlation_id=activation.correlation_id,
             tenant=activation.tenant,
             steps_left=activation.steps_left,
-            start_effect=self._wanted.append,
+            start_effect=self._effects.want,
         )
         return self._execution
 
@@ -254,27 +247,12 @@ class RunSlot:
         _log.error("cannot read what the run needs", run_id=self.run_id, error=str(error))
         self._owner.gone(self)
 
-    # -- effects
-
-    def _start_wanted(self) -> bool:
-        """Start the local effects that the code asked for; True if any."""
-        wanted = list(self._wanted)
-        self._wanted.clear()
-        for effect in wanted:
-            if effect.wanted:
-                self._effects[effect.call_id] = self._hosting.effects.start(effect, self._effect_done)
-            else:
-                self._effect_done(EffectResult(call_id=effect.call_id, at=self._hosting.clock(), error=_NOT_STARTED))
-        return bool(wanted)
+    # -- answers
 
     def _effect_done(self, result: EffectResult) -> None:
-        self._effects.pop(result.call_id, None)
-        if self._execution is None:
-            return
-        self._execution.finish_effect(result)
-        self._flush_soon()  # others may end in the same turn of the event loop: one advance for all
-
-    # -- answers
+        if self._execution is not None:
+            self._execution.finish_effect(result)
+            self._flush_soon()  # others may end in the same turn of the event loop: one advance for all
 
     def _flush_soon(self) -> None:
         if self._flushing is None and not self.closed:
@@ -294,13 +272,14 @@ class RunSlot:
             else:
                 self._send(parts)
             return
-        started = not self._paused and bool(self._wanted) and self._start_wanted()
-        if started and self._flushing is not None:
+        started = not self._paused and self._effects.start()
+        if self._flushing is not None:
             return  # an effect was over before it began
-        if self._must_answer and not (self._effects and (started or self._announce is not None)):
+        working = self._effects.in_flight
+        if self._must_answer and not (working and (started or self._announce is not None)):
             self._send(())
             return
-        if not self._effects:
+        if not working:
             if self._reading is None and not self._inbox:
                 self._rest()
         elif self._announce is None and (self._must_answer or not self._reported):
@@ -310,7 +289,7 @@ class RunSlot:
         """One advance with these items, or as many as their size needs; without items an empty one."""
         assert self._outbox is not None
         assert self._execution is not None
-        running = len(self._effects) + (0 if self._paused else len(self._wanted))
+        running = self._effects.in_flight + (0 if self._paused else self._effects.wanted)
         frames = list(frames_of(parts)) if parts else [EMPTY]
         for frame in frames:
             last = frame is frames[-1]
@@ -340,7 +319,7 @@ class RunSlot:
     def _announce_running(self) -> None:
         """A local effect takes long: say so, once."""
         self._announce = None
-        if self._effects and self._outbox is not None and not self._outbox.storing and (self._must_answer or not self._reported):
+        if self._effects.in_flight and self._outbox is not None and not self._outbox.storing and (self._must_answer or not self._reported):
             self._send(())
 
     def _cancel_announce(self) -> None:
@@ -378,10 +357,7 @@ class RunSlot:
 
     def _let_go(self) -> None:
         """Drop the coroutine and everything that belongs to it; what is held stays held."""
-        for handle in list(self._effects.values()):
-            handle.drop()
-        self._effects.clear()
-        self._wanted.clear()
+        self._effects.drop()
         self._cancel_announce()
         if self._flushing is not None:
             self._flushing.cancel()
@@ -396,9 +372,6 @@ class RunSlot:
         self._execution = self._outbox = None
         self._must_answer = False
         self._reported = 0
-
-
-_NOT_STARTED = Failure(type="Cancelled", message="the step was cancelled before it began")
 
 
 def _rank(token: Token) -> tuple[int, int]:
