@@ -25,9 +25,10 @@ REQUEST_SECONDS = 5.0
 REQUEST_BYTES = 8 * 1024
 MAX_CONNECTIONS = 64
 
-Check = Callable[[], bool | Awaitable[bool | None] | None]
-"""Ready unless it returns False or raises."""
+Check = Callable[[], bool | str | Awaitable[bool | str | None] | None]
+"""Ready unless it returns False or raises; a text is shown beside the ok."""
 
+_OK = "ok"
 _JSON = "application/json"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _log = structlog.get_logger()
@@ -70,7 +71,7 @@ class OpsServer:
         """Ask every check at once: (all ready, what each says)."""
         answers = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
         found = dict(zip(self._checks, answers, strict=True))
-        return all(answer == "ok" for answer in answers), found
+        return all(answer == _OK or answer.startswith(f"{_OK}: ") for answer in answers), found
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
@@ -122,7 +123,9 @@ async def _ask(check: Check) -> str:
         return f"no answer within {CHECK_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
         return redact(f"{type(error).__name__}: {error}")
-    return "ok" if answer is not False else "not ready"
+    if isinstance(answer, str):
+        return f"{_OK}: {answer}"
+    return _OK if answer is not False else "not ready"
 
 
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}

@@ -87,3 +87,8 @@ async def test_a_taken_address_is_named() -> None:
     async with OpsServer("127.0.0.1:0") as first:
         with pytest.raises(Misconfigured, match="WAYPOST_OPS_ADDR"):
             await OpsServer(f"127.0.0.1:{first.port}").__aenter__()
+
+
+async def test_a_check_may_say_more_than_ok() -> None:
+    server = OpsServer("", checks={"lag": lambda: "3 events behind"})
+    assert await server.readiness() == (True, {"lag": "ok: 3 events behind"})
