@@ -21,6 +21,7 @@ from waypost_proto.errors import Misconfigured
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 Format = Literal["auto", "json", "console"]
 
+_HEAD = ("timestamp", "level", "service", "event")
 _encoder = msgspec.json.Encoder(enc_hook=repr)
 
 
@@ -91,5 +92,6 @@ def _mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
-def _dumps(event: Any, **_: Any) -> str:
-    return _encoder.encode(event).decode()
+def _dumps(event: dict[str, Any], **_: Any) -> str:
+    head = {key: event.pop(key) for key in _HEAD if key in event}  # what people look for first
+    return _encoder.encode(head | event).decode()

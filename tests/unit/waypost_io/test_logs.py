@@ -39,6 +39,7 @@ def test_one_json_object_per_line_with_the_service() -> None:
     (line,) = _lines(out)
     assert (line["event"], line["service"], line["level"], line["partitions"]) == ("took over", "worker", "info", [1, 2])
     assert line["timestamp"].endswith("Z")
+    assert list(line)[:4] == ["timestamp", "level", "service", "event"]
 
 
 def test_credentials_are_masked_also_in_tracebacks_and_foreign_logs() -> None:
