@@ -7,7 +7,7 @@ the culprit kills the next worker. Nobody is stopped: the number of deliveries i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,10 +26,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Suspects:
-    """Takes suspects one at a time."""
+    """Takes suspects one at a time. `sleep` waits so many seconds."""
 
-    def __init__(self, tuning: Tuning) -> None:
+    def __init__(self, tuning: Tuning, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._tuning = tuning
+        self._sleep = sleep
         self._turn = asyncio.Lock()
         self._waiting: dict[int, Delivery] = {}
         self._alone: tuple[RunId, asyncio.Event] | None = None
@@ -57,7 +58,7 @@ class Suspects:
             _log.warning(
                 "suspect activation, taking it up late", run_id=activation.run_id, delivered=delivery.delivered, delay_seconds=delay
             )
-            await asyncio.sleep(delay)
+            await self._sleep(delay)
             async with self._turn:
                 del self._waiting[id(delivery)]
                 rested = asyncio.Event()
