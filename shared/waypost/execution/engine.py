@@ -38,7 +38,7 @@ Outcome = tuple[Any, bytes]
 """An outside event or local result, and the JSON of its value."""
 
 _DENIED = {"ToolDenied", "Denied", "ToolRefused"}
-_APPROVAL_DENIED = {"ApprovalDenied", "ApprovalExpired"}
+_APPROVAL_DENIED = {"ApprovalDenied", "ApprovalExpired", "ApprovalInvalid"}
 
 
 class RunEngine:

@@ -224,8 +224,9 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
 
     def _finalize_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         if self._muted:
-            return
-        if self._running:
+            if self._running:
+                close_generator(generator)
+        elif self._running:
             self._closing_tasks += 1
             self._make_task(generator.aclose(), f"g{self._closing_tasks}", None, None)
         else:
