@@ -17,11 +17,11 @@ _VALUES = ("result", "input", "payload", "value", "args")
 def line_of(event: Event) -> str:
     """`12:00:04.123  17  tool_call_completed    core-banking 0:3 {"risk": 0.2}`."""
     clock = event.recorded_at.partition("T")[2][:12]
-    return f"{clock}  {event.seq:>4}  {event.type:<26} {summary(event.data)}".rstrip()
+    return f"{clock}  {event.seq:>4}  {event.type:<26} {summary(event.data, day=event.recorded_at[:10])}".rstrip()
 
 
-def summary(raw: Raw) -> str:
-    """What matters of an event's data, in a few words."""
+def summary(raw: Raw, *, day: str = "") -> str:
+    """What matters of an event's data, in a few words. Times on `day` (`2026-11-22`) are given without their date."""
     try:
         data = json.decode(raw)
     except DecodeError:
@@ -29,7 +29,7 @@ def summary(raw: Raw) -> str:
     if not isinstance(data, dict):
         return short_json(raw)
     parts = [str(data[name]) for name in _CALL if data.get(name)]
-    parts += _facts(data)
+    parts += _facts(data, day)
     error = data.get("error")
     if isinstance(error, dict):
         parts.append(f"{error.get('type')}: {error.get('message')}")
@@ -37,7 +37,7 @@ def summary(raw: Raw) -> str:
     return "  ".join(" ".join(part.split()) for part in parts)
 
 
-def _facts(data: dict[str, Any]) -> list[str]:
+def _facts(data: dict[str, Any], day: str) -> list[str]:
     facts: list[str] = []
     if data.get("call_id"):
         facts.append(f"({data['call_id']})")
@@ -45,7 +45,7 @@ def _facts(data: dict[str, Any]) -> list[str]:
         facts.append(f"attempt {data.get('attempt')} of {data['max_attempts']}")
     for name, label in (("next_attempt_at", "next at"), ("expires_at", "until"), ("fire_at", "at"), ("reconcile_at", "asked at")):
         if isinstance(data.get(name), (int, float)):
-            facts.append(f"{label} {format_time(data[name])[11:19]}Z")
+            facts.append(f"{label} {format_time(data[name])[:19]}Z".replace(f" {day}T", " "))
     if data.get("role"):
         facts.append(f"by {data['role']}")
     if data.get("by"):

@@ -64,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, no_wrap=index == 0, overflow="fold")
     for row in rows:
@@ -103,11 +103,11 @@ def ago(text: str, *, now: float | None = None) -> str:
     seconds = (datetime.now(UTC).timestamp() if now is None else now) - parse_time(text)
     size = abs(seconds)
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if size >= length:
-            amount = f"{int(size // length)} {unit}"
+        if size >= 2 * length:  # "90 min" says more than "1 h"
+            amount = f"{size / length:.0f} {unit}"
             break
     else:
-        amount = f"{int(size)} s"
+        amount = f"{size:.0f} s"
     return f"{amount} ago" if seconds >= 0 else f"in {amount}"
 
 

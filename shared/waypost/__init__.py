@@ -1,9 +1,12 @@
 """Durable agents in plain asyncio: what users import.
 
     from waypost import agent, tool, Approval, Budget, Context, ToolContext, Retry, NOT_DONE
+    from waypost import Client          # imported when it is first used: agents do without it
 
-`Client` and `testing` are submodules; `waypost.execution` is for whoever executes agents.
+`testing` is a submodule; `waypost.execution` is for whoever executes agents.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from waypost.agents import Agent, agent
 from waypost.context import Context, RunHandle
@@ -25,6 +28,9 @@ from waypost.options import Approval, Budget, Retry
 from waypost.tool_context import NOT_DONE, ToolContext
 from waypost.tools import Tool, remote_tool, tool
 
+if TYPE_CHECKING:
+    from waypost.client import Client
+
 __all__ = [
     "NOT_DONE",
     "Agent",
@@ -32,6 +38,7 @@ __all__ = [
     "ApprovalDenied",
     "Budget",
     "ChildFailed",
+    "Client",
     "Context",
     "DoNotRetry",
     "NotExecuted",
@@ -52,3 +59,11 @@ __all__ = [
     "remote_tool",
     "tool",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Client":
+        from waypost.client import Client
+
+        return Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

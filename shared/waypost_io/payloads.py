@@ -71,7 +71,9 @@ def answer_of(message: Message) -> Message:
         text = decode(ApiError, message.body).detail or text
     except BadMessage:
         text = text or "no reason given"
-    raise _BY_CODE.get(code, WaypostError)(f"{text} (code {code})")
+    error = _BY_CODE.get(code, WaypostError)(text)
+    error.code = code
+    raise error
 
 
 class Payloads:

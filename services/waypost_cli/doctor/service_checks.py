@@ -40,4 +40,4 @@ def _hosting(check: str, what: str, defined: int, hosts: int, without: list[str]
         return warning(
             check, f"{', '.join(without)}: defined, but nobody hosts {'them' if len(without) > 1 else 'it'}", f"start `{command}`"
         )
-    return ok(check, f"{hosts} for {defined} {what}")
+    return ok(check, f"{hosts} for {defined} {what if defined > 1 else what[:-1]}")

@@ -201,7 +201,7 @@ async def test_definitions_without_a_host_are_named() -> None:
     findings = {finding.check: finding for finding in await check_services(client)}  # type: ignore[arg-type]
     assert findings["coordinator"].level == "ok"
     assert findings["workers"].found == "risk: defined, but nobody hosts it"
-    assert findings["gateways"].found == "1 for 1 tools"
+    assert findings["gateways"].found == "1 for 1 tool"
     assert "ghost" in findings["runs"].found
     assert "risk" not in findings["runs"].found
 
