@@ -66,7 +66,7 @@ class Registry:
         """Set the callbacks; call before entering. They must not block or raise.
 
         `on_new_definition(names)`: these agents and tools are new or defined differently, on whatever replica that was
-        announced. `on_lost(worker_ids)`: these workers are gone; what they held must go elsewhere.
+        announced, or a host has come (back) for them. `on_lost(worker_ids)`: these workers are gone; what they held must go elsewhere.
         """
         self._on_new_definition = on_new_definition
         self._on_lost = on_lost
@@ -182,6 +182,7 @@ class Registry:
             self._bus.send(self._subjects.definitions_changed(), encode(sorted(names)))
             log.info("definitions_committed", peer=announce.peer, build=announce.build, names=sorted(names))
         if self._peers.announced(announce, self._clock()):
+            names |= self._hosted(announce.peer)
             log.info("peer_announced", peer=announce.peer, kind=announce.kind, build=announce.build)
         self._agents = None
         if names:
@@ -201,6 +202,9 @@ class Registry:
             return
         if self._peers.heard(beat, now):
             self._agents = None
+            names = self._hosted(beat.peer)
+            if names:
+                self._on_new_definition(sorted(names))
         if not all(self._book.knows(name) for name in beat.names):
             self._reload_wanted.set()  # the note about its definitions was lost, or is still on its way
 
@@ -226,6 +230,11 @@ class Registry:
         lost = self._peers.sweep(self._clock())
         if lost:
             self._lost(lost, why="silent")
+
+    def _hosted(self, peer: str) -> frozenset[str]:
+        """What a peer takes work for now and we know the definition of: a run may wait for exactly this host."""
+        found = self._peers.get(peer)
+        return frozenset() if found is None or found.draining else frozenset(name for name in found.names if self._book.knows(name))
 
     def _lost(self, peers: Sequence[Peer], *, why: str) -> None:
         self._agents = None

@@ -185,6 +185,27 @@ async def test_an_expected_worker_counts_as_alive_until_its_time_is_up(site: Sit
     assert site.lost == ["w-9"]
 
 
+async def test_a_host_that_comes_back_is_news_although_its_definitions_are_not(site: Site) -> None:
+    """Runs were held while nobody hosted the agent: they wait for exactly this."""
+    registry = await site.replica()
+    assert (await site.announce(worker("w-1"))).ok
+    await site.beat("w-1", state="stopped")
+    await wait_until(lambda: not registry.live_workers("desk"))
+    site.new.clear()
+    await site.beat("w-2")
+    await wait_until(lambda: site.new == ["desk"])
+    await site.beat("w-2")
+    await site.beat("w-2", state="draining")
+    await wait_until(lambda: not registry.live_workers("desk"))
+    assert site.new == ["desk"], "neither a further heartbeat nor a drain is a new host"
+    site.new.clear()
+    assert (await site.announce(worker("w-3"))).ok
+    assert site.new == ["desk"]
+    await site.beat("w-4", names=["unknown"])
+    await wait_until(lambda: registry.worker_alive("w-4"))
+    assert site.new == ["desk"]
+
+
 async def test_our_own_disconnection_costs_no_worker_its_runs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = await site.replica()
     await site.beat("w-1")
