@@ -17,6 +17,7 @@ import msgspec
 from waypost_examples.compliance import wire
 from waypost_examples.compliance.legacy import core_banking, kyc
 from waypost_examples.compliance.legacy.book import book_of
+from waypost_examples.compliance.legacy.faults import DEMO_SEED
 from waypost_examples.compliance.legacy.regulator import Counts
 from waypost_examples.compliance.model import Case
 from waypost_examples.compliance.tools import ADDRESSES_FILE, Addresses
@@ -38,7 +39,7 @@ class Plan:
 
     @classmethod
     def make(cls, data_dir: Path, seed: int) -> Plan:
-        return cls(data_dir, seed, {service: free_port() for service in SERVICES})
+        return cls(data_dir, DEMO_SEED + seed, {service: free_port() for service in SERVICES})
 
     @property
     def addresses_file(self) -> Path:

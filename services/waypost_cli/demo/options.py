@@ -12,7 +12,7 @@ class DemoOptions:
 
     `interactive`: a person at the terminal approves or denies; otherwise the demo's own officer approves. `chaos`: kill every service
     and server in turn while it runs. `input`: another CSV. `data_dir`: where servers keep their files; None: `WAYPOST_DATA_DIR`, or a
-    fresh temporary directory. `seed`: which requests the legacy systems fail.
+    fresh temporary directory. `seed`: which requests the legacy systems fail, 0 for the schedule chosen for the CSV that ships.
     """
 
     interactive: bool = False

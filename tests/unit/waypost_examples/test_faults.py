@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from waypost_examples.compliance.cases import read_cases, shipped
 from waypost_examples.compliance.legacy import core_banking, kyc, regulator, sanctions
 from waypost_examples.compliance.legacy.book import book_of
-from waypost_examples.compliance.legacy.faults import FaultClock, FaultKind, FaultPlan, lot_of
+from waypost_examples.compliance.legacy.faults import DEMO_SEED, FaultClock, FaultKind, FaultPlan, lot_of
 
 PLANS = [core_banking.plan, kyc.plan, sanctions.plan, regulator.plan, regulator.asking_plan]
 
@@ -49,10 +49,10 @@ def test_the_demo_shows_every_kind_of_failure() -> None:
     cases = read_cases(shipped()).cases
     customers = [entry.customer.customer for entry in book_of(c.account for c in cases).values()]
     names = [name for case in cases for name in case.counterparties]
-    assert sum(core_banking.plan(0).failures(c.account) > 0 for c in cases) >= 2
-    assert {FaultKind.SLOW, FaultKind.LOST} <= {kyc.plan(0).fault(c, 1) for c in customers}
-    assert {FaultKind.SLOW, FaultKind.UNAVAILABLE} <= {sanctions.plan(0).fault(n, 1) for n in names}
-    assert {FaultKind.LATE, FaultKind.LOST, FaultKind.UNAVAILABLE} <= {regulator.plan(0).fault(c.id, 1) for c in cases}
+    assert sum(core_banking.plan(DEMO_SEED).failures(c.account) > 0 for c in cases) >= 2
+    assert {FaultKind.SLOW, FaultKind.LOST} <= {kyc.plan(DEMO_SEED).fault(c, 1) for c in customers}
+    assert {FaultKind.SLOW, FaultKind.UNAVAILABLE} <= {sanctions.plan(DEMO_SEED).fault(n, 1) for n in names}
+    assert {FaultKind.LATE, FaultKind.LOST, FaultKind.UNAVAILABLE} <= {regulator.plan(DEMO_SEED).fault(c.id, 1) for c in cases}
 
 
 def test_any_account_has_a_book_entry_and_it_is_always_the_same() -> None:

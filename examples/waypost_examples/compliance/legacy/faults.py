@@ -11,6 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+DEMO_SEED = 2436
+"""With this seed the CSV that ships meets every kind of failure, and no case waits for more than a few seconds in all."""
+
 
 class FaultKind(StrEnum):
     """What happens to a request."""
