@@ -21,7 +21,7 @@ from nats import errors
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from waypost_io.bus._frames import NO_RESPONDERS, STATUS_HEADER, decode_headers, encode_headers, publish_frame
-from waypost_io.bus._wire import Sink, Wire
+from waypost_io.bus._wire import Sink, Wire, end_task
 from waypost_io.bus.ports import Headers, Message
 from waypost_proto.errors import Misconfigured, Unreachable
 from waypost_proto.limits import MAX_MESSAGE_BYTES
@@ -98,39 +98,41 @@ class Connection:
 
     async def open(self) -> None:
         """Connect. Raises `Unreachable` with one line (no password in it), or `Misconfigured` for a bad URL or certificate."""
-        tuning = self.tuning
-        pause = tuning.reconnect_seconds * (1 + random.random() / 4)  # noqa: S311 - it spreads load and guards nothing
-        tls = self._tls()
+        connecting = asyncio.get_running_loop().create_task(self._connect(self._tls()), name="connect to NATS")
         try:
-            async with asyncio.timeout(tuning.connect_seconds):
-                await self.wire.connect(
-                    self._servers,
-                    name=self._name,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=pause,  # type: ignore[arg-type]  # nats-py only sleeps for it
-                    connect_timeout=2,
-                    ping_interval=tuning.ping_seconds,  # type: ignore[arg-type]
-                    max_outstanding_pings=2,
-                    error_cb=self._errored,
-                    disconnected_cb=self._went_down,
-                    reconnected_cb=self._came_back,
-                    closed_cb=self._closed,
-                    user_credentials=self._creds,
-                    tls=tls,
-                    inbox_prefix=tuning.inbox_prefix,
-                )
+            await asyncio.wait_for(asyncio.shield(connecting), self.tuning.connect_seconds)
         except (TimeoutError, OSError, errors.Error) as error:
-            await self._give_up()
-            reason = self._last_error or str(error) or type(error).__name__
+            reason = self._last_error or str(error) or f"it did not answer within {self.tuning.connect_seconds:g} s"
             raise Unreachable(f"cannot reach NATS at {self.url}: {reason}; is it running, and is WAYPOST_NATS_URL right?") from error
-        except BaseException:
-            await self._give_up()
-            raise
+        finally:
+            if not connecting.done() or connecting.cancelled() or connecting.exception() is not None:
+                await end_task(connecting)
+                await self._give_up()
         self.limit = min(MAX_MESSAGE_BYTES, self.wire.max_payload)
         self._inbox = self.wire.new_inbox()
         await self.wire.add_sink(f"{self._inbox}.*", self._answered)
         self._mark_up()
+
+    async def _connect(self, tls: ssl.SSLContext | None) -> None:
+        tuning = self.tuning
+        pause = tuning.reconnect_seconds * (1 + random.random() / 4)  # noqa: S311 - it spreads load and guards nothing
+        await self.wire.connect(
+            self._servers,
+            name=self._name,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=pause,  # type: ignore[arg-type]  # nats-py only sleeps for it
+            connect_timeout=2,
+            ping_interval=tuning.ping_seconds,  # type: ignore[arg-type]
+            max_outstanding_pings=2,
+            error_cb=self._errored,
+            disconnected_cb=self._went_down,
+            reconnected_cb=self._came_back,
+            closed_cb=self._closed,
+            user_credentials=self._creds,
+            tls=tls,
+            inbox_prefix=tuning.inbox_prefix,
+        )
 
     async def close(self) -> None:
         """Hand what is queued to the server (within a bound) and close. Idempotent."""
@@ -149,7 +151,7 @@ class Connection:
     async def _give_up(self) -> None:
         self._closing = True
         try:
-            await self.wire.close()
+            await self.wire.end()
         except (errors.Error, OSError) as error:
             log.debug("bus.close_failed", error=str(error))
 

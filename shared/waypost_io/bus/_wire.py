@@ -74,6 +74,14 @@ class Wire(Client):
         if self.is_connected:
             await self._send_unsubscribe(subscription._id)
 
+    async def end(self) -> None:
+        """Close, and make sure that no attempt to reconnect outlives it. Idempotent."""
+        await self.close()
+        if self._reconnection_task is not None:
+            await end_task(self._reconnection_task)
+        if not self.is_closed:
+            await self.close()
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         sink = self._sinks.get(sid)
         if sink is None:
@@ -96,3 +104,10 @@ class Wire(Client):
         await self._error_cb(error)
         if "permissions violation" not in err_msg:
             await self._process_op_err(error)
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel until it is over: on Python 3.11 `asyncio.wait_for`, which nats-py connects with, can swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)
