@@ -12,21 +12,18 @@ from waypost_proto.ids import RunId
 Row = TypeVar("Row")
 
 
-def positions_of(batch: Commit) -> dict[int, tuple[int, int]]:
-    """Partition → smallest and largest position among its events; a partition without events has none.
+def positions_of(batch: Commit) -> tuple[dict[int, int], dict[int, int]]:
+    """Partition → smallest, and partition → largest position among its events; a partition without events is in neither.
 
     Raises `ContractError` for an event or a run of a partition for which the commit names no lease.
     """
-    found: dict[int, tuple[int, int]] = {}
-    for event in batch.events:
-        position = event.position
-        first, last = found.get(event.partition, (position, position))
-        found[event.partition] = (min(first, position), max(last, position))
-    strangers = found.keys() | {run.partition for run in batch.runs}
-    strangers -= {partition for partition, _, _, _ in batch.leases}
+    pairs = sorted([(event.partition, event.position) for event in batch.events])
+    lasts = dict(pairs)
+    strangers = lasts.keys() | {run.partition for run in batch.runs}
+    strangers -= {lease[0] for lease in batch.leases}
     if strangers:
         raise ContractError(f"a commit has rows of partitions {sorted(strangers)} but names no lease for them; add them to `leases`")
-    return found
+    return dict(reversed(pairs)), lasts
 
 
 def homes(batch: Commit) -> dict[RunId, int]:

@@ -55,13 +55,13 @@ class MemoryLog:
             chunks_of(blob.data)
 
     def _held(self, batch: Commit) -> set[int]:
-        positions = positions_of(batch)
+        firsts, _ = positions_of(batch)
         held = set()
         for partition, epoch, _, _ in batch.leases:
             record = self._db.partitions.get(partition)
             if record is None or record.epoch != epoch or record.owner != batch.owner:
                 continue
-            if partition in positions and record.position >= positions[partition][0]:
+            if partition in firsts and record.position >= firsts[partition]:
                 raise SequenceTaken(
                     f"positions of partition {partition} are taken: another commit of this replica came first; "
                     "load the runs again and decide again"

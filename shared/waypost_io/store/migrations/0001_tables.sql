@@ -145,7 +145,8 @@ CREATE TABLE partitions (
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE partitions IS 'writer: coordinator. Leases (fenced by epoch) and how far each partition is committed and published.';
 
--- Updated at every step: no index holds a column that a step changes, and pages keep room, so that those updates are HOT.
+-- Updated at every step: no index holds a column that a step changes, and pages keep room, so that those updates are HOT. That is why
+-- `worker` has none: the open runs of a partition are read when a worker is lost, which is rare.
 -- Not partitioned: a row per run is small, and retention deletes it with its month of events.
 CREATE TABLE runs (
     run_id          uuid        PRIMARY KEY,
@@ -171,7 +172,6 @@ CREATE TABLE runs (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX runs_open ON runs (partition, run_id) WHERE open;
 CREATE INDEX runs_held ON runs (partition) WHERE held;
-CREATE INDEX runs_worker ON runs (partition, worker) WHERE open AND worker <> '';
 CREATE INDEX runs_tenant ON runs (tenant, run_id);
 CREATE INDEX runs_agent ON runs (agent, run_id);
 CREATE INDEX runs_labels ON runs USING gin (labels jsonb_path_ops) WHERE labels <> '{}';

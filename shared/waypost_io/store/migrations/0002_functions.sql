@@ -32,16 +32,12 @@ COMMENT ON FUNCTION waypost_create_event_partitions IS
     'Partitions of events for this month and the next ones; returns the names of those it made. Idempotent.';
 REVOKE EXECUTE ON FUNCTION waypost_create_event_partitions FROM PUBLIC;
 
-CREATE FUNCTION waypost_is_held(p_partition integer, p_run_id uuid, p_held integer[]) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT coalesce(p_partition, (SELECT r.partition FROM runs r WHERE r.run_id = p_run_id), p_held[1]) = ANY (p_held)
-$$;
-COMMENT ON FUNCTION waypost_is_held IS
-    'Whether the run''s partition is among p_held. An unknown partition is that of the stored run; without one the row may be written.';
-
 -- A group commit: one statement, one round trip, and inside it an explicit order of locks:
 -- partitions (sorted), events, runs | timers, approvals, inbox, notices, blobs | tool_ledger.
 -- The gateway takes approvals before tool_ledger too, so the two cannot deadlock.
 -- Each part takes `held`, the partitions whose lease was confirmed, and returns it for the next.
+-- A row without a partition of its own belongs to where the stored run is; without one it may be written.
+-- Plans are made once and look rows up by index: batches are small, and a plan made for a young table must not scan a grown one.
 -- A changed signature gets a new name (waypost_commit_2), so that coordinators of two versions can run side by side.
 
 CREATE FUNCTION waypost_commit(
@@ -53,7 +49,8 @@ CREATE FUNCTION waypost_commit(
     r_partition integer[], r_state_version integer[], r_open boolean[], r_held boolean[], r_tenant text[], r_agent text[], r_build text[],
     r_status text[], r_worker text[], r_correlation_id text[], r_idempotency_key text[], r_labels jsonb[], r_state bytea[],
     r_outcome bytea[]
-) RETURNS integer[] LANGUAGE plpgsql AS $$
+) RETURNS integer[] LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     v_held      integer[];
     v_overtaken integer;
@@ -78,7 +75,7 @@ BEGIN
     UPDATE partitions p
        SET position = coalesce(l.last, p.position), published = l.published
       FROM unnest(l_partition, l_last, l_published) AS l (partition, last, published)
-     WHERE p.partition = l.partition AND p.partition = ANY (v_held);
+     WHERE p.partition = l.partition AND p.partition = ANY (v_held) AND (l.last IS NOT NULL OR l.published <> p.published);
 
     INSERT INTO events (run_id, seq, type, partition, position, recorded_at, body, cause)
     SELECT e.run_id, e.seq, e.type, e.partition, e.position, e.recorded_at, e.body, e.cause
@@ -115,7 +112,8 @@ CREATE FUNCTION waypost_commit_rows(
     i_removed text[],
     n_partition integer[], n_notice_id text[], n_run_id uuid[], n_agent text[], n_at timestamptz[], n_body bytea[],
     b_sha256 text[], b_index integer[], b_chunks integer[], b_data bytea[]
-) RETURNS integer[] LANGUAGE plpgsql AS $$
+) RETURNS integer[] LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     IF cardinality(p_held) = 0 THEN
         RETURN p_held;
@@ -123,7 +121,8 @@ BEGIN
     IF cardinality(c_run_id) > 0 THEN -- before the timers that are set: a timer too many is harmless, a lost one is not
         DELETE FROM timers t
          USING unnest(c_run_id, c_timer_id, c_partition) AS c (run_id, timer_id, partition)
-         WHERE t.run_id = c.run_id AND t.timer_id = c.timer_id AND waypost_is_held(c.partition, c.run_id, p_held);
+         WHERE t.run_id = c.run_id AND t.timer_id = c.timer_id
+           AND coalesce(c.partition, (SELECT r.partition FROM runs r WHERE r.run_id = c.run_id), p_held[1]) = ANY (p_held);
     END IF;
     IF cardinality(t_run_id) > 0 THEN
         INSERT INTO timers (run_id, timer_id, partition, due_at)
@@ -141,7 +140,7 @@ BEGIN
                       a_requested_at, a_expires_at, a_state, a_decided_by, a_decided_at, a_decision_reason)
                AS a (partition, approval_id, run_id, agent, call_id, tool, args, args_digest, role, reason, tenant,
                      requested_at, expires_at, state, decided_by, decided_at, decision_reason)
-         WHERE waypost_is_held(a.partition, a.run_id, p_held)
+         WHERE coalesce(a.partition, (SELECT r.partition FROM runs r WHERE r.run_id = a.run_id), p_held[1]) = ANY (p_held)
             ON CONFLICT (approval_id) DO UPDATE
            SET state = excluded.state, decided_by = excluded.decided_by, decided_at = excluded.decided_at,
                decision_reason = excluded.decision_reason
@@ -165,7 +164,7 @@ BEGIN
         INSERT INTO notices (notice_id, run_id, agent, at, body)
         SELECT n.notice_id, n.run_id, n.agent, n.at, n.body
           FROM unnest(n_partition, n_notice_id, n_run_id, n_agent, n_at, n_body) AS n (partition, notice_id, run_id, agent, at, body)
-         WHERE waypost_is_held(n.partition, n.run_id, p_held)
+         WHERE coalesce(n.partition, (SELECT r.partition FROM runs r WHERE r.run_id = n.run_id), p_held[1]) = ANY (p_held)
             ON CONFLICT (notice_id) DO NOTHING;
     END IF;
     IF cardinality(b_sha256) > 0 THEN
@@ -187,7 +186,8 @@ CREATE FUNCTION waypost_commit_calls(
     p_idempotency_key text[], p_approval_id text[], p_force boolean[],
     v_partition integer[], v_run_id uuid[], v_call_id text[]
 ) RETURNS TABLE (held integer[], run_id uuid, call_id text, attempt integer, state text, gateway text, lease_until timestamptz,
-                 hard_deadline timestamptz, result bytea) LANGUAGE plpgsql AS $$
+                 hard_deadline timestamptz, result bytea) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT p_held, NULL::uuid, NULL, NULL::integer, NULL, NULL, NULL::timestamptz, NULL::timestamptz, NULL::bytea;
@@ -198,14 +198,15 @@ BEGIN
         UPDATE tool_ledger l
            SET state = 'revoked'
           FROM unnest(p_partition, p_run_id, p_call_id, p_force) AS p (partition, run_id, call_id, force)
-         WHERE l.run_id = p.run_id AND l.call_id = p.call_id AND p.force AND waypost_is_held(p.partition, p.run_id, p_held);
+         WHERE l.run_id = p.run_id AND l.call_id = p.call_id AND p.force
+           AND coalesce(p.partition, (SELECT r.partition FROM runs r WHERE r.run_id = p.run_id), p_held[1]) = ANY (p_held);
     END IF;
     IF cardinality(p_run_id) > 0 THEN
         INSERT INTO tool_ledger AS old (run_id, call_id, tool, attempt, args_digest, effect, idempotency_key, approval_id, state)
         SELECT p.run_id, p.call_id, p.tool, p.attempt, p.args_digest, p.effect, p.idempotency_key, p.approval_id, 'permitted'
           FROM unnest(p_partition, p_run_id, p_call_id, p_tool, p_attempt, p_args_digest, p_effect, p_idempotency_key, p_approval_id)
                AS p (partition, run_id, call_id, tool, attempt, args_digest, effect, idempotency_key, approval_id)
-         WHERE waypost_is_held(p.partition, p.run_id, p_held)
+         WHERE coalesce(p.partition, (SELECT r.partition FROM runs r WHERE r.run_id = p.run_id), p_held[1]) = ANY (p_held)
             ON CONFLICT (run_id, call_id) DO UPDATE
            SET tool = excluded.tool, attempt = excluded.attempt, args_digest = excluded.args_digest, effect = excluded.effect,
                idempotency_key = excluded.idempotency_key, approval_id = excluded.approval_id, state = 'permitted',
@@ -222,7 +223,7 @@ BEGIN
           FROM unnest(v_partition, v_run_id, v_call_id) AS v (partition, run_id, call_id)
          WHERE l.run_id = v.run_id AND (v.call_id IS NULL OR l.call_id = v.call_id)
            AND l.state IN ('permitted', 'started', 'doubt', 'revoked')
-           AND waypost_is_held(v.partition, v.run_id, p_held)
+           AND coalesce(v.partition, (SELECT r.partition FROM runs r WHERE r.run_id = v.run_id), p_held[1]) = ANY (p_held)
      RETURNING p_held, l.run_id, l.call_id, l.attempt, l.state, l.gateway, l.lease_until, l.hard_deadline, l.result;
     END IF;
 END

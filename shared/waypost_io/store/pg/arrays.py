@@ -66,20 +66,17 @@ def is_plain(batch: Commit) -> bool:
 
 def of_commit(batch: Commit) -> Columns:
     """Arguments of `waypost_commit`. Raises `ContractError` for rows of partitions without a lease."""
-    positions = positions_of(batch)
+    firsts, lasts = positions_of(batch)
     partitions, epochs, _, published = _columns(tuple, batch.leases, 4)
-    firsts, lasts = _columns(tuple, [positions.get(partition, (None, None)) for partition in partitions], 2)
     runs: Sequence[RunRow] = last_of_each(batch.runs, attrgetter("run_id"))
     run_columns = _columns(_RUN, runs, 20)
-    run_columns[_LABELS] = [labels_json(labels) for labels in run_columns[_LABELS]]
-    leases: Columns = [batch.owner, partitions, epochs, firsts, lasts, published]
+    run_columns[_LABELS] = [labels_json(labels) if labels else "{}" for labels in run_columns[_LABELS]]
+    leases: Columns = [batch.owner, partitions, epochs, [*map(firsts.get, partitions)], [*map(lasts.get, partitions)], published]
     return leases + _columns(_EVENT, batch.events, 8) + run_columns
 
 
 def labels_json(labels: Mapping[str, str]) -> str:
     """Labels as the JSON text that asyncpg takes for jsonb. Raises `BadMessage` for a lone surrogate."""
-    if not labels:
-        return "{}"
     try:
         return encode(dict(labels)).decode()
     except UnicodeEncodeError as error:
