@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from msgspec import UNSET
 
 from waypost_cli.connect import connected
-from waypost_cli.options import AsJson, By, JsonText, MaxCost, MaxSteps, MaxTokens, Reason, parse_budget, parse_json, who
+from waypost_cli.options import NO_LIMITS, AsJson, By, JsonText, Limits, Reason, parse_json, who
 from waypost_cli.output import print_json, say
 from waypost_proto.api import RunAnswer
 
@@ -24,14 +24,12 @@ async def resume(
     run_id: str,
     /,
     *,
-    max_steps: MaxSteps = None,
-    max_cost: MaxCost = None,
-    max_tokens: MaxTokens = None,
+    limits: Limits = NO_LIMITS,
     by: By = "",
     json: AsJson = False,
 ) -> None:
     """Go on exactly where a run was paused; limits that are given replace its own."""
-    budget = parse_budget(max_steps, max_cost, max_tokens)
+    budget = limits.budget()
     async with connected() as client:
         _print(await client.resume(run_id, budget=budget, by=who(by)), "was not paused", as_json=json)
 

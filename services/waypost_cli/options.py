@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,31 @@ JsonText = Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON, @FILE
 By = Annotated[str, Parameter(name="--by", help="Who does this; it is recorded. $USER if not given.")]
 Reason = Annotated[str, Parameter(name="--reason", help="Why; it is recorded.")]
 Labels = Annotated[list[str], Parameter(name="--label", help="A label key=value; may be repeated.")]
-MaxSteps = Annotated[int | None, Parameter(name="--max-steps", help="Pause after so many model, tool and child calls.")]
-MaxCost = Annotated[float | None, Parameter(name="--max-cost", help="Pause at this cost in US dollars.")]
-MaxTokens = Annotated[int | None, Parameter(name="--max-tokens", help="Pause at so many model tokens.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Options that set a run's limits. At a limit the run pauses where it is; it does not end."""
+
+    max_steps: Annotated[int | None, Parameter(help="Pause after so many model, tool and child calls.")] = None
+    max_tokens: Annotated[int | None, Parameter(help="Pause at so many model tokens.")] = None
+    max_cost: Annotated[float | None, Parameter(help="Pause at this cost in US dollars.")] = None
+    max_seconds: Annotated[float | None, Parameter(help="Pause when the run is so old.")] = None
+
+    def budget(self) -> Budget | None:
+        """What was given; None if nothing was. Raises `BadInput` for a limit that is not positive."""
+        given = {"max_steps": self.max_steps, "max_tokens": self.max_tokens, "max_cost_usd": self.max_cost, "max_seconds": self.max_seconds}
+        for name, value in given.items():
+            if value is not None and not value > 0:
+                option = name.removesuffix("_usd").replace("_", "-")
+                raise BadInput(f"--{option} {value:g} is not a positive number")
+        if all(value is None for value in given.values()):
+            return None
+        return Budget(**given)  # type: ignore[arg-type]
+
+
+NO_LIMITS = Limits()
 
 
 def who(by: str) -> str:
@@ -65,14 +88,3 @@ def parse_labels(pairs: Sequence[str]) -> dict[str, str]:
             raise BadInput(f"--label {pair!r} is not key=value")
         labels[key] = value
     return labels
-
-
-def parse_budget(max_steps: int | None, max_cost: float | None, max_tokens: int | None) -> Budget | None:
-    """The limits that were given; None if none was. Raises `BadInput` for one that is not positive."""
-    given = {"--max-steps": max_steps, "--max-cost": max_cost, "--max-tokens": max_tokens}
-    for option, value in given.items():
-        if value is not None and not value > 0:
-            raise BadInput(f"{option} {value:g} is not a positive number")
-    if all(value is None for value in given.values()):
-        return None
-    return Budget(max_steps=max_steps, max_cost_usd=max_cost, max_tokens=max_tokens)

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from waypost_cli.connect import connected
-from waypost_cli.options import AsJson, JsonText, Labels, MaxCost, MaxSteps, MaxTokens, parse_budget, parse_json, parse_labels
+from waypost_cli.options import NO_LIMITS, AsJson, JsonText, Labels, Limits, parse_json, parse_labels
 from waypost_cli.output import note, print_json, say
 from waypost_cli.watching import finished, follow_to_end
 
@@ -19,9 +19,7 @@ async def run(  # noqa: PLR0913 - one parameter per option
     input: JsonText = "null",  # noqa: A002
     wait: Annotated[bool, Parameter(name="--wait", help="Wait for the end; print the result.")] = False,
     idempotency_key: Annotated[str | None, Parameter(help="The same key again returns the first run.")] = None,
-    max_steps: MaxSteps = None,
-    max_cost: MaxCost = None,
-    max_tokens: MaxTokens = None,
+    limits: Limits = NO_LIMITS,
     deadline: Annotated[str | None, Parameter(help="An RFC 3339 time, or an ISO 8601 duration such as PT2H.")] = None,
     label: Labels = [],  # noqa: B006 - cyclopts reads the default, nobody changes it
     json: AsJson = False,
@@ -34,7 +32,7 @@ async def run(  # noqa: PLR0913 - one parameter per option
     """
     value = parse_json("--input", input)
     labels = parse_labels(label)
-    budget = parse_budget(max_steps, max_cost, max_tokens)
+    budget = limits.budget()
     async with connected() as client:
         answer = await client.start(agent, value, idempotency_key=idempotency_key, budget=budget, deadline=deadline, labels=labels)
         if wait:

@@ -35,9 +35,9 @@ def doubt_notice(state: RunState, seq: int, data: ev.ToolCallInDoubt) -> Notice:
         "in_doubt",
         f"call {data.call_id} of {data.tool} in run {state.run_id} may or may not have taken effect: {data.error.message}",
         [
-            Action(label="it took effect", command=f"{resolve} --completed RESULT"),
-            Action(label="it did not", command=f"{resolve} --not-done"),
-            Action(label="give it up", command=f"{resolve} --failed REASON"),
+            Action(label="it took effect", command=f"{resolve} completed --result RESULT"),
+            Action(label="it did not", command=f"{resolve} not_done"),
+            Action(label="give it up", command=f"{resolve} failed --reason REASON"),
         ],
     )
 
@@ -51,8 +51,8 @@ def approval_notice(state: RunState, seq: int, data: ev.ApprovalRequested) -> No
         "approval",
         f"{data.tool} in run {state.run_id} of {state.agent} waits for an approval by {data.role} until {expires}",
         [
-            Action(label="approve", command=f"waypost approvals approve {data.approval_id}"),
-            Action(label="deny", command=f"waypost approvals deny {data.approval_id} --reason REASON"),
+            Action(label="approve", command=f"waypost approvals approve {data.approval_id} --role {data.role}"),
+            Action(label="deny", command=f"waypost approvals deny {data.approval_id} --role {data.role} --reason REASON"),
         ],
     )
 
