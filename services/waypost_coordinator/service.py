@@ -126,7 +126,7 @@ class Coordinator:
         await self._takeover.take_over(lease)
         await self._timers.load([lease.partition])
         self._registry.expect(await self._ground.store.log.sticky_workers([lease.partition]))
-        await self._sweep.release_held([lease.partition])
+        await self._sweep.gained(lease.partition)
         await self._mailroom.open(lease.partition, lease.epoch, self._group)
 
     async def _lost(self, partitions: frozenset[int]) -> None:

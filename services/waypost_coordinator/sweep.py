@@ -22,7 +22,6 @@ from waypost_proto.ids import RunId
 log = structlog.get_logger(__name__)
 
 PAGE = 500
-DERIVABLE = ("WORK", "TOOLS")
 
 
 class Sweep:
@@ -53,9 +52,15 @@ class Sweep:
         self._note.set()
 
     async def start(self) -> None:
-        """Make the streams, and see whether they are the ones we knew. Raises `Unreachable`, `Misconfigured`."""
-        self._known = await self._ground.store.streams.load()
-        await self._watch_streams()
+        """Make the streams. Raises `Unreachable`, `Misconfigured`."""
+        for spec in self._specs:
+            await self._ground.bus.ensure_stream(spec)
+
+    async def gained(self, partition: int) -> None:
+        """A partition is ours now: what happened to the streams while nobody owned it, and who came to host what is held?"""
+        self._known.update(await self._ground.store.streams.load())
+        await self._compare(await self._marks(), [partition])
+        await self.release_held([partition])
 
     async def run(self) -> None:
         """Until cancelled. What fails is tried again at the next round."""
@@ -75,14 +80,16 @@ class Sweep:
 
     async def everything(self) -> int:
         """Derive all outstanding work of our partitions again; the number of runs looked at."""
+        return await self._derive(list(self._ground.epochs))
+
+    async def _derive(self, partitions: Iterable[int]) -> int:
         count = 0
-        for partition in list(self._ground.epochs):
+        for partition in partitions:
             await self._takeover.deliver_inbox(partition)
             after = ""
             while True:
                 rows = await self._ground.store.log.open_runs(partition, after=after, limit=PAGE)
-                for row in rows:
-                    self._ground.box.put(Letter(mail=Rederive(), run_id=row.run_id, partition=partition))
+                self._each((row.run_id for row in rows), Rederive())
                 count += len(rows)
                 if len(rows) < PAGE:
                     break
@@ -91,7 +98,7 @@ class Sweep:
         return count
 
     async def _round(self) -> None:
-        await self._watch_streams()
+        await self._compare(await self._marks(), list(self._ground.epochs))
         if self._lost:
             workers, self._lost = sorted(self._lost), set()
             await self._elsewhere(workers)
@@ -100,28 +107,33 @@ class Sweep:
             held = await self.release_held(list(self._ground.epochs))
             log.info("hosts_found", names=names, held_runs=held)
 
-    async def _watch_streams(self) -> None:
-        changed = []
-        marks: dict[str, tuple[str, int]] = {}
+    async def _marks(self) -> dict[str, tuple[str, int]]:
+        """Creation time and last sequence of every stream; one that is missing is made."""
+        marks = {}
         for spec in self._specs:
-            mark = await self._ground.bus.stream_mark(spec.name)
-            if mark is None:
-                mark = await self._ground.bus.ensure_stream(spec)
-            known = self._known.get(spec.name)
-            if known is None:
-                mark = await self._ground.bus.ensure_stream(spec)
-            elif mark.created != known[0] or mark.last_seq < known[1]:
-                changed.append(spec.name)
-                await self._ground.bus.ensure_stream(spec)
+            mark = await self._ground.bus.stream_mark(spec.name) or await self._ground.bus.ensure_stream(spec)
             marks[spec.name] = (mark.created, mark.last_seq)
+        return marks
+
+    async def _compare(self, marks: dict[str, tuple[str, int]], partitions: Iterable[int]) -> None:
+        """Derive the work of partitions that were last dispatched on other streams than these.
+
+        Kept per partition, because a wipe may happen while nobody owns one. Nothing is purged: old messages are harmless, and another
+        replica may have dispatched its part already.
+        """
+        stale = [p for p in partitions if any(self._other(f"{name}@{p}", mark) for name, mark in marks.items())]
+        if stale:
+            log.warning("streams_changed", partitions=stale)
+            await self._derive(stale)
+        kept = {f"{name}@{p}": mark for p in partitions for name, mark in marks.items()}
+        changed = {key: mark for key, mark in kept.items() if self._known.get(key) != mark}
         if changed:
-            log.warning("streams_changed", streams=changed)
-            for name in DERIVABLE:
-                await self._ground.bus.purge(self._ground.subjects.stream(name))
-            await self.everything()
-        if marks != self._known:
-            await self._ground.store.streams.save(marks)
-            self._known = marks
+            await self._ground.store.streams.save(changed)
+            self._known.update(changed)
+
+    def _other(self, key: str, mark: tuple[str, int]) -> bool:
+        known = self._known.get(key)
+        return known is not None and (mark[0] != known[0] or mark[1] < known[1])
 
     async def _elsewhere(self, workers: Sequence[str]) -> None:
         """Runs whose coroutine a lost worker held get a new activation; what lies on its own subject is removed (row 22)."""

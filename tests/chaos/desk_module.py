@@ -37,9 +37,9 @@ async def pay(ctx: ToolContext, amount: int) -> str:
     return f"paid {amount}"
 
 
-@tool(effect="unsafe", timeout=30)
+@tool(effect="unsafe", timeout=1)
 async def slow_pay(ctx: ToolContext, amount: int) -> str:
-    await asyncio.sleep(1)
+    """Unsafe, and nobody can be asked whether it happened."""
     write_effect(ctx.idempotency_key)
     return f"paid {amount}"
 
@@ -70,7 +70,13 @@ async def asker(ctx: Context, amount: int) -> str:
     return await ctx.call(pay.using(approval=Approval(role="officer", expires=3600)), amount)
 
 
-@agent(tools=[slow_pay, pay])
+@agent(tools=[look_up, slow_pay])
+async def slow_payer(ctx: Context, amount: int) -> str:
+    await ctx.call(look_up, "rate")
+    return await ctx.call(slow_pay, amount)
+
+
+@agent(tools=[pay])
 async def waiter(ctx: Context, amount: int) -> str:
     """Waits for a signal, then pays."""
     word = await ctx.signal("go", str)
