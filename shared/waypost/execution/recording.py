@@ -89,6 +89,7 @@ class Recording:
         self._settled: set[CallId] = set()
         self._unsent: dict[CallId, _Command] = {}
         self._ending: cmd.CompleteRun | cmd.FailRun | None = None
+        self._ended = False
         self._cancels: dict[CallId, cmd.CancelCall] = {}
         self._waits: dict[str, list[CallId]] = {}
         self._unread: dict[str, int] = {}
@@ -114,6 +115,8 @@ class Recording:
                 self._steps.setdefault(data.call_id, Recorded(call_id=data.call_id, kind="step", name=data.name, seq=seq))
             case ev.StateChanged():
                 self._shown = data.value
+            case ev.RunCompleted() | ev.RunFailed():
+                self._ended = True
             case ev.SignalAwaited():
                 self._commands[data.call_id] = Recorded(call_id=data.call_id, kind="await_signal", name=data.name, seq=seq)
                 self._pair_wait(data.name, data.call_id)
@@ -193,7 +196,7 @@ class Recording:
         if self._state is not None and (self._shown is None or bytes(self._shown) != bytes(self._state.value)):
             items.append(self._state)
         items.sort(key=lambda item: item.seen)
-        return items if self._ending is None else [*items, self._ending]
+        return items if self._ending is None or self._ended else [*items, self._ending]
 
 
 _CANCELS = (
