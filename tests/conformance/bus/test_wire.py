@@ -71,6 +71,20 @@ async def test_written_frames_reach_sinks_in_order_with_nats_pys_own_commands(wi
     assert wire.unsent_bytes == 0
 
 
+async def test_a_flush_means_that_the_server_knows_of_a_subscription(wire: Wire, nats_url: str) -> None:
+    other = Wire()
+    await other.connect(nats_url)
+    for n in range(300):
+        got: list[bytes] = []
+        await wire.add_sink(f"wire.flush.{n}", lambda _s, _r, body, _h, got=got: got.append(body))
+        await wire.flush()
+        other.write(b"PUB wire.flush.%d  1\r\n1\r\n" % n)
+        await other.flush()
+        await wire.flush()
+        assert got == [b"1"]
+    await other.close()
+
+
 async def test_a_sink_that_raises_does_not_end_the_reader(wire: Wire) -> None:
     got: list[bytes] = []
 
