@@ -31,7 +31,7 @@ from waypost_cli.dev import DevOptions, Supervisor
 from waypost_cli.exits import FAILED
 from waypost_examples.compliance.cases import CaseFile, UnreadableFile, read_cases, shipped
 from waypost_examples.compliance.model import Case
-from waypost_proto.errors import BadInput
+from waypost_proto.errors import BadInput, WaypostError
 
 MODULES = ("waypost_examples.compliance.agents", "waypost_examples.compliance.tools")
 Submit = Callable[[list[Case]], Awaitable[None]]
@@ -162,7 +162,7 @@ def _dev_options(plan: Plan) -> DevOptions:
 
 @contextmanager
 def _data_dir(options: DemoOptions) -> Iterator[Path]:
-    """Where everything is kept. A temporary one loses its databases at the end (not after an error) and keeps its logs."""
+    """Where everything is kept. A temporary one keeps its logs and loses its databases, unless something went wrong."""
     named = options.data_dir or (Path(text) if (text := os.environ.get("WAYPOST_DATA_DIR", "").strip()) else None)
     if named is not None:
         named.mkdir(parents=True, exist_ok=True)
@@ -170,9 +170,20 @@ def _data_dir(options: DemoOptions) -> Iterator[Path]:
         return
     path = Path(tempfile.mkdtemp(prefix="waypost-demo-"))
     path.chmod(0o755)  # as root, Postgres runs as another user
-    yield path
+    try:
+        yield path
+    except WaypostError:
+        raise  # worth a look
+    except BaseException:
+        _remove_databases(path)
+        raise
+    else:
+        _remove_databases(path)
+
+
+def _remove_databases(data_dir: Path) -> None:
     for name in ("nats", "postgres"):
-        shutil.rmtree(path / name, ignore_errors=True)
+        shutil.rmtree(data_dir / name, ignore_errors=True)
 
 
 @contextmanager
