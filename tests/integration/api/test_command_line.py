@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from msgspec import Raw
 from tests.unit.waypost_coordinator.api.rig import Desk
 from tests.waiting import wait_until
 from waypost_proto import events as ev
-from waypost_proto.ids import RunId
+from waypost_proto.ids import CallId, RunId
 from waypost_proto.values import Mark
 
 
@@ -99,6 +101,44 @@ async def test_a_reader_that_goes_away_is_no_error(shell: Shell, desk: Desk) -> 
     async with asyncio.timeout(30):
         assert await process.stderr.read() == b""
         assert await process.wait() == 0
+
+
+async def test_ctrl_c_ends_a_watch_without_a_word(shell: Shell, desk: Desk) -> None:
+    run_id = await desk.started()
+    process = await shell.start("runs", "watch", run_id)
+    assert process.stderr is not None
+    assert b"run_started" in await process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(30):
+        assert await process.stderr.read() == b""
+        assert await process.wait() == 130
+
+
+async def test_a_terminal_shows_what_a_run_waits_for(shell: Shell, desk: Desk) -> None:
+    run_id = await desk.started()
+    ours, theirs = pty.openpty()
+    shown = bytearray()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ours, lambda: shown.extend(os.read(ours, 65_536)))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "waypost_cli", "runs", "watch", run_id),
+            env={**shell.environment, "TERM": "xterm"},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=theirs,
+        )
+        await wait_until(lambda: b"a worker for agent desk" in shown)
+        mark = Mark(digest="d", seen=1, worker="w-1")
+        await desk.play(run_id, ev.SignalAwaited(call_id=CallId("0:1"), name="papers", seen=1, mark=mark))
+        await wait_until(lambda: b"signal 'papers'" in shown)
+        await desk.play(run_id, ev.RunCompleted(result=Raw(b"7"), seen=1, mark=mark))
+        out, _ = await process.communicate()
+        assert (process.returncode, out) == (0, b"7\n")
+    finally:
+        loop.remove_reader(ours)
+        os.close(ours)
+        os.close(theirs)
 
 
 async def test_without_a_coordinator_it_is_exit_3(nats_url: str, prefix: str, tmp_path: Path) -> None:
