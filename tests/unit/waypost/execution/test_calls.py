@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from tests.unit.waypost.execution.rig import RUN, START, Rig
+from tests.unit.waypost.execution.rig import START, Rig
 from waypost import (
     Approval,
     ApprovalDenied,
     Budget,
-    ChildFailed,
     Context,
     Retry,
     ToolContext,
@@ -26,8 +25,6 @@ from waypost import (
 )
 from waypost_proto import commands as cmd
 from waypost_proto.errors import BadInput
-from waypost_proto.ids import child_run_id
-from waypost_proto.values import RunStatus
 
 
 class Case(Struct):
@@ -264,196 +261,3 @@ def test_the_answer_of_a_cancelled_call_has_no_effect() -> None:
     assert rig.answer("0.1:1", {}) == []
     rig.signal("end", None)
     assert rig.result == "ended"
-
-
-# -- children
-
-
-def test_a_child_run_is_called_like_a_tool() -> None:
-    @agent(tools=[scoring])
-    async def parent(ctx: Context, case: Case) -> float:
-        return await ctx.call(scoring, case)
-
-    rig = Rig(parent, CASE)
-    (child,) = rig.items
-    assert (child.agent, bytes(child.input)) == ("scoring", b'{"id":"c1","account":"a1"}')
-    rig.child_answers("0:1", 0.25)
-    assert rig.result == 0.25
-
-
-def test_a_started_child_is_awaited_later_or_cancelled() -> None:
-    @agent(agents=[scoring])
-    async def parent(ctx: Context, case: Case) -> list[Any]:
-        kept, dropped = ctx.start(scoring, case), ctx.start(scoring, case)
-        assert kept.run_id == child_run_id(RUN, "0:1")  # type: ignore[arg-type]
-        await ctx.signal("later")
-        dropped.cancel()
-        dropped.cancel()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(kept.result(), 1)
-        return [await kept.result(), await kept.result()]
-
-    rig = Rig(parent, CASE)
-    assert [type(i) for i in rig.items] == [cmd.StartChild, cmd.StartChild, cmd.AwaitSignal]
-    cancel, timer = rig.signal("later", None)
-    assert cancel.target == "0:2"
-    assert rig.fire(timer.id) == []
-    rig.child_answers("0:1", 0.5)
-    assert rig.result == [0.5, 0.5]
-
-
-@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELLED])
-def test_a_child_that_ends_without_a_result_raises(status: RunStatus) -> None:
-    @agent(agents=[scoring])
-    async def parent(ctx: Context, case: Case) -> list[str]:
-        try:
-            await ctx.call(scoring, case)
-        except ChildFailed as error:
-            return [error.status.value, str(error)]
-        return []
-
-    rig = Rig(parent, CASE)
-    rig.child_fails("0:1", status)
-    message = f"child run {child_run_id(RUN, '0:1')} of 'scoring' {status.value}: Broken: child broke"  # type: ignore[arg-type]
-    assert rig.result == [status.value, message]
-
-
-def test_an_agent_may_call_itself() -> None:
-    @agent(name="countdown")
-    async def countdown(ctx: Context, n: int) -> int:
-        return 0 if n == 0 else await ctx.call(countdown, n - 1)
-
-    (child,) = Rig(countdown, 2).items
-    assert (child.agent, bytes(child.input)) == ("countdown", b"1")
-
-
-# -- signals
-
-
-def test_signals_wait_until_they_are_asked_for_and_are_given_once() -> None:
-    @agent
-    async def listener(ctx: Context) -> list[Any]:
-        await ctx.signal("start", str)
-        return [await ctx.signal("n", int), await ctx.signal("n", int), await ctx.signal("n", int)]
-
-    rig = Rig(listener)
-    rig.signal("n", 1)
-    rig.signal("n", 2)
-    waits = rig.signal("start", "x")
-    assert [item.name for item in waits] == ["n", "n", "n"]
-    rig.signal("n", 3)
-    assert rig.result == [1, 2, 3]
-    assert rig.again().items == []
-
-
-def test_a_payload_that_does_not_fit_raises() -> None:
-    @agent
-    async def listener(ctx: Context) -> str:
-        try:
-            await ctx.signal("n", int)
-        except BadInput as error:
-            return str(error)
-        return ""
-
-    rig = Rig(listener)
-    rig.signal("n", "many")
-    assert rig.result == "the payload of signal 'n' does not fit: Expected `int`, got `str` at $: 'many'"
-
-
-def test_a_signal_that_comes_in_the_moment_of_cancellation_is_kept() -> None:
-    @agent
-    async def listener(ctx: Context) -> Any:
-        wait = asyncio.create_task(ctx.signal("n", int))
-        await ctx.signal("first")
-        asyncio.get_running_loop().call_soon(wait.cancel)
-        both = asyncio.create_task(ctx.signal("n", int))
-        await asyncio.wait([wait])
-        return [wait.cancelled(), await both]
-
-    rig = Rig(listener)
-    rig.signal("first", None)
-    rig.signal("n", 5)
-    assert rig.result == [True, 5]
-
-
-# -- state, time, randomness
-
-
-def test_state_is_shown() -> None:
-    @agent
-    async def shows(ctx: Context) -> None:
-        ctx.set_state({"phase": "one"})
-        with pytest.raises(BadInput, match="show a summary"):
-            ctx.set_state("x" * 300_000)
-
-    state, ending = Rig(shows).items
-    assert bytes(state.value) == b'{"phase":"one"}'
-    assert isinstance(ending, cmd.CompleteRun)
-
-
-def test_the_context_knows_its_run_and_its_time() -> None:
-    @agent
-    async def who(ctx: Context) -> list[Any]:
-        before = ctx.now()
-        await asyncio.sleep(60)
-        assert ctx.time() == asyncio.get_running_loop().time()
-        keys = [ctx.idempotency_key(), ctx.idempotency_key("mail")]
-        return [ctx.run_id, ctx.correlation_id, ctx.tenant, (ctx.now() - before).total_seconds(), before.tzname(), *keys]
-
-    rig = Rig(who)
-    rig.happens(_fired("0:1"), at=START + 5)  # a clock that is behind: the run's never is
-    assert rig.result == [RUN, "case-7", "acme", 60, "UTC", f"{RUN}/run", f"{RUN}/mail"]
-
-
-def _fired(call_id: str) -> Any:
-    from waypost_proto.events import TimerFired
-
-    return TimerFired(call_id=call_id)  # type: ignore[arg-type]
-
-
-def test_random_numbers_and_uuids_are_the_same_on_replay_and_differ_between_tasks() -> None:
-    @agent
-    async def chance(ctx: Context) -> list[Any]:
-        async def draw() -> list[Any]:
-            return [ctx.random().random(), ctx.random().randint(0, 10**9), str(ctx.uuid()), str(ctx.uuid())]
-
-        drawn = await asyncio.gather(draw(), draw())
-        await ctx.signal("go")
-        return [*drawn, await draw()]
-
-    rig = Rig(chance)
-    other = rig.again()
-    rig.signal("go", None)
-    first = rig.result
-    other.execution.feed(rig.recorder.log)
-    other.take()
-    assert other.result == first
-    flat = [value for draws in first for value in draws]
-    assert len(set(flat)) == len(flat)
-
-
-def test_a_result_that_is_not_json_fails_the_run() -> None:
-    @agent
-    async def odd(ctx: Context) -> Any:
-        return {object()}
-
-    assert Rig(odd).failure.type == "ResultNotEncodable"
-
-
-def test_code_that_spins_fails_the_run() -> None:
-    @agent
-    async def spins(ctx: Context) -> None:
-        while True:
-            await asyncio.sleep(0)
-
-    rig = Rig(spins)
-    assert rig.failure.type == "AgentSpins"
-    assert rig.execution.finished
-
-
-def test_exiting_fails_the_run_and_not_the_worker() -> None:
-    @agent
-    async def exits(ctx: Context) -> None:
-        raise SystemExit(3)
-
-    assert Rig(exits).failure.type == "SystemExit"
