@@ -38,7 +38,8 @@ class Leases(Protocol):
         ...
 
     async def ensure_partitions(self, count: int) -> None:
-        """Create the rows at first start. Raises `Misconfigured` when the database was set up with another count."""
+        """Create the rows at first start, and the coming months' partitions of events. Raises `Misconfigured` when the database was set
+        up with another count."""
         ...
 
     async def acquire(self, owner: str, *, at_most: int, lease_seconds: float) -> list[Lease]:
@@ -161,7 +162,7 @@ class InboxRow:
     """A message between runs, from the sender's commit until the receiver's (`body` is the mailbox message).
 
     Name the `sender` when adding one: a message of a run whose lease is lost must not leave, and only that one must not. A commit that
-    lost a lease and adds a message without a sender raises `LeaseLost` and writes nothing. It is not kept.
+    lost a lease and adds a message without a sender writes nothing at all and reports every partition as lost. It is not kept.
     """
 
     message_id: str
@@ -199,8 +200,8 @@ class Commit:
 
     `leases` holds (partition, epoch, last position of this commit, published position). Rows of a partition whose lease is lost are
     left out of the commit, all others are written: this is one transaction and one round trip. The position of an event is larger than
-    any that its partition had before, and the stored position follows the events. Timers are cleared before others are set; permits are
-    written before others are revoked. Where a row has no partition of its own, its run's row or event in the same commit tells it, or
+    any that its partition had before, and the stored position follows the events. Timers are cleared before others are set, permits
+    are revoked before others are written. Where a row has no partition of its own, its run's row or event in the same commit tells it, or
     else the stored run.
     """
 

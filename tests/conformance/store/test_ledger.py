@@ -147,10 +147,12 @@ async def test_revoking_shows_what_may_still_take_effect(me: Owner) -> None:
     assert row.state == "revoked"
 
 
-async def test_a_permit_written_and_revoked_in_one_commit_is_revoked(me: Owner) -> None:
-    run_id = await me.run()
-    result = await me.commit(me.event(run_id), permits=[permit_row(run_id)], revoke_runs=[run_id])
+async def test_a_permit_revoked_and_written_again_in_one_commit_is_a_permit(me: Owner) -> None:
+    """Paused and resumed within a batch."""
+    run_id = await permitted(me)
+    result = await me.commit(me.event(run_id), permits=[permit_row(run_id, force=False)], revoke_runs=[run_id])
     assert [row.state for row in result.revoked] == ["revoked"]
+    assert (await start(me.store, run_id))[0]
 
 
 async def test_revoke_and_start_have_one_winner_and_the_revoker_knows_it(world: World, me: Owner) -> None:

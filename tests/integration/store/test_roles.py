@@ -38,17 +38,17 @@ async def test_the_coordinator_writes_what_is_its_own(postgres: EmbeddedPostgres
         leases = await store.leases.acquire("me", at_most=PARTITIONS, lease_seconds=60)
         me = Owner(store, "me", {lease.partition: lease for lease in leases})
         run_id = await me.run()
-        result = await me.commit(
+        await me.commit(
             me.event(run_id),
             set_timers=[timer_row(run_id)],
             clear_timers=[(run_id, "x")],
             permits=[permit_row(run_id)],
-            revoke_runs=[run_id],
             approvals=[approval_row(run_id)],
             inbox_add=[inbox_row(run_id, sender=run_id)],
             inbox_remove=["x"],
             blobs=[BlobRow(digest_of(b"1"), b"1")],
         )
+        result = await me.commit(me.event(run_id), revoke_runs=[run_id])
         assert [row.state for row in result.revoked] == ["revoked"]
         await store.keys.reserve([("t", "a", "k", run_id, "d")])
         await store.streams.save({"S": ("c", 1)})

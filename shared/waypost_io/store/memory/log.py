@@ -13,7 +13,7 @@ from waypost_io.store.batch import homes, positions_of
 from waypost_io.store.chunks import chunks_of
 from waypost_io.store.memory.database import LedgerRecord, MemoryDatabase, check_rows, check_text
 from waypost_io.store.ports import ApprovalRow, Commit, CommitResult, EventRow, InboxRow, LedgerState, PermitRow, RunRow
-from waypost_proto.errors import LeaseLost, SequenceTaken, Unreachable
+from waypost_proto.errors import SequenceTaken, Unreachable
 from waypost_proto.ids import RunId
 
 
@@ -39,8 +39,8 @@ class MemoryLog:
         self._check_values(batch)
         held = self._held(batch)
         self._check_events(batch, held)
-        if len(held) < len(batch.leases) and held and any(row.sender is None for row in batch.inbox_add):
-            raise LeaseLost("a lease is lost and an inbox row names no sender: nothing was written; renew the leases and decide again")
+        if len(held) < len(batch.leases) and any(row.sender is None for row in batch.inbox_add):
+            held = set()
         writer = _Writer(self._db, batch, held)
         revoked = writer.write() if held else []
         lost = frozenset(partition for partition, _, _, _ in batch.leases) - held
@@ -148,10 +148,11 @@ class _Writer:
             if self._is_held(approval.run_id):
                 self._approval(approval)
         self._messages()
+        revoked = self._revoke()
         for permit in self._batch.permits:
             if self._is_held(permit.run_id):
                 self._permit(permit)
-        return self._revoke()
+        return revoked
 
     def _is_held(self, run_id: RunId) -> bool:
         home = self._homes.get(run_id)

@@ -63,7 +63,7 @@ def _of_server(error: asyncpg.PostgresError) -> WaypostError:
     if state == _POSITION_TAKEN:
         return SequenceTaken(f"{text}: another commit of this replica came first; load the runs again and decide again")
     if state == _NO_SENDER:
-        return LeaseLost(f"{text}: nothing was written; renew the leases and decide again")
+        return LeaseLost(f"{text}: nothing was written")
     if state == _UNIQUE:
         return _of_unique(error)
     if state.startswith(_BAD_VALUE):

@@ -30,6 +30,7 @@ class PostgresLeases:
         async with self._link.connection() as connection:
             await connection.execute(_PARTITIONS["create"], count)
             found = await connection.fetchval(_PARTITIONS["count"])
+            await create_event_partitions(connection)
         if found != count:
             raise Misconfigured(
                 f"the database was set up with {found} partitions, WAYPOST_PARTITIONS says {count}: "

@@ -8,6 +8,7 @@ from waypost_io.store import queries
 from waypost_io.store.pg import arrays, rows
 from waypost_io.store.pg.link import Lane, Link
 from waypost_io.store.ports import Commit, CommitResult, EventRow, InboxRow, RunRow
+from waypost_proto.errors import LeaseLost
 from waypost_proto.ids import RunId
 
 _EVENTS = queries.load("events")
@@ -27,16 +28,16 @@ class PostgresLog:
     async def commit(self, batch: Commit) -> CommitResult:
         """See `ports.Log.commit`. Cancelled, it may have been committed, as after `Unreachable`."""
         values = arrays.of_commit(batch)
+        partitions = frozenset(lease[0] for lease in batch.leases)
         if arrays.is_plain(batch):
             found = await self._lane.fetch(_EVENTS["commit"], values)
         else:
             values += arrays.of_rows(batch) + arrays.of_calls(batch)
-            found = await self._lane.fetch(_EVENTS["commit_all"], values)
-        held = found[0]["held"]
-        return CommitResult(
-            lost=frozenset(lease[0] for lease in batch.leases).difference(held),
-            revoked=tuple(rows.ledger(row) for row in found[1:]),
-        )
+            try:
+                found = await self._lane.fetch(_EVENTS["commit_all"], values)
+            except LeaseLost:
+                return CommitResult(lost=partitions)
+        return CommitResult(lost=partitions.difference(found[0]["held"]), revoked=tuple(rows.ledger(row) for row in found[1:]))
 
     async def load_runs(self, run_ids: Sequence[RunId]) -> dict[RunId, RunRow]:
         found = await self._link.fetch(_RUNS["load_runs"], run_ids)

@@ -160,6 +160,17 @@ BEGIN
     IF cardinality(p_held) = 0 THEN
         RETURN;
     END IF;
+    IF cardinality(v_run_id) > 0 THEN
+        -- Rows that are not `permitted` are touched too: only then does the answer show what a concurrent start made of them.
+        RETURN QUERY
+        UPDATE tool_ledger l
+           SET state = CASE l.state WHEN 'permitted' THEN 'revoked' ELSE l.state END
+          FROM unnest(v_partition, v_run_id, v_call_id) AS v (partition, run_id, call_id)
+         WHERE l.run_id = v.run_id AND (v.call_id IS NULL OR l.call_id = v.call_id)
+           AND l.state IN ('permitted', 'started', 'doubt', 'revoked')
+           AND coalesce(v.partition, (SELECT r.partition FROM runs r WHERE r.run_id = v.run_id), p_held[1]) = ANY (p_held)
+     RETURNING p_held, l.run_id, l.call_id, l.attempt, l.state, l.gateway, l.lease_until, l.hard_deadline, l.result;
+    END IF;
     IF true = ANY (p_force) THEN
         UPDATE tool_ledger l
            SET state = 'revoked'
@@ -181,17 +192,6 @@ BEGIN
          WHERE old.state = 'revoked'
             OR (old.state IN ('failed', 'doubt', 'permitted') AND old.attempt < excluded.attempt);
     END IF;
-    IF cardinality(v_run_id) > 0 THEN
-        -- Rows that are not `permitted` are touched too: only then does the answer show what a concurrent start made of them.
-        RETURN QUERY
-        UPDATE tool_ledger l
-           SET state = CASE l.state WHEN 'permitted' THEN 'revoked' ELSE l.state END
-          FROM unnest(v_partition, v_run_id, v_call_id) AS v (partition, run_id, call_id)
-         WHERE l.run_id = v.run_id AND (v.call_id IS NULL OR l.call_id = v.call_id)
-           AND l.state IN ('permitted', 'started', 'doubt', 'revoked')
-           AND coalesce(v.partition, (SELECT r.partition FROM runs r WHERE r.run_id = v.run_id), p_held[1]) = ANY (p_held)
-     RETURNING p_held, l.run_id, l.call_id, l.attempt, l.state, l.gateway, l.lease_until, l.hard_deadline, l.result;
-    END IF;
 END
 $$;
-COMMENT ON FUNCTION waypost_commit_calls IS 'Write permits, then revoke; a first row with p_held, then the ledger rows that a revocation met.';
+COMMENT ON FUNCTION waypost_commit_calls IS 'Revoke, then write permits; a first row with p_held, then the ledger rows that a revocation met.';
