@@ -9,7 +9,6 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import structlog
@@ -18,6 +17,7 @@ from waypost import load_module
 from waypost_gateway.gateway import Gateway, GatewayConfig
 from waypost_gateway.hosting import definitions_of, tools_of
 from waypost_gateway.metrics import Metrics
+from waypost_gateway.threads import ToolThreads
 from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.ops import Check, OpsServer
@@ -26,6 +26,8 @@ from waypost_io.settings import GatewaySettings, load
 from waypost_io.store.postgres import PostgresStore
 from waypost_proto.registry import Announce
 
+THREADS_PER_CALL = 2
+"""Threads of plain functions, per call that may run: half of them may be abandoned ones."""
 DRAIN_SHARE = 0.7
 """Of the time to stop, what running calls may use; the rest is for writing down what was interrupted."""
 
@@ -63,8 +65,7 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
         settle_seconds=settings.settle_seconds,
         drain_seconds=DRAIN_SHARE * settings.drain_seconds,
     )
-    # plain functions run in threads: as many as there may be calls, and none is made before it is needed
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=settings.concurrency, thread_name_prefix="tool"))
+    asyncio.get_running_loop().set_default_executor(ToolThreads(THREADS_PER_CALL * settings.concurrency))
     announce = Announce(peer=peer_name, kind="gateway", build=build, tools=definitions, concurrency=settings.concurrency)
     bus = JetStreamBus(settings.nats_url, creds=_text(settings.nats_creds), ca=_text(settings.nats_ca), name=peer_name)
     metrics = Metrics()

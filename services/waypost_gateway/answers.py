@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw, structs
 
+from waypost_io.bus.ports import Delivery
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.mailbox import AnyToolMail, ToolFailed, ToolNotDone, ToolRefused, ToolSucceeded, ToolUncertain, ToolUnknown
 from waypost_proto.tools import ToolCall
@@ -97,13 +98,14 @@ class Answers:
         )
 
 
-def message_id(call: ToolCall, body: bytes) -> str:
-    """The `Nats-Msg-Id` of this answer to this message: publishing it again is a duplicate, a call derived again (`emission`) is not.
+def message_id(call: ToolCall, origin: Delivery, body: bytes) -> str:
+    """The `Nats-Msg-Id` of this answer to this message: answering a redelivery is a duplicate, answering another message is not.
 
-    The body counts too: a forged or stale message about the same attempt may be answered differently, and the duplicate window must not
-    swallow the true answer for the sake of that one.
+    The message's place and time in its stream tell messages apart: a reconcile request may come twice with all its fields the same. The
+    body counts too: a redelivery may be answered differently (in doubt, then known), and the duplicate window must not swallow that.
     """
-    return f"{call.run_id}.{call.call_id}.{call.attempt}.{call.mode}.{call.emission}.{zlib.crc32(body):08x}"
+    place = f"{origin.stream_seq}-{int(origin.timestamp * 1e6)}"
+    return f"{call.run_id}.{call.call_id}.{call.attempt}.{call.mode}.{place}.{zlib.crc32(body):08x}"
 
 
 def encoded(answer: AnyToolMail) -> bytes:

@@ -27,6 +27,7 @@ from waypost_gateway.outcomes import Answered, Ignored, Left, Outcome
 from waypost_gateway.permits import Permits
 from waypost_gateway.results import carried, unfit
 from waypost_gateway.retrying import until_reached
+from waypost_gateway.suspects import SUSPECT_AFTER, Suspects
 from waypost_io import faults
 from waypost_io.store.ports import Store
 from waypost_proto.errors import BadInput, TransientError
@@ -48,6 +49,7 @@ class Desk:
     answers: Answers
     clock: DatabaseClock
     scrub: Scrubber
+    suspects: Suspects
 
 
 class Calls:
@@ -76,6 +78,8 @@ class Calls:
         if seconds <= 0:
             late = Failure(type="DeadlineExceeded", message="the run's deadline passed before the call could start")
             return self._failed(call, late, retryable=False)
+        if effect is not Effect.UNSAFE and work.delivered > SUSPECT_AFTER:
+            await self._desk.suspects.hold(call, work)
         if work.interrupted is not None:
             return Left("the gateway stops") if work.interrupted == "draining" else Ignored("the run has ended")
         if needs_permit:

@@ -24,6 +24,7 @@ from waypost_gateway.metrics import Metrics
 from waypost_gateway.permits import LedgerTimes, Permits
 from waypost_gateway.reconciling import Reconciler
 from waypost_gateway.stops import Stops
+from waypost_gateway.suspects import Suspects
 from waypost_io.bus import topology
 from waypost_io.bus.ports import Bus
 from waypost_io.lifecycle import Stop
@@ -74,6 +75,7 @@ class Gateway:
             answers=answers,
             clock=self._clock,
             scrub=Scrubber(),
+            suspects=Suspects(self._metrics),
         )
         handler = Handler(
             Calls(desk),

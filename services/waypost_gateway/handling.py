@@ -77,7 +77,7 @@ class Handler:
         outcome = await actor.handle(call, tool, work)
         match outcome:
             case Answered(body, name):
-                await self._mailer.post(call, body)
+                await self._mailer.post(call, delivery, body)
             case Ignored(why):
                 name = "ignored"
                 _log.debug("a call is ignored", run_id=call.run_id, call_id=call.call_id, tool=call.tool, why=why)

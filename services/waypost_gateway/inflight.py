@@ -64,7 +64,13 @@ class Work:
             if self.scope is not None:
                 self.scope.reschedule(asyncio.get_running_loop().time())
 
+    @property
+    def delivered(self) -> int:
+        """How often the first of the messages has been delivered."""
+        return self.deliveries[0].delivered
+
     def ack(self) -> None:
+        """Ack all messages about it."""
         for delivery in self.deliveries:
             delivery.ack()
 

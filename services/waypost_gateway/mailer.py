@@ -5,7 +5,7 @@ from __future__ import annotations
 from waypost_gateway.answers import message_id
 from waypost_gateway.retrying import until_reached
 from waypost_io import faults
-from waypost_io.bus.ports import Bus, PubAck
+from waypost_io.bus.ports import Bus, Delivery, PubAck
 from waypost_proto.errors import NotFound, Unreachable
 from waypost_proto.subjects import Subjects
 from waypost_proto.tools import ToolCall
@@ -18,10 +18,10 @@ class Mailer:
         self._bus = bus
         self._subjects = subjects
 
-    async def post(self, call: ToolCall, body: bytes) -> None:
-        """Return when the answer is stored. Tries for ever: the call's message stays unacked and its slot stays taken meanwhile."""
+    async def post(self, call: ToolCall, origin: Delivery, body: bytes) -> None:
+        """Return when the answer to the message `origin` is stored. Tries for ever; the message stays unacked meanwhile."""
         subject = self._subjects.mail("result", call.tool, call.run_id)
-        msg_id = message_id(call, body)
+        msg_id = message_id(call, origin, body)
 
         async def publish() -> PubAck:
             try:

@@ -23,6 +23,9 @@ class Metrics:
         )
         self.running = self.registry.gauge("waypost_gateway_running", "Calls in hand.").labels()
         self.redelivered = self.registry.counter("waypost_gateway_redelivered_total", "Messages that had been delivered before.").labels()
+        self.suspects = self.registry.counter(
+            "waypost_gateway_suspects_total", "Calls held back because their message came too often."
+        ).labels()
         self.dead = self.registry.counter("waypost_gateway_dead_letters_total", "Messages that were no tool calls.").labels()
         self.leases_lost = self.registry.counter("waypost_gateway_leases_lost_total", "Leases lost while the call was running.").labels()
 

@@ -20,6 +20,7 @@ from msgspec import UNSET, Raw
 from tests.waiting import wait_until
 from waypost import NOT_DONE, ToolContext, tool
 from waypost_gateway.gateway import Gateway, GatewayConfig
+from waypost_gateway.metrics import Metrics
 from waypost_io.bus.ports import Bus, ConsumerSpec
 from waypost_io.bus.topology import stream_specs
 from waypost_io.lifecycle import Stop
@@ -263,7 +264,8 @@ class RunningGateway:
         fields = {"peer": f"gateway-{next(_numbers)}", "ack_wait_seconds": 0.5, "lease_seconds": 0.4, **config}
         fields = {"grace_seconds": 0.1, "settle_seconds": 0.1, "drain_seconds": 2.0, **fields}
         self.peer = str(fields["peer"])
-        self.gateway = Gateway(bus, store, rig.subjects, desktop.tools, GatewayConfig(**fields))
+        self.metrics = Metrics()
+        self.gateway = Gateway(bus, store, rig.subjects, desktop.tools, GatewayConfig(**fields), metrics=self.metrics)
         self.stop = Stop()
 
     async def __aenter__(self) -> Self:

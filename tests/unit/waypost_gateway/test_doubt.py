@@ -182,6 +182,21 @@ async def test_a_hook_that_cannot_tell_settles_nothing(rig: Rig, how: str) -> No
         assert (await rig.row(call)).state == "doubt"
 
 
+async def test_a_hook_that_cannot_tell_is_heard_each_time_it_is_asked(rig: Rig) -> None:
+    desktop = Desktop(timeout=0.3)
+
+    async def cannot(ctx: ToolContext) -> object:
+        raise LookupError("no answer from the regulator")
+
+    desktop.hook = cannot
+    async with rig.gateway(desktop):
+        call = await _in_doubt(rig, desktop)
+        ask = rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile")
+        for number in (2, 3):
+            await rig.send(ask)
+            assert isinstance(await rig.answer(call, number), ToolUnknown)
+
+
 async def test_reconciling_waits_for_a_gateway_that_may_still_send(rig: Rig) -> None:
     desktop = Desktop(timeout=60)
     gate = desktop.behaviour["post"] = Gate(desktop)

@@ -42,7 +42,7 @@ async def test_a_stored_failure_is_repeated_and_its_attempt_is_over(rig: Rig) ->
     async with rig.gateway(desktop):
         call = rig.call("put")
         await rig.run(call)
-        await rig.send(rig.call("put", run_id=call.run_id, call_id=call.call_id, emission=1))
+        await rig.send(call)
         again = await rig.answer(call, 2)
         assert isinstance(again, ToolFailed)
         later = rig.call("put", run_id=call.run_id, call_id=call.call_id, attempt=2)
