@@ -128,18 +128,16 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
     def next_id(self) -> str:
         """The id of a command that the code issues now: the current task's path, a colon, a counter within the task."""
         task = asyncio.current_task(self)
-        if task is None:
+        if not isinstance(task, Task):
             self._loose_commands += 1
             return f"x:{self._loose_commands}"
-        assert isinstance(task, Task)
         task.commands += 1
         return f"{task.path}:{task.commands}"
 
     def current(self) -> Task[Any] | None:
-        """The task that runs, if any."""
+        """The task that runs, if it is one of ours (not an `asyncio.Task(…)` made by hand)."""
         task = asyncio.current_task(self)
-        assert task is None or isinstance(task, Task)
-        return task
+        return task if isinstance(task, Task) else None
 
     @property
     def in_slice(self) -> bool:
@@ -297,11 +295,10 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
             close_coroutine(coro)
             raise Evicted
         parent = asyncio.current_task(self)
-        if parent is None:
+        if not isinstance(parent, Task):
             self._loose_tasks += 1
             path = f"x.{self._loose_tasks}"
         else:
-            assert isinstance(parent, Task)
             parent.children += 1
             path = f"{parent.path}.{parent.children}"
         return self._make_task(coro, path, name, context)

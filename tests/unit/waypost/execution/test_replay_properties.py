@@ -17,6 +17,9 @@ from waypost.execution import EffectResult, Execution, LocalEffect
 from waypost_proto.codec import encode
 from waypost_proto.work import Entry
 
+# a `finally` block that gathers while it is being evicted leaves coroutines behind that never start
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+
 
 @tool(effect="read")
 async def lookup(key: int) -> str:

@@ -175,6 +175,16 @@ def test_callbacks_outside_any_task_have_ids_too(rig: Rig) -> None:
     assert ids == ["x:1"]
 
 
+def test_a_task_made_by_hand_counts_as_outside(rig: Rig) -> None:
+    async def ask() -> str:
+        return str(rig.loop.next_id())
+
+    async def main() -> list[str]:
+        return [await asyncio.Task(ask()), await asyncio.create_task(ask())]
+
+    assert rig.run(main()) == ["x:1", "0.1:1"]
+
+
 def test_the_code_runs_in_an_empty_context(rig: Rig) -> None:
     outside = contextvars.ContextVar("outside", default="nothing")
     outside.set("the worker's")
