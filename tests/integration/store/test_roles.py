@@ -58,7 +58,7 @@ async def test_the_coordinator_writes_what_is_its_own(postgres: EmbeddedPostgres
         assert await store.maintenance.upkeep() == []
         assert await store.audit.cursors() == {}
         with pytest.raises(Misconfigured, match="audit_entries"):
-            await store.audit.append(await store.log.load_events(run_id), [b"1", b"2"])
+            await store.audit.append(await store.log.load_events(run_id, limit=1), [b"1"])
         await store.leases.release("me", {lease.partition: lease.epoch for lease in leases})
 
 

@@ -50,7 +50,8 @@ CREATE FUNCTION waypost_commit(
     r_status text[], r_worker text[], r_correlation_id text[], r_idempotency_key text[], r_labels jsonb[], r_state bytea[],
     r_outcome bytea[]
 ) RETURNS integer[] LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     v_held      integer[];
     v_overtaken integer;
@@ -113,7 +114,8 @@ CREATE FUNCTION waypost_commit_rows(
     n_partition integer[], n_notice_id text[], n_run_id uuid[], n_agent text[], n_at timestamptz[], n_body bytea[],
     b_sha256 text[], b_index integer[], b_chunks integer[], b_data bytea[]
 ) RETURNS integer[] LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     IF cardinality(p_held) = 0 THEN
         RETURN p_held;
@@ -187,7 +189,8 @@ CREATE FUNCTION waypost_commit_calls(
     v_partition integer[], v_run_id uuid[], v_call_id text[]
 ) RETURNS TABLE (held integer[], run_id uuid, call_id text, attempt integer, state text, gateway text, lease_until timestamptz,
                  hard_deadline timestamptz, result bytea) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT p_held, NULL::uuid, NULL, NULL::integer, NULL, NULL, NULL::timestamptz, NULL::timestamptz, NULL::bytea;

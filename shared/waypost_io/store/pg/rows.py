@@ -16,10 +16,12 @@ class Row(Protocol):
 
 
 def lease(row: Row) -> Lease:
+    """A row of partitions."""
     return Lease(row["partition"], row["epoch"], row["owner"], row["expires_at"], row["position"], row["published"])
 
 
 def event(row: Row) -> EventRow:
+    """A row of events."""
     return EventRow(
         RunId(str(row["run_id"])),
         row["seq"],
@@ -33,6 +35,7 @@ def event(row: Row) -> EventRow:
 
 
 def run(row: Row) -> RunRow:
+    """A row of runs."""
     parent = row["parent"]
     return RunRow(
         run_id=RunId(str(row["run_id"])),
@@ -59,10 +62,12 @@ def run(row: Row) -> RunRow:
 
 
 def timer(row: Row) -> TimerRow:
+    """A row of timers."""
     return TimerRow(RunId(str(row["run_id"])), row["timer_id"], row["partition"], row["due_at"])
 
 
 def ledger(row: Row) -> LedgerState:
+    """A row of tool_ledger, without what only the statements judge."""
     return LedgerState(
         RunId(str(row["run_id"])),
         CallId(row["call_id"]),
@@ -76,6 +81,7 @@ def ledger(row: Row) -> LedgerState:
 
 
 def approval(row: Row) -> ApprovalRow:
+    """A row of approvals."""
     return ApprovalRow(
         approval_id=row["approval_id"],
         run_id=RunId(str(row["run_id"])),
@@ -97,8 +103,10 @@ def approval(row: Row) -> ApprovalRow:
 
 
 def inbox(row: Row) -> InboxRow:
+    """A row of inbox; who sent it is not kept."""
     return InboxRow(row["message_id"], RunId(str(row["run_id"])), row["partition"], row["subject"], row["body"])
 
 
 def notice(row: Row) -> NoticeRow:
+    """A row of notices."""
     return NoticeRow(notice_id=row["notice_id"], run_id=RunId(str(row["run_id"])), agent=row["agent"], at=row["at"], body=row["body"])
