@@ -59,7 +59,7 @@ class Worker:
         self._bus = bus
         self._subjects = subjects
         self._tuning = tuning or Tuning()
-        self._metrics = WorkerMetrics(metrics or Metrics())
+        self.metrics = WorkerMetrics(metrics or Metrics())
         self._peer: Peer | None = None
         self._reconnected = asyncio.Event()
 
@@ -147,7 +147,7 @@ class Worker:
             effects=effects,
             reader=JournalReader(self._bus, self._subjects, payloads),
             payloads=payloads,
-            metrics=self._metrics,
+            metrics=self.metrics,
         )
         return Runs(self.catalog.agents, hosting, tasks)
 

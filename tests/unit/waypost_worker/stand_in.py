@@ -97,6 +97,8 @@ class StandIn:
         self.accepting = True
         """False: advances are taken off the stream and forgotten, as by a wiped server."""
         self.page_entries = 1_000
+        self.journal_gate = asyncio.Event()
+        self.journal_gate.set()
         self.epoch = 1
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -332,6 +334,7 @@ class StandIn:
     async def _journal(self, message: Message) -> bytes:
         request = decode(RunRef, message.body)
         self.journal_reads.append(request)
+        await self.journal_gate.wait()
         run = self.runs.get(RunId(request.run_id))
         if run is None:
             raise NotFound(f"no run {request.run_id}")

@@ -83,6 +83,35 @@ async def test_the_second_step_begins_when_the_first_result_is_stored(desk: Desk
     assert last.kinds == ["FinishStep", "CompleteRun"]
 
 
+async def test_an_activation_meanwhile_does_not_let_the_next_step_begin_early(desk: Desk, broker: MemoryBroker) -> None:
+    """CORRECTNESS.md row 15: while a result is on its way to JetStream, an activation comes that gives the code nothing to do."""
+    bus = GatedBus(broker)
+    gate_at_second = []
+
+    async def second() -> None:
+        gate_at_second.append(bus.gate.is_set())
+
+    @agent
+    async def two(ctx: Context) -> None:
+        await ctx.step(nothing)
+        await ctx.step(second)
+
+    worker = await desk.hire(two, bus=bus)
+    bus.gate.clear()
+    run = desk.start(two)
+    await wait_until(lambda: bus.mail)
+    assert worker.runs is not None
+    received = worker.metrics.activations.value
+    desk.coordinator.signal(run, "unrelated")
+    await wait_until(lambda: worker.metrics.activations.value > received)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert gate_at_second == []
+    bus.gate.set()
+    await desk.status(run, "completed")
+    assert gate_at_second == [True]
+
+
 async def test_steps_that_end_together_are_one_advance(desk: Desk) -> None:
     @agent
     async def many(ctx: Context) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+from msgspec import Raw
+
 from tests.unit.waypost_worker.desk import Desk
 from tests.waiting import wait_until
 from waypost import Context, agent, tool
 from waypost_proto import events as ev
 from waypost_proto.subjects import ANY_WORKER
+from waypost_proto.values import Token
 
 
 @tool(effect="read")
@@ -72,10 +76,6 @@ async def test_row_4_two_workers_with_one_activation(desk: Desk) -> None:
 
 
 def _with_token_of(activation: Any, counter: int) -> Any:
-    import msgspec
-
-    from waypost_proto.values import Token
-
     return msgspec.structs.replace(activation, token=Token(epoch=1, counter=counter))
 
 
@@ -273,3 +273,102 @@ async def test_a_divergent_replay_is_reported_and_changes_nothing(desk: Desk) ->
     await desk.status(run, "paused")
     assert desk.coordinator.of(run)[-1].kinds == ["ReportDivergence"]
     await wait_until(lambda: second.runs is not None and second.runs.cached == 0)
+
+
+async def test_a_confirmation_that_overtakes_an_activation(desk: Desk) -> None:
+    """The activation was dispatched on the journal before our last advance, and arrives after its confirmation."""
+    first, second = Counted(), Counted()
+    second.release.clear()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        await ctx.step(first, name="first")
+        number = await ctx.step(second, name="second")
+        await ctx.signal("go", str)
+        return number
+
+    worker = await desk.hire(works)
+    run = desk.start(works)
+    await wait_until(lambda: second.runs == 1)
+    await wait_until(lambda: worker.runs is not None and not worker.runs.republish(all_now=True))  # all confirmed
+    run.record(ev.SignalReceived(name="go", payload=Raw(b'"x"')))
+    overtaken = desk.coordinator.activation(run)
+    desk.coordinator.dispatch(msgspec.structs.replace(overtaken, base=""), to=worker.id)
+    await wait_until(lambda: run.seen == run.outside, message=lambda: desk.history(run))
+    second.release.set()
+    await desk.status(run, "completed")
+    assert (first.runs, second.runs) == (1, 1)
+    assert desk.coordinator.journal_reads == []
+
+
+async def test_an_activation_is_held_while_its_journal_is_read(desk: Desk) -> None:
+    """A step that ends meanwhile is published, but does not count as the answer."""
+    step = Counted()
+    step.release.clear()
+
+    @agent
+    async def works(ctx: Context) -> str:
+        local = asyncio.create_task(ctx.step(step, name="local"))
+        word = await ctx.signal("go", str)
+        await local
+        return word
+
+    worker = await desk.hire(works)
+    assert worker.runs is not None
+    run = desk.start(works)
+    await desk.advances(run, 1)
+    desk.coordinator.journal_gate.clear()
+    run.record(ev.SignalReceived(name="go", payload=Raw(b'"x"')))
+    desk.coordinator.activate(run, to=worker.id, entries=False)
+    await wait_until(lambda: desk.coordinator.journal_reads)
+    step.release.set()
+    await wait_until(lambda: run.of_type("step_completed"))
+    assert worker.runs.active == 1
+    desk.coordinator.journal_gate.set()
+    await desk.status(run, "completed")
+    await wait_until(lambda: worker.runs is not None and worker.runs.active == 0)
+
+
+async def test_an_activation_of_a_paused_run_starts_nothing(desk: Desk) -> None:
+    """It was dispatched before the pause, to a worker that does not have the run: the journal says that it is paused."""
+    step = Counted()
+    step.release.clear()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        await ctx.signal("go", str)
+        return await ctx.step(step, name="work")
+
+    dead = await desk.hire(works)
+    run = desk.start(works)
+    await desk.advances(run, 1)
+    await desk.kill(dead)
+    run.record(ev.SignalReceived(name="go", payload=Raw(b'"x"')))
+    run.status = "paused"
+    worker = await desk.hire(works)
+    desk.coordinator.activate(run, to=ANY_WORKER)
+    await wait_until(lambda: run.seen == run.outside, message=lambda: desk.history(run))
+    await wait_until(lambda: worker.runs is not None and worker.runs.cached == 0)
+    assert (step.runs, run.running) == (0, 0)
+    run.status, run.worker = "running", ""
+    step.release.set()
+    desk.coordinator.activate(run)
+    await desk.status(run, "completed")
+
+
+async def test_steps_past_the_allowance_are_asked_for_first(desk: Desk) -> None:
+    step = Counted()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        return await ctx.step(step, name="one") + await ctx.step(step, name="two")
+
+    await desk.hire(works)
+    run = desk.start(works, steps_left=1)
+    (asked,) = await desk.advances(run, 1)
+    assert asked.kinds == ["FinishStep", "RequestStep"]
+    assert (step.runs, asked.advance.running) == (1, 0)
+    run.steps_left = 0  # the step that was asked for is counted
+    desk.coordinator.activate(run)
+    await desk.status(run, "completed")
+    assert step.runs == 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
-from tests.unit.waypost_worker.desk import Desk
+from tests.unit.waypost_worker.desk import QUICK, Desk
 from tests.unit.waypost_worker.gated_bus import GatedBus
 from tests.unit.waypost_worker.test_fencing import Counted
 from waypost import Context, agent
@@ -45,7 +46,7 @@ async def test_row_15_a_wiped_server_gets_everything_unconfirmed_at_the_reconnec
         return first + second
 
     desk.coordinator.accepting = False
-    worker = await desk.hire(pays)
+    worker = await desk.hire(pays, tuning=replace(QUICK, republish_seconds=3_600.0))
     run = desk.start(pays)
     await desk.advances(run, 2, "lost")
     broker.wipe()
