@@ -27,7 +27,7 @@ def close_coroutine(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 def close_generator(generator: AsyncGenerator[Any, Any]) -> None:
     """The same for an asynchronous generator, whose `aclose` must be driven by hand."""
-    inner: Any = generator.ag_await
+    inner: Any = getattr(generator, "ag_await", None)
     if inner is not None and hasattr(inner, "close"):
         close_coroutine(inner)  # closing the code that iterates does not reach into a generator that waits itself
     closing = generator.aclose()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.waypost.execution.world import RUN, Life, Step, World
+from tests.unit.waypost.execution.world import RUN, CrashyWorld, Life, Step, World
 from tests.unit.waypost_core.loop import programs
 from waypost import Agent, ChildFailed, Context, StepFailed, ToolFailed, agent, tool
 from waypost.execution import EffectResult, Execution, LocalEffect
@@ -184,6 +184,20 @@ def test_a_split_advance_of_which_only_the_beginning_arrived(seed: int, data: st
     assert not execution.diverged, execution.take_items()
     again = [encode(item) for item in execution.take_items()]
     assert set(again) <= set(step.items[kept:])
+    execution.close()
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 10**9))
+def test_a_worker_that_dies_all_the_time_loses_nothing_and_asks_for_nothing_twice(seed: int) -> None:
+    """The recorder asserts that no command is issued and no step recorded twice; the end replays like any other run."""
+    body = agent_of(programs.make(random.Random(seed), 3))
+    world = CrashyWorld(body, seed)
+    world.live()
+    execution = Execution(body, RUN, start_effect=Effects())
+    execution.replay(world.recorder.log, seen=world.recorder.seen)
+    assert execution.take_items() == []
+    assert not execution.diverged
     execution.close()
 
 

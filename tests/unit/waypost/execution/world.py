@@ -75,6 +75,8 @@ class Recorder:
     def __init__(self) -> None:
         self.log: list[Entry] = []
         self.open: dict[str, cmd.AnyItem] = {}
+        self.issued: set[str] = set()
+        self.finished: set[str] = set()
         self.waits: dict[str, str] = {}
         self.unread: list[str] = []
         self.seen = 0
@@ -112,8 +114,13 @@ class Recorder:
             case cmd.AwaitSignal():
                 self.waits[item.id] = item.name
             case cmd.CallTool() | cmd.StartChild() | cmd.StartTimer() | cmd.RequestStep():
-                assert item.id not in self.open
+                assert item.id not in self.issued, "the same command twice"
+                self.issued.add(item.id)
                 self.open[item.id] = item
+            case cmd.FinishStep():
+                assert item.id not in self.finished, "the same step recorded twice"
+                self.finished.add(item.id)
+                self.open.pop(item.id, None)
         self.append(event_of(item))
 
     def _cancel(self, item: cmd.CancelCall) -> None:
@@ -127,6 +134,8 @@ class Recorder:
                 self.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=child))
             case cmd.StartTimer():
                 self.append(ev.TimerCancelled(seen=item.seen, call_id=item.target))
+            case cmd.RequestStep() as step:
+                self.append(ev.ToolCallCancelled(seen=item.seen, call_id=item.target, tool=step.name))
 
 
 @dataclass
@@ -158,6 +167,7 @@ class World:
         self.recorder = Recorder()
         self.effects: dict[str, LocalEffect] = {}
         self.started: list[str] = []
+        self.agent = agent
         self.execution = Execution(agent, RUN, start_effect=self._start)
         self.signals = signals
         self.steps: list[Step] = []
@@ -243,3 +253,38 @@ class World:
         assert not self.execution.diverged, items
         self.recorder.accept(items, self.execution.seen)
         self.steps.append(Step(fed, [encode(i) for i in items], before, len(self.recorder.log), self.execution.seen))
+
+
+class CrashyWorld(World):
+    """The same, but the worker dies now and then: what it had not sent is lost, its effects run again, its allowance is another."""
+
+    def __init__(self, agent: Agent[..., Any], seed: int) -> None:
+        super().__init__(agent, seed)
+        self.crashes = 0
+
+    def _choose(self) -> Any:
+        if any(isinstance(item, cmd.RequestStep) for item in self.recorder.open.values()) and self.random.random() < 0.5:
+            return lambda: self.execution.grant(self.random.randrange(2))
+        return super()._choose() if self.random.random() < 0.85 else self._crash
+
+    def _take(self, fed: Entry | EffectResult, before: int) -> None:
+        if self.random.random() < 0.15:
+            self._crash()
+        else:
+            super()._take(fed, before)
+
+    def _crash(self) -> None:
+        """Before the items are taken, between two of them, or after all."""
+        self.crashes += 1
+        items = self.execution.take_items()
+        if items:
+            # seldom only the beginning of an advance: then the journal has its items, and has seen what they have seen
+            kept = items[: self.random.randrange(len(items) + 1)]
+            self.recorder.accept(kept, max([self.recorder.seen, *(item.seen for item in kept)]))
+        self.execution.close()
+        self.effects.clear()
+        self.execution = Execution(self.agent, RUN, start_effect=self._start, steps_left=self.random.choice([None, 0, 1, 3]))
+        self.execution.replay(self.recorder.log, seen=self.recorder.seen)
+        again = self.execution.take_items()
+        assert not self.execution.diverged, again
+        self.recorder.accept(again, self.execution.seen)

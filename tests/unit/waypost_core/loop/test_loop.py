@@ -357,6 +357,25 @@ async def test_a_slice_inside_another_loop_leaves_it_as_it_was() -> None:
     rig.loop.close()
 
 
+def test_it_sits_beside_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    rig = Rig()
+
+    async def agent() -> Any:
+        return await asyncio.gather(asyncio.sleep(0, 1), asyncio.wait_for(asyncio.sleep(0, 2), 3))
+
+    async def worker() -> Any:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.call_soon(lambda: done.set_result(rig.run(agent())))
+        result = await done
+        assert asyncio.get_running_loop() is loop
+        return [result, await asyncio.to_thread(lambda: "threads as ever")]
+
+    assert uvloop.run(worker()) == [[1, 2], "threads as ever"]
+    rig.loop.close()
+
+
 def test_names_imported_before_are_deterministic_too() -> None:
     """`from asyncio import wait_for` holds the function object: its code must have been replaced, not the attribute."""
     before = asyncio.tasks.as_completed
