@@ -54,7 +54,7 @@ def run(row: Row) -> RunRow:
         parent=None if parent is None else RunId(str(parent)),
         correlation_id=row["correlation_id"],
         idempotency_key=row["idempotency_key"],
-        labels=decode(dict[str, str], row["labels"].encode()),
+        labels=decode(dict[str, str], row["labels"].encode()) if row["labels"] != "{}" else {},
         state=row["state"],
         state_version=row["state_version"],
         outcome=row["outcome"],
