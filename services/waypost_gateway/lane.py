@@ -18,6 +18,7 @@ from waypost_proto.errors import NotFound, TransientError
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 2.0
+SAY_FROM_SECONDS = 0.8
 
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +74,9 @@ class Lane:
                     self.pulling = False
                     await puller.close()
             except (NotFound, TransientError) as error:
-                _log.warning("cannot take calls, trying again", tool=self._tool.name, error=str(error), delay_seconds=delay)
+                # at the very start, and after a wipe, the streams are made by a coordinator within a second
+                say = _log.debug if delay < SAY_FROM_SECONDS else _log.warning
+                say("cannot take calls, trying again", tool=self._tool.name, error=str(error), delay_seconds=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, MAX_DELAY_SECONDS)
 

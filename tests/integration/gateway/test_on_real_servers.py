@@ -1,6 +1,7 @@
-"""The ledger's races once more, on real NATS and Postgres: what the in-memory adapters promise, the real ones must keep."""
+"""Calls and the ledger's races once more, on real NATS and Postgres: what the in-memory adapters promise, the real ones must keep."""
 
 from __future__ import annotations
 
-from tests.unit.waypost_gateway.test_doubt import *  # noqa: F403 - pytest collects them again, with this folder's rig
+from tests.unit.waypost_gateway.test_calls import *  # noqa: F403 - pytest collects them again, with this folder's rig
+from tests.unit.waypost_gateway.test_doubt import *  # noqa: F403
 from tests.unit.waypost_gateway.test_ledger_races import *  # noqa: F403
