@@ -12,6 +12,7 @@ from waypost_io.metrics import Metrics
 from waypost_io.ops import OpsServer
 from waypost_io.settings import WorkerSettings, load
 from waypost_worker.catalog import load_catalog
+from waypost_worker.loop_watch import watch_loop
 from waypost_worker.service import Worker
 from waypost_worker.tuning import Tuning
 
@@ -36,7 +37,7 @@ async def _serve(stop: Stop, options: argparse.Namespace) -> None:
     creds, ca = (str(path) if path is not None else None for path in (settings.nats_creds, settings.nats_ca))
     async with JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-worker") as bus:
         worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics)
-        async with OpsServer(settings.ops_addr, checks={"worker": worker.ready}, metrics=metrics):
+        async with OpsServer(settings.ops_addr, checks={"worker": worker.ready}, metrics=metrics), watch_loop():
             await worker.run(stop)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -27,6 +28,8 @@ from waypost_worker.suspects import Suspects
 
 _EVICTIONS_AT_ONCE = 4
 """Looks at the oldest waiting runs each time one comes to rest: more than come to rest, so the bound holds."""
+_HELD_SHOWN = 2_000
+"""Activations listed in one heartbeat: what fits into a message with ease."""
 _log = structlog.get_logger(__name__)
 
 
@@ -78,7 +81,8 @@ class Runs:
     def held(self) -> list[Held]:
         """Activations held for longer than a heartbeat."""
         before = asyncio.get_running_loop().time() - self._tuning.held_seconds
-        return [Held(run_id=slot.run_id, token=slot.token) for slot in self._active.values() if slot.held_since < before]
+        held = (Held(run_id=slot.run_id, token=slot.token) for slot in self._active.values() if slot.held_since < before)
+        return list(islice(held, _HELD_SHOWN))
 
     # -- what arrives
 

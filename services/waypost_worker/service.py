@@ -170,7 +170,7 @@ class Worker:
         build = self.catalog.build
         specs = [self._patient(work_consumer(self._subjects, agent, build)) for agent in self.catalog.agents]
         loops = [WorkLoop(self._bus, spec, runs.room, runs.activate) for spec in specs]
-        return [*loops, WorkLoop(self._bus, self._sticky(), always, runs.activate)]
+        return [*loops, WorkLoop(self._bus, self._sticky(), always, runs.activate, prefetch=True)]
 
     def _sticky(self) -> ConsumerSpec:
         return self._patient(sticky_consumer(self._subjects, self.id))

@@ -105,15 +105,13 @@ class RunSlot:
             return
         _log.info("the coordinator has another journal, letting the run go", run_id=self.run_id, reason=reason)
         self._hosting.metrics.rejected.inc()
-        self._acknowledge()
-        self._owner.gone(self)
+        self._dismiss()
 
     def stop(self, notice: Stop) -> None:
         """The run ended, is paused, or no longer wants one of its calls."""
         match notice.why:
             case "ended":
-                self._acknowledge()
-                self._owner.gone(self)
+                self._dismiss()
             case "paused":
                 self._paused = True
                 self._flush_soon()
@@ -216,36 +214,35 @@ class RunSlot:
 
     async def _read_and_feed(self, activation: Activation, journal: bool) -> None:
         reader = self._hosting.reader
-        whole = self._execution is None
         read: Journal | None = None
-        try:
-            if journal:
+        if journal:
+            try:
                 read = await reader.read(self.run_id, 0 if self._execution is None else self._execution.seen)
+            except NotFound:
+                _log.warning("an activation of a run that nobody knows", run_id=self.run_id)
+                self._dismiss()
+                return
+        try:
             values = await reader.values_of([*(read.entries if read else ()), *activation.entries])
-        except PermanentError as error:
-            self._cannot_read(error)
-            return
-        self._reading = None
-        if read is not None and read.status in TERMINAL:
-            self._acknowledge()
+        except PermanentError as error:  # unacknowledged it is tried again, and can be seen
+            _log.error("cannot read a value that the run needs", run_id=self.run_id, error=str(error))
             self._owner.gone(self)
             return
-        if read is not None:
-            self._paused = read.status == "paused"
-        entries: Sequence[Entry] = activation.entries
-        if read is not None and whole:
-            self._begin(activation, read.digest).replay(read.entries, read.seen, values)
-        elif read is not None:
-            entries = [*(entry for entry in read.entries if entry.type in OUTSIDE), *entries]
-        self._feed(entries, values)
+        self._reading = None
+        self._feed_read(activation, read, values)
         self._take_inbox()
 
-    def _cannot_read(self, error: PermanentError) -> None:
-        """A run that is gone needs no answer; anything else stays unacknowledged, so that it is tried again and can be seen."""
-        if isinstance(error, NotFound) and self._execution is None and "run" in str(error):
-            self._acknowledge()
-        _log.error("cannot read what the run needs", run_id=self.run_id, error=str(error))
-        self._owner.gone(self)
+    def _feed_read(self, activation: Activation, read: Journal | None, values: Mapping[str, bytes]) -> None:
+        if read is None:
+            self._feed(activation.entries, values)
+        elif read.status in TERMINAL:
+            self._dismiss()
+        elif self._execution is not None:
+            self._feed([*(entry for entry in read.entries if entry.type in OUTSIDE), *activation.entries], values)
+        else:
+            self._paused = read.status == "paused"
+            self._begin(activation, read.digest).replay(read.entries, read.seen, values)
+            self._feed(activation.entries, values)
 
     # -- answers
 
@@ -343,6 +340,11 @@ class RunSlot:
             delivery.ack()
         self.held.clear()
         faults.point("worker.ack.after")
+
+    def _dismiss(self) -> None:
+        """There is nothing more to do for the run here."""
+        self._acknowledge()
+        self._owner.gone(self)
 
     def _after_confirm(self) -> None:
         if not self.unconfirmed:

@@ -19,12 +19,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkLoop:
-    """`room` waits until more may be taken and says how many; `handle` must not raise."""
+    """`room` waits until more may be taken and says how many; `handle` must not raise.
+
+    `prefetch` where the messages are for this worker alone; where others could take them, nothing is hoarded.
+    """
 
     bus: Bus
     spec: ConsumerSpec
     room: Callable[[], Awaitable[int]]
     handle: Callable[[Delivery], None]
+    prefetch: bool = False
 
     async def run(self) -> None:
         """Pull until cancelled. A consumer or stream that is gone is made again as soon as that is possible."""
@@ -39,7 +43,7 @@ class WorkLoop:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _pull(self) -> None:
-        puller = self.bus.pull(self.spec.stream, self.spec.name, max_in_hand=_BATCH)
+        puller = self.bus.pull(self.spec.stream, self.spec.name, max_in_hand=_BATCH, prefetch=self.prefetch)
         try:
             while True:
                 limit = min(await self.room(), _BATCH)

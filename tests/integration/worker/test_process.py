@@ -140,6 +140,65 @@ async def test_killed_at_every_boundary_nothing_recorded_runs_again(site: Site, 
     assert len(notes) <= 5, f"at most the step whose result was not recorded ran again: {notes}"
 
 
+POISON = """
+import os
+from waypost import Context, agent
+
+@agent
+async def poison(ctx: Context) -> None:
+    os.abort()
+
+@agent
+async def innocent(ctx: Context) -> int:
+    first = await ctx.signal("go", int)
+    return first + await ctx.signal("go", int)
+"""
+
+
+@pytest.mark.crash
+async def test_row_14_a_run_that_kills_every_worker_holds_nobody_up(site: Site, coordinator: StandIn) -> None:
+    """CORRECTNESS.md row 14: workers die of one run and are started again, as by a supervisor; the other runs get done."""
+    (site.folder / "poison.py").write_text(POISON)
+    deaths = 0
+    over = asyncio.Event()
+
+    async def supervise() -> None:
+        nonlocal deaths
+        while not over.is_set():
+            async with site.worker("poison.py") as process:
+                await asyncio.wait(
+                    [ended := asyncio.ensure_future(process.wait()), asyncio.ensure_future(over.wait())], return_when="FIRST_COMPLETED"
+                )
+                deaths += ended.done()
+
+    supervisor = asyncio.create_task(supervise())
+    coordinator.start("poison", BUILD)
+    runs = [coordinator.start("innocent", BUILD) for _ in range(10)]
+    await wait_until(lambda: deaths >= 3, seconds=60)
+    for _ in range(2):
+        for run in runs:
+            run.worker = ""
+            coordinator.signal(run, "go", 1)
+    for run in runs:
+        await wait_until(lambda run=run: run.status == "completed", seconds=60)  # type: ignore[misc]
+    over.set()
+    await supervisor
+
+
+async def test_agent_code_that_blocks_is_named(site: Site, coordinator: StandIn) -> None:
+    (site.folder / "blocks.py").write_text(
+        "import time\nfrom waypost import Context, agent\n\n@agent\nasync def blocks(ctx: Context) -> None:\n    time.sleep(60)\n"
+    )
+    async with site.worker("blocks.py") as process:
+        await wait_until(lambda: coordinator.announced)
+        coordinator.start("blocks", BUILD)
+        assert process.stderr is not None
+        async with asyncio.timeout(20):
+            while b"blocks.py" not in (line := await process.stderr.readline()):
+                assert line, "it ended"
+        assert b"in blocks" in line
+
+
 async def test_a_module_without_agents_says_what_it_has(site: Site) -> None:
     (site.folder / "tools_only.py").write_text(
         'from waypost import tool\n\n@tool(effect="read")\nasync def lookup(key: str) -> str:\n    return key\n'
