@@ -107,6 +107,8 @@ class Agent(Target[P, R_co]):
         if not signature.names:
             return self.function(ctx)
         (name,) = signature.names
+        if name in signature.defaults and bytes(body) == b"null":
+            return self.function(ctx)
         value = decode_value(f"the input of agent {self.name!r}", signature.types[name], body)
         return self.function(ctx, **{name: value})
 

@@ -16,7 +16,7 @@ class RunLog:
 
     __slots__ = ("_logger", "_silent")
 
-    def __init__(self, silent: Callable[[], bool], logger: Any = None, **bound: object) -> None:
+    def __init__(self, silent: Callable[[], bool], logger: Any = None, /, **bound: object) -> None:
         self._silent = silent
         self._logger = (logger or structlog.get_logger("waypost.agent")).bind(**bound)
 

@@ -26,7 +26,7 @@ from waypost.execution.steps import LocalSteps
 from waypost.run_log import RunLog
 from waypost.targets import Target
 from waypost.tools import Tool
-from waypost_core.loop import DeterministicLoop, Evicted
+from waypost_core.loop import DeterministicLoop
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.errors import BadInput, ContractError
@@ -261,10 +261,10 @@ class RunEngine:
         self.loop.halt()
 
     def _issue(self, item: cmd.AnyItem) -> None:
-        if self.loop.muted:
-            raise Evicted
         recording = self.recording
-        if recording is None:
+        if self.loop.muted:
+            self.loop.refuse()
+        elif recording is None:
             self.items.append(item)
         else:
             recording.issued(item)
@@ -273,15 +273,15 @@ class RunEngine:
     def _check_diverged(self, recording: Recording) -> None:
         if recording.divergence is not None:
             self.loop.halt()
-            raise Evicted
+            self.loop.refuse()
 
     def _request_step(self, effect: LocalEffect) -> None:
         self._issue(cmd.RequestStep(seen=self.seen, id=effect.call_id, name=effect.name))
 
     def _check_inside(self, what: str) -> None:
         if self.loop.muted:
-            raise Evicted
-        if not self.loop.in_slice:
+            self.loop.refuse()
+        elif not self.loop.in_slice:
             raise ContractError(
                 f"{what} was used outside the agent's own code (in a function that ctx.step runs, in a thread, or in another "
                 "run): the context belongs to the `async def` of its run"

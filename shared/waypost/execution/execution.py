@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -175,6 +176,11 @@ class Execution:
             self._engine.loop.close()
             self._engine.steps.drop_all()
 
+    def __del__(self) -> None:
+        # a safety net: Python would run the code's `finally` blocks at another time, on another loop, and not muted
+        if not getattr(self, "_closed", True):
+            self.close()
+
     # -- one entry, one slice
 
     @property
@@ -211,7 +217,14 @@ class Execution:
         except TypeError as error:
             self._finish(cmd.FailRun(seen=self._engine.seen, error=failure_of(error)))
         else:
-            self._engine.loop.start(coroutine).add_done_callback(self._root_done)
+            done = weakref.WeakMethod(self._root_done)  # nothing of the run refers to us: dropping us closes it
+
+            def root_done(root: asyncio.Task[Any]) -> None:
+                method = done()
+                if method is not None:
+                    method(root)
+
+            self._engine.loop.start(coroutine).add_done_callback(root_done)
 
     def _run(self) -> None:
         engine = self._engine

@@ -4,6 +4,7 @@ be kept from running, so they run here, at a known time, on a loop that refuses 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
@@ -11,6 +12,8 @@ from waypost_core.loop._errors import Evicted
 
 ATTEMPTS = 8
 """A `finally` block may await again; each attempt throws into the next await. After these the code is left as it is."""
+_left_behind: deque[object] = deque(maxlen=1_000)
+"""Code that cannot be closed, kept so that Python does not try again when it drops it."""
 
 
 def close_coroutine(coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -23,6 +26,7 @@ def close_coroutine(coroutine: Coroutine[Any, Any, Any]) -> None:
         except BaseException:  # noqa: BLE001, S112 - nobody is left to tell. Either it awaited again (RuntimeError), or it is closed now
             continue
         return
+    _left_behind.append(coroutine)
 
 
 def close_generator(generator: AsyncGenerator[Any, Any]) -> None:

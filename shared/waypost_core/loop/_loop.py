@@ -22,7 +22,8 @@ on how tasks interleave. Code outside any task (a bare `call_soon` callback) cou
 *Asynchronous generators.* One that is dropped by the code during a slice is closed in a task of its own, as asyncio does
 it. One that the garbage collector finds later, at a moment that no replay will meet again, is kept until `close`.
 
-*Closing.* `close` mutes first: from then on everything that the code asks for raises `Evicted`, and nothing is scheduled.
+*Closing.* `close` mutes first: from then on everything that the code asks for raises `Evicted`, and nothing is scheduled. Code that
+catches even that and tries again would hang the worker: after `REFUSALS` times it is left waiting for something that never comes.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ Ts = TypeVarTuple("Ts")
 
 CALLBACKS_PER_FEED = 200_000
 """Some hundred milliseconds of callbacks: far more than an agent needs between two waits."""
+REFUSALS = 100
+"""How often a closed run's code is told so before it is left waiting."""
 _PRUNE_FROM = 64
 
 
@@ -86,6 +89,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._running = False
         self._muted = False
+        self._refused = 0
 
     def __repr__(self) -> str:
         state = "closed" if self._muted else "running" if self._running else "quiescent"
@@ -148,6 +152,12 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
     def muted(self) -> bool:
         """The run was evicted or has ended: whatever the code does has no effect."""
         return self._muted
+
+    def refuse(self) -> None:
+        """The code of a muted run asks for something. Raises `Evicted`, but no more than `REFUSALS` times in all."""
+        self._refused += 1
+        if self._refused <= REFUSALS:
+            raise Evicted
 
     def halt(self) -> None:
         """From a callback: nothing more runs in this slice, nor later. `close` must follow.
@@ -253,12 +263,13 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """A timer of the run; what is due already runs soon and needs none. An infinite one never fires and is not announced."""
-        self._check_open()
         if math.isnan(when):
             raise ValueError("a timer cannot be set to NaN")
         timer = Timer(when, callback, args, self, context)
         timer.timer_id = None
-        if when <= self._clock:
+        if self._muted:
+            self.refuse()
+        elif when <= self._clock:
             self._ready.append(timer)
         elif when != math.inf:
             timer.timer_id = self.next_id()
@@ -275,7 +286,8 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         """Called by `TimerHandle.cancel`; `forget_timer` has done it."""
 
     def create_future(self) -> Future[Any]:
-        self._check_open()
+        if self._muted:
+            self.refuse()
         self._futures_made += 1
         return Future(self, self._identity + FUTURE_BIT + self._futures_made)
 
@@ -345,7 +357,3 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
             self._handler(self, context)
         else:
             self.default_exception_handler(context)
-
-    def _check_open(self) -> None:
-        if self._muted:
-            raise Evicted

@@ -53,6 +53,19 @@ def test_an_agent_without_input_takes_null() -> None:
     assert helper.bind(number=3) == b"3"
 
 
+def test_an_input_may_have_a_default() -> None:
+    @agent
+    async def optional(ctx: Context, number: int = 4) -> int:
+        return number
+
+    ctx: Any = None
+    for body, expected in ((b"null", 4), (b"5", 5)):
+        coroutine = optional.start(ctx, body)
+        with pytest.raises(StopIteration) as stop:
+            coroutine.send(None)
+        assert stop.value.value == expected
+
+
 def test_using_makes_a_variant() -> None:
     variant = helper.using(budget=Budget(max_steps=1)).using(timeout=5)
     assert (variant.options.budget, variant.options.timeout_seconds) == (Budget(max_steps=1), 5.0)

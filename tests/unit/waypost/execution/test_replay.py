@@ -11,8 +11,9 @@ from msgspec import Raw
 from structlog.testing import capture_logs
 
 from tests.unit.waypost.execution.rig import RUN, START, Rig, entry
+from tests.unit.waypost.execution.world import started
 from waypost import Agent, Context, agent, tool
-from waypost.execution import EffectResult, Execution, refs_of
+from waypost.execution import EffectResult, Execution, LocalEffect, refs_of
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.errors import ContractError, NotFound
@@ -266,6 +267,53 @@ def test_a_closed_run_does_nothing_more() -> None:
     assert lines == []
     assert rig.take() == []
     assert rig.answer("0:1", "x") == []
+
+
+@pytest.mark.parametrize("end", ["close", "diverge"])
+def test_code_that_catches_everything_does_not_hang_the_worker(end: str) -> None:
+    async def stubborn(ctx: Context) -> None:
+        while True:
+            try:
+                await ctx.call(look, "a")
+                await asyncio.sleep(1)
+            except BaseException:  # noqa: BLE001 - that is what is tested
+                continue
+
+    async def even_so(ctx: Context) -> None:
+        while True:
+            try:
+                await ctx.call(look, "b")
+                await ctx.step(work, "c")
+            except BaseException:  # noqa: BLE001 - that is what is tested
+                continue
+
+    rig = Rig(variant(stubborn))
+    if end == "close":
+        rig.execution.close()
+        assert rig.take() == []
+    else:
+        assert rig.again(variant(even_so)).execution.diverged
+        rig.execution.close()
+
+
+def test_dropping_a_run_closes_it() -> None:
+    cleaned: list[str] = []
+
+    async def cleans_up(ctx: Context) -> None:
+        try:
+            await asyncio.gather(ctx.call(look, "a"), ctx.step(work, "b"))
+        finally:
+            cleaned.append("here")
+            ctx.set_state("never")
+            cleaned.append("never")
+
+    effects: list[LocalEffect] = []
+    execution = Execution(variant(cleans_up), RUN, start_effect=effects.append)
+    execution.feed([started(b"null")])
+    (effect,) = effects
+    del execution
+    assert cleaned == ["here"]
+    assert not effect.wanted
 
 
 def test_a_context_of_another_run_is_refused() -> None:
