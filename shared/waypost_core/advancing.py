@@ -24,7 +24,7 @@ from waypost_proto.errors import BadMessage
 from waypost_proto.ids import CallId, chain_digest, child_run_id, digest_of, idempotency_key
 from waypost_proto.limits import MAX_ITEMS_PER_ADVANCE
 from waypost_proto.mailbox import Advance
-from waypost_proto.values import Failure, Mark
+from waypost_proto.values import Failure, Mark, RunStatus
 
 _ITEMS = list[cmd.AnyItem]
 
@@ -97,8 +97,6 @@ class _Turn:
                 raise BadMessage(f"item has seen event {item.seen}, expected {self.seen} to {self.state.outside}")
             self.seen = item.seen
             _TAKE[type(item)](self, item)
-        if self.tripped:
-            self.events.append(ev.RunPaused(reason=f"max_steps {self.state.budget.max_steps} reached"))
 
     def open(self, call_id: CallId) -> Call | None:
         """The call as it is after the items so far."""
@@ -107,11 +105,13 @@ class _Turn:
     def add_call(self, call_id: CallId, call: Call, event: ev.Data) -> None:
         if self.open(call_id) is not None:
             raise BadMessage(f"call id {call_id!r} is already open")
+        if call.kind in ("tool", "child", "step"):
+            self.count_step()
         self.opened[call_id] = call
         self.events.append(event)
 
     def count_step(self) -> None:
-        """Reserve before spending: past the limit the run pauses and what was asked for is recorded but not sent."""
+        """Reserve before spending: past the limit the run pauses first, and what was asked for is then recorded but not sent."""
         self.steps += 1
         limit = self.state.budget.max_steps
         if limit is None or self.steps <= limit or self.tripped or self.state.paused:
@@ -119,6 +119,7 @@ class _Turn:
         self.tripped = True
         message = f"step {self.steps} of at most {limit}; raise the limit with `waypost runs resume RUN --max-steps N`"
         self.events.append(ev.BreakerTripped(limit="max_steps", value=self.steps, maximum=limit, message=message))
+        self.events.append(ev.RunPaused(reason=f"max_steps {limit} reached"))
 
 
 def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
@@ -143,7 +144,6 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
             approval=item.approval,
         ),
     )
-    turn.count_step()
     if turn.definition is not None and item.tool not in turn.definition.tools:
         message = f"agent {state.agent} may not call {item.tool}: it is not in its tools=[…]"
         _close(
@@ -186,7 +186,6 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
         deadline_at=deadline,
     )
     turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child), event)
-    turn.count_step()
 
 
 def _start_timer(turn: _Turn, item: cmd.StartTimer) -> None:
@@ -202,7 +201,6 @@ def _await_signal(turn: _Turn, item: cmd.AwaitSignal) -> None:
 def _request_step(turn: _Turn, item: cmd.RequestStep) -> None:
     event = ev.StepRequested(seen=item.seen, call_id=item.id, name=item.name)
     turn.add_call(item.id, Call(kind="step", seq=0, sent=0, name=item.name), event)
-    turn.count_step()
 
 
 def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
@@ -234,7 +232,8 @@ def _set_state(turn: _Turn, item: cmd.SetState) -> None:
 
 
 def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
-    requested = turn.open(item.id)
+    if turn.open(item.id) is None:
+        turn.count_step()
     if item.error is not None:
         turn.events.append(
             ev.StepFailed(
@@ -253,8 +252,6 @@ def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
                 result_ref=item.result_ref,
             )
         )
-    if requested is None:
-        turn.count_step()
 
 
 def _complete(turn: _Turn, item: cmd.CompleteRun) -> None:
@@ -269,9 +266,22 @@ def _end(turn: _Turn, item: cmd.CompleteRun | cmd.FailRun, ending: Ending) -> li
     """The code is through. What this very advance opened counts too; the breaker has nothing more to protect."""
     if turn.tripped:
         turn.tripped = False
-        turn.events = [e for e in turn.events if not isinstance(e, ev.BreakerTripped)]
+        turn.events = [e for e in turn.events if not isinstance(e, (ev.BreakerTripped, ev.RunPaused))]
+    for call_id, call in turn.opened.items():
+        if call.binding and call_id not in turn.closed:
+            _never_sent(turn, call_id, call, item.seen)
     calls = {i: c for i, c in (turn.state.calls | turn.opened).items() if i not in turn.closed}
     return end(msgspec.structs.replace(turn.state, calls=calls), ending, seen=item.seen)
+
+
+def _never_sent(turn: _Turn, call_id: CallId, call: Call, seen: int) -> None:
+    """The code asked for something and ended without waiting for it: it was not sent, and is not."""
+    if call.kind == "child":
+        assert call.child is not None
+        error = Failure(type="RunCancelled", message="its parent ended in the same breath")
+        _close(turn, call_id, ev.ChildFailed(call_id=call_id, child_run_id=call.child, status=RunStatus.CANCELLED, error=error))
+    else:
+        _close(turn, call_id, ev.ToolCallCancelled(seen=seen, call_id=call_id, tool=call.name, approval_id=call.approval_id))
 
 
 def _diverged(turn: _Turn, item: cmd.ReportDivergence) -> None:

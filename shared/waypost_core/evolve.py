@@ -156,6 +156,7 @@ def _child_requested(state: RunState, data: ev.ChildRequested, seq: int) -> None
         kind="child",
         seq=seq,
         sent=seq,
+        stage="unsent" if state.paused else "sent",
         name=data.child_agent,
         child=data.child_run_id,
         args=_own(data.input),
@@ -221,6 +222,8 @@ def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
     state.budget = state.budget.tightened(data.budget)
     for call in state.calls.values():
         call.sent = seq
+        if call.stage == "unsent":
+            call.stage = "sent"
 
 
 def _ending(state: RunState, data: ev.RunEnding, _seq: int) -> None:

@@ -66,7 +66,7 @@ def outstanding(state: RunState, *, above: int = 0, permits: bool = False) -> Ef
 
 def _on_the_road(state: RunState, call_id: CallId, call: Call, *, permits: bool) -> Effects:
     if call.kind == "child":
-        return [_start_child(state, call_id, call, call.sent)]
+        return [_start_child(state, call_id, call, call.sent)] if call.binding else []
     if call.kind == "timer" and permits and call.due_at is not None:
         return [SetTimer(call_id, call.due_at)]
     if call.kind != "tool":
@@ -145,7 +145,7 @@ def _call_cancelled(_state: RunState, _seq: int, data: ev.ToolCallCancelled) -> 
 
 def _child_requested(state: RunState, seq: int, data: ev.ChildRequested) -> Effects:
     call = state.calls.get(data.call_id)
-    if call is None or state.paused or state.ending is not None:
+    if call is None or not call.binding or state.ending is not None:
         return []
     return [_start_child(state, data.call_id, call, seq)]
 
@@ -227,7 +227,7 @@ def _ending(state: RunState, seq: int, _data: ev.RunEnding) -> Effects:
 
 
 def _children(state: RunState) -> list[Call]:
-    return [call for call in state.calls.values() if call.kind == "child"]
+    return [call for call in state.calls.values() if call.kind == "child" and call.binding]
 
 
 def _terminal(state: RunState, seq: int, data: ev.Data) -> Effects:

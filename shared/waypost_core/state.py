@@ -20,10 +20,10 @@ STATE_VERSION = 1
 RECENT_CAUSES = 32
 """How many request ids of control messages are remembered; the unique cause in the log is the backstop."""
 
-Stage = Literal["held", "approval", "sent", "retry", "doubt", "reconcile", "set"]
-"""Where an open call is: `held` until someone hosts the tool or agent, `approval` until it is decided, `sent` to a gateway, child or
-worker, `retry` until its next attempt, `doubt` until it is reconciled or resolved, `reconcile` while the hook is asked, `set` for
-timers and signal waits."""
+Stage = Literal["held", "approval", "sent", "unsent", "retry", "doubt", "reconcile", "set"]
+"""Where an open call is: `held` until someone hosts the tool or agent, `approval` until it is decided, `sent` to a gateway,
+child or worker, `unsent` for a child that was asked for while the run was paused, `retry` until its next attempt, `doubt` until
+it is reconciled or resolved, `reconcile` while the hook is asked, `set` for timers and signal waits."""
 
 
 class Call(Struct, kw_only=True, omit_defaults=True):
@@ -63,7 +63,7 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     def binding(self) -> bool:
         """Whether the run cannot end before it is settled: it may have an effect, or it is a child."""
         if self.kind == "child":
-            return self.stage != "held"
+            return self.stage != "unsent"
         return self.kind == "tool" and self.permit and self.stage in ("sent", "doubt", "reconcile")
 
 

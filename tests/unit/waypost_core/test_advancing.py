@@ -86,7 +86,7 @@ def test_past_max_steps_the_call_is_recorded_and_not_sent_and_a_raised_limit_sen
     """Limits are reserved before they are spent (P5)."""
     run = Machine(budget=Budget(max_steps=1)).calls("read", "0:1")
     run.tell(succeeded("0:1")).calls("pay", "0:2")
-    assert run.types == ["tool_call_requested", "breaker_tripped", "run_paused"]
+    assert run.types == ["breaker_tripped", "run_paused", "tool_call_requested"]
     assert run.of(fx.SendTool) == []
     assert run.of(fx.GrantPermit) == []
     assert run.the.status is RunStatus.PAUSED
@@ -136,6 +136,26 @@ def test_the_run_does_not_end_while_a_payment_is_unsettled() -> None:
     run.tell(mb.ResolveCall(run_id=RUN, request_id="r", call_id=CallId("0:1"), outcome="completed", result=Raw(b"1"), by="ann"))
     assert run.types == ["tool_call_completed", "run_completed"]
     assert bytes(run.the.result) == b"9"
+
+
+def test_what_the_code_asked_for_and_did_not_await_is_never_sent_when_it_ends() -> None:
+    run = Machine()
+    child = cmd.StartChild(seen=1, id=CallId("0:2"), agent="helper", input=Raw(b"1"))
+    run.advance(run.call("pay"), child, cmd.CompleteRun(seen=1, result=Raw(b"9")))
+    assert run.types == ["tool_call_requested", "child_requested", "tool_call_cancelled", "child_failed", "run_completed"]
+    assert not run.of(fx.SendTool)
+    assert not run.of(fx.SendMail)
+
+
+def test_a_child_that_is_asked_for_while_paused_starts_at_the_resume_or_never() -> None:
+    child = cmd.StartChild(seen=1, id=CallId("0:2"), agent="helper", input=Raw(b"1"))
+    run = Machine().tell(mb.Pause(run_id=RUN, request_id="p")).advance(child)
+    assert run.of(fx.SendMail) == []
+    run.tell(mb.Resume(run_id=RUN, request_id="r"))
+    assert [type(mail.mail) for mail in run.of(fx.SendMail)] == [mb.StartRun, mb.Resume]
+    other = Machine().tell(mb.Pause(run_id=RUN, request_id="p")).advance(child)
+    other.tell(mb.Cancel(run_id=RUN, request_id="c"))
+    assert other.types == ["run_cancelled"]
 
 
 def test_a_completed_run_ignores_everything() -> None:

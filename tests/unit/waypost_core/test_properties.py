@@ -49,7 +49,7 @@ class Driver:
         self.count = 0
         self.last: object = None
 
-    def message(self, kind: str, a: object, b: object) -> object:  # noqa: C901, PLR0911, PLR0912 - one case an action
+    def message(self, kind: str, a: object, b: object) -> object:  # noqa: C901 - one case an action
         run, call_id = self.run, CallId(f"0:{a}")
         match kind:
             case "call":
