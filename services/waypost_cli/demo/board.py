@@ -132,6 +132,11 @@ class Board:
         return self.ended == len(self.rows)
 
     @property
+    def idle(self) -> bool:
+        """Whether every case that was accepted has ended."""
+        return all(row.ended for row in self.rows.values() if row.run_id)
+
+    @property
     def busy(self) -> bool:
         """Whether any call of any case is being worked on."""
         return any(call.state in ("running", "in_doubt") for row in self.rows.values() for call in row.calls.values())

@@ -109,8 +109,8 @@ class Chaos:
 
     async def _worst_moment(self) -> None:
         """A strike that hits nothing shows nothing. Bounded: with every case ended there is nothing to wait for."""
-        if not await _becomes(lambda: self._board.filing, FILING_SECONDS):
-            await _becomes(lambda: self._board.busy, BUSY_SECONDS)
+        if not await _becomes(lambda: self._board.filing or self._board.idle, FILING_SECONDS):
+            await _becomes(lambda: self._board.busy or self._board.idle, BUSY_SECONDS)
 
 
 async def _becomes(condition: Callable[[], bool], seconds: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REFRESH_SECONDS = 0.12
+CHUNK_BYTES = 4096
 
 
 class Display:
@@ -87,29 +89,33 @@ class Display:
 
 
 class Answers:
-    """Lines of standard input, without a thread that nobody can stop."""
+    """Lines of standard input, without a thread that nobody can stop. Reads the descriptor itself: a buffer in between hides lines."""
 
     def __init__(self) -> None:
         self.ended = False
+        self._read = b""
 
     async def next(self) -> str:
-        """The next line; "" at the end of input."""
+        """The next line, without its end; "" at the end of input."""
+        while b"\n" not in self._read and not self.ended:
+            await self._readable()
+            chunk = os.read(sys.stdin.fileno(), CHUNK_BYTES)
+            self._read += chunk
+            self.ended = not chunk
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode("utf-8", "replace")
+
+    async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         try:
             loop.add_reader(sys.stdin.fileno(), readable.set)
-        except (OSError, ValueError, PermissionError):
-            return self._read()  # a regular file is always readable
+        except PermissionError:
+            return  # a regular file: epoll refuses it because it is always readable
         try:
             await readable.wait()
         finally:
             loop.remove_reader(sys.stdin.fileno())
-        return self._read()
-
-    def _read(self) -> str:
-        line = sys.stdin.readline()
-        self.ended = not line
-        return line
 
 
 def _question(row: Row, report: Report) -> Panel:

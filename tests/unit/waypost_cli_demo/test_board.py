@@ -20,8 +20,10 @@ def told(*data: events.AnyData) -> story.Teller:  # type: ignore[valid-type]
 def test_a_case_goes_from_not_submitted_to_running() -> None:
     board = story.Board([story.case()])
     assert board.rows["C-1"].status == "not submitted"
+    assert board.idle
     board.submitted("C-1", story.RUN)
     assert board.rows["C-1"].status == "pending"
+    assert not board.idle
     assert told().row.status == "running"
     assert told().row.deadline_at == NOON + 86_400
 
@@ -108,6 +110,7 @@ def test_the_end_of_a_run() -> None:
     assert (teller.row.status, teller.row.decision, teller.row.report_id, teller.row.risk) == ("completed", "reported", "R-00001", 0.75)
     assert teller.said[-2:] == ["filed R-00001", "completed: reported, report R-00001"]
     assert teller.board.all_ended
+    assert teller.board.idle
 
 
 def test_a_failed_run_says_why() -> None:
