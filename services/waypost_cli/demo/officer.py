@@ -70,6 +70,7 @@ class Officer:
         self._done: set[str] = set()
 
     async def run(self) -> None:
+        """Decide whatever waits, as far as the desk lets, until cancelled."""
         while True:
             for row in self._board.waiting_for_officer():
                 if row.approval_id not in self._done and self._desk.free:
