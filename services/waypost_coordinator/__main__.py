@@ -14,6 +14,9 @@ from waypost_io.settings import CoordinatorSettings, load
 from waypost_io.store.migrate import check_current
 from waypost_io.store.postgres import PostgresStore
 
+DRAIN_SECONDS = 5.0
+"""What is in hand takes milliseconds; longer only when a server is away, and then waiting does not help."""
+
 
 async def serve(stop: Stop) -> None:
     """Serve until asked to stop, then give the partitions back."""
@@ -33,7 +36,7 @@ async def serve(stop: Stop) -> None:
             stopping.cancel()
             if running.done():
                 await running  # it ends only by an error
-            await coordinator.release()
+            await coordinator.drain(min(DRAIN_SECONDS, settings.drain_seconds))
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running

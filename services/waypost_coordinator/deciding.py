@@ -26,6 +26,8 @@ from waypost_core.evolve import evolve
 from waypost_core.messages import Env, HostFound, TimersDue
 from waypost_core.react import outstanding, react
 from waypost_core.state import RunState
+from waypost_core.timing import LATEST, due_of
+from waypost_io.store.ports import TimerRow
 from waypost_proto.events import OUTSIDE
 from waypost_proto.mailbox import Advance, Reply, StartRun
 from waypost_proto.work import Accepted, Rejected
@@ -55,7 +57,7 @@ class Decider:
 
         Raises `Unreachable` when states cannot be loaded (nothing has changed then), and `Undecidable`.
         """
-        await self._ground.runs.load(letter.run_id for letter in letters)
+        broken = await self._ground.runs.load(letter.run_id for letter in letters)
         batch = Batch(letters=[])
         env = Env(now=self._ground.clock.now(), jitter=self._random.random(), tools=self._registry.tools, agents=self._registry.agents)
         stamp = Stamp(env.now)
@@ -63,6 +65,8 @@ class Decider:
             if letter.partition not in self._ground.epochs:
                 _not_ours(letter)
                 continue
+            if letter.run_id in broken:
+                raise Undecidable(letter, broken[letter.run_id])
             try:
                 self._one(batch, letter, env, stamp)
             except Exception as error:
@@ -130,10 +134,17 @@ class Decider:
         if decision.events:
             batch.touched.add(state.run_id)
             batch.positions[partition] = self.positions[partition]
-        elif isinstance(letter.mail, TimersDue) and not state.paused:  # timers that mean nothing any more
-            batch.rows.timers.update({(state.run_id, timer_id): None for timer_id in letter.mail.timer_ids})
+        elif isinstance(letter.mail, TimersDue) and not state.paused:
+            self._not_due(batch, live, letter.mail)
         elif isinstance(letter.mail, HostFound) and live.unhosted:
             self._waker.want(live, forced=True)
+
+    def _not_due(self, batch: Batch, live: LiveRun, mail: TimersDue) -> None:
+        """Clear timers that mean nothing any more; keep one that was moved while its letter was under way."""
+        for timer_id in mail.timer_ids:
+            due_at = due_of(live.state, timer_id)
+            row = None if due_at is None else TimerRow(live.state.run_id, timer_id, live.partition, min(due_at, LATEST))
+            batch.rows.timers[live.state.run_id, timer_id] = row
 
     def _answer_worker(self, batch: Batch, live: LiveRun | None, mail: Advance, decision: Decision) -> None:
         """Tell the worker what became of its advance, and see whether the run needs another activation."""
@@ -160,7 +171,4 @@ class Decider:
 
 def _not_ours(letter: Letter) -> None:
     """The partition was lost while the letter waited. Its message stays unacked for the new owner; a caller is told to try again."""
-    if letter.answer is not None:
-        letter.answer(
-            Reply(run_id=letter.run_id, ok=False, code="503", message="the run's partition is moving to another replica; try again")
-        )
+    letter.drop(Reply(run_id=letter.run_id, ok=False, code="503", message="the run's partition is moving to another replica; try again"))

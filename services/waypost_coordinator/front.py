@@ -54,15 +54,14 @@ class FrontDesk:
             mail = reserved
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         partition = self._ground.partition(mail.run_id)
-        name = ""
-        if self._ground.owns(partition):
-            self._ground.box.put(Letter(mail=mail, run_id=mail.run_id, partition=partition, answer=_resolver(future)))
-        else:
-            name = uuid.uuid4().hex
-            self._waiting[name] = future
-            await self._send(mail, f"{self._inbox}.{name}")
+        name = uuid.uuid4().hex
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
+                if self._ground.owns(partition):
+                    self._ground.box.put(Letter(mail=mail, run_id=mail.run_id, partition=partition, answer=_resolver(future)))
+                else:
+                    self._waiting[name] = future
+                    await self._send(mail, f"{self._inbox}.{name}")
                 return await future
         except TimeoutError:
             raise NotConfirmed(

@@ -73,10 +73,10 @@ class Intake:
         source = f"TASKS.{digest_of(self._created.encode())[:12]}.{delivery.stream_seq}"
         try:
             start = await self._start(delivery)
+            reserved = await self._front.reserve(start)
         except PermanentError as error:
             await self._undertaker.refuse(delivery, source, str(error))
             return
-        reserved = await self._front.reserve(start)
         if isinstance(reserved, Reply):
             await self._undertaker.refuse(delivery, source, reserved.message)
             return

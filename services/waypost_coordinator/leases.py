@@ -26,7 +26,11 @@ SAFETY_SHARE = 0.2
 
 
 class Leases:
-    """Run `run()` in a task. `epochs` and `published` are shared with the pipeline and change in place."""
+    """Run `run()` in a task. `epochs` and `published` are shared with the pipeline and change in place.
+
+    `gained` takes a partition over and calls `admit` once what must come first is queued; before that it is not ours to decide in, or the
+    published position could pass what the take-over has still to publish (CORRECTNESS.md row 12).
+    """
 
     def __init__(self, ground: Ground, *, lease_seconds: float, gained: Gained, lost: Lost) -> None:
         self._ground = ground
@@ -38,8 +42,10 @@ class Leases:
         self._until: dict[int, float] = {}
         self._wake = asyncio.Event()
         self._stepping_down: str | None = None
-        self._old_epochs: dict[int, int] = {}
-        """What a step-down still has to give back while the database is away."""
+        self._to_release: dict[int, int] = {}
+        """What a step-down has to give back, also when the database is away for a while."""
+        self._leaving: set[int] = set()
+        """No longer ours, and the rest of the shell was not told yet."""
         self.epochs = ground.epochs
         self.published = ground.published
 
@@ -49,37 +55,49 @@ class Leases:
         return f"{self._name}.{self._incarnation}"
 
     def lost(self, partitions: Iterable[int]) -> None:
-        """The database says that these are no longer ours."""
-        self._until.update(dict.fromkeys(partitions, 0.0))
+        """The database says that these are no longer ours. At once they are not."""
+        self._give_up(partitions)
         self._wake.set()
 
     def step_down(self, why: str) -> None:
         """Give everything up and take it over anew, from what is committed. At once nothing is ours any more."""
-        if self._stepping_down is None:
-            self._stepping_down = why
-            self._wake.set()
+        self._stepping_down = self._stepping_down or why
+        self._to_release.update(self.epochs)
+        self._give_up(list(self.epochs))
+        self._wake.set()
+
+    def hold(self, partitions: Iterable[int]) -> bool:
+        """Whether all of these are ours at this moment. A process that was stopped finds out here that its time is over."""
+        now = self._ground.clock.monotonic()
+        late = [p for p in partitions if self._until.get(p, 0.0) <= now]
+        if late:
+            self.lost(late)
+        return not late
+
+    def admit(self, lease: Lease) -> None:
+        """A partition that `gained` was called for is taken over: from now on it is ours to decide in."""
+        self.epochs[lease.partition] = lease.epoch
+        self.published[lease.partition] = lease.published
 
     async def take(self) -> None:
         """One round: drop what has expired, renew, acquire. Raises `TransientError`."""
         if self._stepping_down is not None:
             await self._step_down()
-        await self._drop(p for p, until in self._until.items() if until <= self._ground.clock.monotonic())
+        self._give_up(self._expired())
+        await self._tell()
         asked = self._ground.clock.monotonic()
         self._ground.clock.set(await self._ground.store.leases.now(), asked)
         if self.epochs:
             renewed = await self._ground.store.leases.renew(self.owner, self.epochs, lease_seconds=self._lease_seconds)
-            held = {lease.partition for lease in renewed}
+            held = {lease.partition for lease in renewed} & self.epochs.keys()
             self._until.update(dict.fromkeys(held, self._safe_until(asked)))
-            await self._drop(p for p in list(self.epochs) if p not in held)
+            self._give_up(p for p in list(self.epochs) if p not in held)
+            await self._tell()
         free = self._ground.partitions - len(self.epochs)
-        if free > 0:
+        if free > 0 and self._stepping_down is None:
             asked = self._ground.clock.monotonic()
-            for lease in await self._ground.store.leases.acquire(self.owner, at_most=free, lease_seconds=self._lease_seconds):
-                self.epochs[lease.partition] = lease.epoch
-                self.published[lease.partition] = lease.published
-                self._until[lease.partition] = self._safe_until(asked)
-                log.info("partition_gained", partition=lease.partition, epoch=lease.epoch, position=lease.position)
-                await self._gained(lease)
+            found = await self._ground.store.leases.acquire(self.owner, at_most=free, lease_seconds=self._lease_seconds)
+            await self._welcome(found, self._safe_until(asked))
         self._ground.metrics.owned(len(self.epochs))
 
     async def run(self) -> None:
@@ -95,34 +113,59 @@ class Leases:
                 await self.take()
             except TransientError as error:
                 log.warning("leases_not_renewed", error=str(error))
-                await self._drop(p for p, until in list(self._until.items()) if until <= self._ground.clock.monotonic())
+                self._give_up(self._expired())
+                await self._tell()
                 await asyncio.sleep(min(0.5, self._lease_seconds / 10))
                 self._wake.set()
 
     async def release(self) -> None:
         """Give all partitions back, so that another replica need not wait for the leases to end. Idempotent."""
         epochs = dict(self.epochs)
-        await self._drop(list(epochs))
+        self._give_up(list(epochs))
+        await self._tell()
         try:
             await self._ground.store.leases.release(self.owner, epochs)
         except TransientError as error:
             log.warning("leases_not_released", error=str(error))
 
+    async def _welcome(self, leases: list[Lease], until: float) -> None:
+        """Take over what was acquired. What cannot be taken over is given back: owned without a mailbox it would stand still."""
+        for done, lease in enumerate(leases):
+            log.info("partition_gained", partition=lease.partition, epoch=lease.epoch, position=lease.position)
+            self._until[lease.partition] = until
+            try:
+                await self._gained(lease)
+            except TransientError:
+                rest = {lease.partition: lease.epoch for lease in leases[done:]}
+                self._give_up(rest)
+                await self._tell()
+                await self._ground.store.leases.release(self.owner, rest)
+                raise
+
     async def _step_down(self) -> None:
         log.warning("stepping_down", why=self._stepping_down)
-        old_owner, epochs = self.owner, dict(self.epochs) or dict(self._old_epochs)
-        await self._drop(list(self.epochs))
-        self._old_epochs = epochs
-        await self._ground.store.leases.release(old_owner, epochs)
-        self._old_epochs = {}
+        self._to_release.update(self.epochs)
+        self._give_up(list(self.epochs))
+        await self._tell()
+        await self._ground.store.leases.release(self.owner, self._to_release)
+        self._to_release = {}
         self._incarnation += 1
         self._stepping_down = None
 
-    async def _drop(self, partitions: Iterable[int]) -> None:
-        gone = frozenset(partitions) & self.epochs.keys()
-        for partition in gone:
-            del self.epochs[partition], self.published[partition]
-            self._until.pop(partition, None)
+    def _expired(self) -> list[int]:
+        now = self._ground.clock.monotonic()
+        return [partition for partition, until in self._until.items() if until <= now]
+
+    def _give_up(self, partitions: Iterable[int]) -> None:
+        """From now on these are not ours; `_tell` tells the rest of the shell."""
+        for partition in list(partitions):
+            self.epochs.pop(partition, None)
+            self.published.pop(partition, None)
+            if self._until.pop(partition, None) is not None:
+                self._leaving.add(partition)
+
+    async def _tell(self) -> None:
+        gone, self._leaving = frozenset(self._leaving), set()
         if gone:
             log.info("partitions_dropped", partitions=sorted(gone))
             await self._lost(gone)

@@ -38,9 +38,10 @@ Message = AnyMessage | Rederive
 class Letter:
     """One message for one run.
 
-    `done` is called when its events are committed and its dispatches are in JetStream; `answer` right after the commit. `limit` is
-    the size of batch that it may be part of: a letter from a failed batch is tried in smaller company. `source` names the
-    stored message for counting failures, "" for letters that the shell wrote itself.
+    `done` is called when its events are committed and its dispatches are in JetStream; `answer` and `committed` right after the
+    commit. `dropped` is called instead of `committed` when the letter is given up here: whoever takes the partition over derives it
+    again. `limit` is the size of batch that it may be part of: a letter from a failed batch is tried in smaller company. `source` names
+    the stored message for counting failures, "" for letters that the shell wrote itself. `place` is its place in the order of arrival.
     """
 
     mail: Message
@@ -49,6 +50,7 @@ class Letter:
     done: Callable[[], None] | None = None
     answer: Callable[[Reply], None] | None = None
     committed: Callable[[], None] | None = None
+    dropped: Callable[[], None] | None = None
     inbox_id: str = ""
     source: str = ""
     subject: str = ""
@@ -56,25 +58,36 @@ class Letter:
     headers: Mapping[str, str] = field(default_factory=dict)
     limit: int = UNLIMITED
     failures: int = 0
+    place: int = 0
+
+    def drop(self, reply: Reply) -> None:
+        """Give it up here: its message stays unacked, its caller is told `reply`."""
+        if self.answer is not None:
+            self.answer(reply)
+        if self.dropped is not None:
+            self.dropped()
 
 
 class LetterBox:
-    """First in, first out; `take` gives what is there, in batches that respect each letter's limit."""
+    """First in, first out, also for letters that are put back; `take` gives batches that respect each letter's limit."""
 
     def __init__(self) -> None:
         self._letters: deque[Letter] = deque()
         self._filled = asyncio.Event()
+        self._places = 0
 
     def __len__(self) -> int:
         return len(self._letters)
 
     def put(self, letter: Letter) -> None:
+        self._places += 1
+        letter.place = self._places
         self._letters.append(letter)
         self._filled.set()
 
     def put_back(self, letters: Iterable[Letter]) -> None:
-        """In front, in their order."""
-        self._letters.extendleft(reversed(list(letters)))
+        """Where they were: before everything that came after them, whoever puts back first (pause must stay before resume)."""
+        self._letters = deque(sorted([*letters, *self._letters], key=lambda letter: letter.place))
         if self._letters:
             self._filled.set()
 
@@ -88,11 +101,14 @@ class LetterBox:
             self._filled.clear()
         return removed
 
-    async def take(self, most: int) -> list[Letter]:
-        """At least one letter. Cancelling loses none."""
+    async def filled(self) -> None:
+        """Wait until there is a letter."""
         while not self._letters:
             self._filled.clear()
             await self._filled.wait()
+
+    def take(self, most: int) -> list[Letter]:
+        """The first letters, at most so many; none if there are none."""
         taken: list[Letter] = []
         while self._letters and len(taken) < min(most, self._letters[0].limit):
             letter = self._letters.popleft()

@@ -6,7 +6,7 @@ A run that is not in the cache is loaded from its row; a failed commit drops it,
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,6 +15,7 @@ from waypost_core.evolve import fold
 from waypost_core.state import STATE_VERSION, RunState, decode_state
 from waypost_io.store.ports import EventRow, RunRow, Store
 from waypost_proto.codec import decode
+from waypost_proto.errors import TransientError
 from waypost_proto.events import OUTSIDE, Event
 from waypost_proto.ids import RunId
 from waypost_proto.task import parse_time
@@ -79,19 +80,35 @@ class Runs:
     def clear(self) -> None:
         self._runs.clear()
 
-    async def load(self, run_ids: Iterable[RunId]) -> None:
-        """Make sure that those of the runs that exist are cached. Raises `Unreachable`."""
+    def drop_partitions(self, partitions: Iterable[int]) -> None:
+        """Forget the runs of partitions that are no longer ours."""
+        gone = set(partitions)
+        self.drop([run_id for run_id, live in self._runs.items() if live.partition in gone])
+
+    async def load(self, run_ids: Iterable[RunId]) -> dict[RunId, Exception]:
+        """Make sure that those of the runs that exist are cached. Raises `Unreachable`.
+
+        Returns the runs whose row or log cannot be read, with the reason: one such run must not stop the others.
+        """
         missing = []
         for run_id in set(run_ids):
             if run_id in self._runs:
                 self._runs.move_to_end(run_id)
             else:
                 missing.append(run_id)
+        broken: dict[RunId, Exception] = {}
         if not missing:
-            return
+            return broken
         for row in (await self._store.log.load_runs(missing)).values():
-            live = await self.revive(row)
-            self._runs[row.run_id] = live
+            try:
+                live = await self.revive(row)
+            except TransientError:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever is wrong with this one, its letter is buried with it
+                broken[row.run_id] = error
+            else:
+                self._runs[row.run_id] = live
+        return broken
 
     async def revive(self, row: RunRow) -> LiveRun:
         """A live run from its row, folded from the log where the stored state is of another version."""
@@ -123,15 +140,18 @@ class Runs:
                 return rows
             after = page[-1].seq
 
-    def trim(self) -> None:
-        """Drop the longest unused beyond the capacity, and whatever has ended. Call between batches."""
+    def trim(self, keep: Collection[RunId] = ()) -> None:
+        """Drop the longest unused beyond the capacity, except pinned ones and `keep`: runs whose events are not committed yet.
+
+        Never call it while states are being loaded for a batch: what is in the cache then must still be there when they are.
+        """
         excess = len(self._runs) - self._capacity
         if excess <= 0:
             return
         for run_id in list(self._runs):
             if excess <= 0:
                 return
-            if not self._runs[run_id].pinned:
+            if run_id not in keep and not self._runs[run_id].pinned:
                 del self._runs[run_id]
                 excess -= 1
 

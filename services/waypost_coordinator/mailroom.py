@@ -18,7 +18,7 @@ from waypost_coordinator.posting import INBOX_HEADER
 from waypost_io.bus.ports import Delivery, Puller
 from waypost_io.bus.topology import mail_consumer
 from waypost_proto.codec import decode_union, encode
-from waypost_proto.errors import BadMessage, NotFound, WaypostError
+from waypost_proto.errors import BadMessage, Misconfigured, NotFound, WaypostError
 from waypost_proto.mailbox import AnyMail, Control, Reply, StartRun
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 IN_HAND = 2_000
 """Deliveries of one partition that are not done yet; past it the pump stops pulling."""
 RETRY_SECONDS = 0.5
+RECENT_EPOCHS = 3
+"""How many epochs back consumers are deleted at first. Epochs without a pump (a broker that was away) can make it more."""
 
 Unreadable = Callable[[Delivery, str, str], None]
 """Takes a delivery that is no message of ours, its source and the reason; must not wait."""
@@ -51,12 +53,18 @@ class Mailroom:
             task.cancel()
             await asyncio.wait([task])
 
+    async def close_all(self) -> None:
+        """Stop every pump. Idempotent."""
+        for partition in list(self._pumps):
+            await self.close(partition)
+
     async def _pump(self, partition: int, epoch: int) -> None:
         stream = self._ground.subjects.stream("MAILBOX")
         consumer = self._ground.subjects.mail_consumer(partition, epoch)
+        back = RECENT_EPOCHS
         while True:
             try:
-                for old in range(max(1, epoch - 3), epoch):
+                for old in range(max(1, epoch - back), epoch):
                     await self._ground.bus.delete_consumer(stream, self._ground.subjects.mail_consumer(partition, old))
                 await self._ground.bus.ensure_consumer(mail_consumer(self._ground.subjects, partition, epoch))
                 await self._pull(partition, self._ground.bus.pull(stream, consumer, max_in_hand=IN_HAND))
@@ -64,6 +72,8 @@ class Mailroom:
                 log.warning("pump_interrupted", partition=partition, error=str(error))
                 if isinstance(error, NotFound):
                     self._ground.look()
+                if isinstance(error, Misconfigured):
+                    back *= 8  # an older epoch's consumer is still there and overlaps with ours
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _pull(self, partition: int, puller: Puller) -> None:

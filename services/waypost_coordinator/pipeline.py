@@ -29,8 +29,11 @@ from waypost_coordinator.waking import Waker
 from waypost_io import faults
 from waypost_io.store.ports import CommitResult
 from waypost_proto.errors import BadMessage, SequenceTaken, TransientError
+from waypost_proto.ids import RunId
 
 log = structlog.get_logger(__name__)
+
+IDLE_LOOK_SECONDS = 0.01
 
 
 class Ownership(Protocol):
@@ -45,6 +48,10 @@ class Ownership(Protocol):
 
     def step_down(self, why: str) -> None:
         """Give everything up and take it over anew."""
+        ...
+
+    def hold(self, partitions: Iterable[int]) -> bool:
+        """Whether all of these are ours at this moment; what has run out is given up."""
         ...
 
 
@@ -73,6 +80,7 @@ class Pipeline:
         self._handed = asyncio.Event()
         self._next: Batch | None = None
         self._committed_positions: dict[int, int] = {}
+        self._in_commit: set[RunId] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -85,16 +93,28 @@ class Pipeline:
         self._decider.positions[partition] = position
         self._committed_positions[partition] = position
 
-    def forget(self, partitions: Iterable[int]) -> list[Letter]:
-        """Partitions are no longer ours: drop their letters (unacked) and return them."""
-        return self._ground.box.remove(partitions)
+    async def forget(self, partitions: Iterable[int]) -> None:
+        """Partitions are no longer ours: drop their letters (unacked) and their runs.
+
+        Not while a batch is being decided: a run that vanished between loading and deciding would be taken for one that never was.
+        """
+        async with self._deciding:
+            for letter in self._ground.box.remove(partitions):
+                letter.drop(not_confirmed(letter, "its partition is moving to another replica"))
+            self._ground.runs.drop_partitions(partitions)
+
+    async def idle(self) -> None:
+        """Wait until no letter is waiting, being decided or being committed. For a drain: nothing new must be coming in."""
+        while self._ground.box or self._deciding.locked() or self._committing.locked() or self._next is not None:
+            await asyncio.sleep(IDLE_LOOK_SECONDS)
 
     async def _decide_forever(self) -> None:
         while True:
             await self._free.wait()
-            letters = await self._ground.box.take(self._batch_max)
-            async with self._deciding:
-                undecidable = await self._decide(letters)
+            await self._ground.box.filled()
+            async with self._deciding:  # taken inside: what a refused commit puts back comes before what arrived later
+                letters = self._ground.box.take(self._batch_max)
+                undecidable = await self._decide(letters) if letters else None
             if undecidable is not None:  # outside the lock: it waits for the commit, and a refused commit waits for the lock
                 await self._without(undecidable, letters)
 
@@ -112,6 +132,7 @@ class Pipeline:
             self._free.clear()
             self._next = batch
             self._handed.set()
+            self._ground.runs.trim(keep=batch.touched | self._in_commit)
         return None
 
     async def _commit_forever(self) -> None:
@@ -122,9 +143,10 @@ class Pipeline:
             self._free.set()
             if batch is None:
                 continue
+            self._in_commit = batch.touched
             async with self._committing:
                 await self._commit(batch)
-            self._ground.runs.trim()
+            self._in_commit = set()
 
     async def _without(self, error: Undecidable, letters: list[Letter]) -> None:
         """Set the letter that cannot be decided aside and decide the others again, on states as they are committed."""
@@ -136,7 +158,7 @@ class Pipeline:
     async def _commit(self, batch: Batch) -> None:
         partitions = {letter.partition for letter in batch.letters}
         owned = self._ground.epochs
-        if not batch.rows.empty() and not partitions <= owned.keys():
+        if not self._ownership.hold(partitions):  # also without rows: a zombie must not answer from its memory
             await self._refuse(batch, TransientError("a partition was lost while its batch was decided"))
             return
         result = CommitResult()
@@ -163,7 +185,10 @@ class Pipeline:
             await self._ambiguous(batch, TransientError("a lease was lost"))
             return
         self._committed_positions.update(batch.positions)
-        await self._stages.after(batch, result)
+        try:
+            await self._stages.after(batch, result)
+        except TransientError as error:  # something that is to be published could not be read: the take-over publishes it
+            await self._ambiguous(batch, error)
 
     async def _refuse(self, batch: Batch, error: Exception) -> None:
         """The batch was not written. Decide its letters again, in halves, on states as they are committed."""
@@ -215,8 +240,7 @@ class Pipeline:
     def _give_up(self, letters: Iterable[Letter]) -> None:
         """Leave the messages unacked; they come again to the next epoch's consumer. Callers are told that we do not know."""
         for letter in letters:
-            if letter.answer is not None:
-                letter.answer(not_confirmed(letter, "the database did not answer"))
+            letter.drop(not_confirmed(letter, "the database did not answer"))
 
     def _forget_states(self) -> None:
         self._ground.runs.clear()

@@ -18,6 +18,7 @@ from waypost_coordinator.registry import Registry
 from waypost_core import effects as fx
 from waypost_core.dispatch import activation, needs_args, tool_call
 from waypost_core.state import RunState
+from waypost_core.timing import LATEST
 from waypost_io.bus.topology import STICKY_TTL_HEADER
 from waypost_io.store.ports import ApprovalRow, InboxRow, NoticeRow, PermitRow, TimerRow
 from waypost_proto.codec import encode
@@ -64,7 +65,7 @@ class Poster:
         run_id = state.run_id
         match effect:
             case fx.SetTimer():
-                row = TimerRow(run_id, effect.timer_id, live.partition, effect.due_at)
+                row = TimerRow(run_id, effect.timer_id, live.partition, min(effect.due_at, LATEST))
                 rows.timers[run_id, effect.timer_id] = row
             case fx.ClearTimer():
                 rows.timers[run_id, effect.timer_id] = None
@@ -132,7 +133,7 @@ class Poster:
         message_id = f"{sender}.{effect.key}.{effect.to}"
         subject = self._ground.subjects.mail("control", effect.agent, effect.to)
         body = encode(effect.mail)
-        batch.rows.inbox[message_id] = InboxRow(message_id, effect.to, partition, subject, body)
+        batch.rows.inbox[message_id] = InboxRow(message_id, effect.to, partition, subject, body, sender)
         if self._ground.owns(partition):  # no need for the road: the row is the durable copy, and we are the receiver
             batch.local_mail.append(Letter(mail=effect.mail, run_id=effect.to, partition=partition, inbox_id=message_id))
         else:
@@ -177,7 +178,7 @@ def _opened(state: RunState, effect: fx.OpenApproval) -> ApprovalRow:
         reason=effect.reason,
         tenant=state.tenant,
         requested_at=state.recorded_at,
-        expires_at=effect.expires_at,
+        expires_at=min(effect.expires_at, LATEST),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -14,7 +15,7 @@ from waypost_coordinator.front import FrontDesk
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.intake import Intake
 from waypost_coordinator.leases import Leases
-from waypost_coordinator.letters import Letter, LetterBox, Rederive, not_confirmed
+from waypost_coordinator.letters import Letter, LetterBox, Rederive
 from waypost_coordinator.live import LiveRun, Runs
 from waypost_coordinator.mailroom import Mailroom
 from waypost_coordinator.metrics import CoordinatorMetrics
@@ -25,6 +26,7 @@ from waypost_coordinator.settling import Settler
 from waypost_coordinator.sweep import Sweep
 from waypost_coordinator.takeover import TakeOver
 from waypost_coordinator.timers import Timers
+from waypost_coordinator.upkeep import keep_up
 from waypost_coordinator.waking import Waker
 from waypost_core.messages import TimersDue
 from waypost_io.bus.ports import Bus, Message
@@ -42,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 
 class Coordinator:
-    """One replica over an open bus and store. `run()` until cancelled; `release()` afterwards gives the partitions back."""
+    """One replica over an open bus and store. `run()` until cancelled; `drain()` before that ends it in order."""
 
     def __init__(self, store: Store, bus: Bus, settings: CoordinatorSettings, metrics: Metrics) -> None:
         self._settings = settings
@@ -60,7 +62,7 @@ class Coordinator:
             published={},
             look=self._look,
         )
-        self._registry = registry = Registry(store, bus, ground.subjects)
+        self._registry = registry = Registry(store, bus, ground.subjects, lost_after_seconds=settings.heartbeat_seconds)
         self.leases = Leases(ground, lease_seconds=settings.lease_seconds, gained=self._gained, lost=self._lost)
         self._undertaker = undertaker = Undertaker(ground)
         self._timers = timers = Timers(store, ground.clock, self._fire)
@@ -79,6 +81,7 @@ class Coordinator:
         self._mailroom = Mailroom(ground, undertaker.unreadable)
         self._intake = Intake(ground, self._front, undertaker)
         self._group: asyncio.TaskGroup | None = None
+        self._intake_task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Set once the API answers and the first round of leases is through."""
 
@@ -92,12 +95,13 @@ class Coordinator:
             self._group = group
             group.create_task(self._settler.run(), name="settle")
             group.create_task(self._pipeline.run(), name="pipeline")
+            group.create_task(self._sweep.run(), name="sweep")
+            group.create_task(keep_up(self._ground.store), name="upkeep")
             await self.leases.take()
             group.create_task(self.leases.run(), name="leases")
             group.create_task(self._registry.run(), name="registry")
             group.create_task(self._timers.run(lambda: self.leases.epochs), name="timers")
-            group.create_task(self._sweep.run(), name="sweep")
-            group.create_task(self._intake.run(), name="intake")
+            self._intake_task = group.create_task(self._intake.run(), name="intake")
             broadcast = await self._ground.bus.subscribe(self._ground.subjects.broadcast(), self._broadcast)
             api = Api(
                 store=self._ground.store,
@@ -116,14 +120,25 @@ class Coordinator:
                 await service.close()
                 await broadcast.close()
 
-    async def release(self) -> None:
-        """Give the partitions back, so that nobody waits for our leases to end."""
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new in, finish what is in hand (at most so long), and give the partitions back. Nothing is lost without it:
+        what was not acked comes again to the next owner."""
+        if self._intake_task is not None:
+            self._intake_task.cancel()
+        await self._mailroom.close_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._pipeline.idle()
+                await self._settler.idle()
         await self.leases.release()
 
     async def _gained(self, lease: Lease) -> None:
         assert self._group is not None
         self._pipeline.gained(lease.partition, lease.position)
-        await self._takeover.take_over(lease)
+        first = await self._takeover.take_over(lease)
+        self.leases.admit(lease)
+        for letter in first:
+            self._ground.box.put(letter)
         await self._timers.load([lease.partition])
         self._registry.expect(await self._ground.store.log.sticky_workers([lease.partition]))
         await self._sweep.gained(lease.partition)
@@ -133,10 +148,7 @@ class Coordinator:
         for partition in partitions:
             await self._mailroom.close(partition)
         self._timers.drop(partitions)
-        for letter in self._pipeline.forget(partitions):
-            if letter.answer is not None:
-                letter.answer(not_confirmed(letter, "its partition is moving to another replica"))
-        self._ground.runs.clear()
+        await self._pipeline.forget(partitions)
 
     def _look(self) -> None:
         self._sweep.look()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import structlog
@@ -18,6 +19,7 @@ from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
 from waypost_coordinator.timers import Timers
 from waypost_core.messages import PermitsRevoked, PermitState
+from waypost_core.state import RunState
 from waypost_io import faults
 from waypost_io.bus.ports import PubAck
 from waypost_io.store.ports import CommitResult, EventRow
@@ -39,7 +41,8 @@ AGAIN_SECONDS = 0.5
 class _Settling:
     batch: Batch
     confirmations: list[tuple[Outgoing, Awaitable[PubAck]]]
-    follow_ups: list[asyncio.Event] = field(default_factory=list)
+    follow_ups: list[tuple[int, asyncio.Future[bool]]] = field(default_factory=list)
+    """Partition, and whether the follow-up was committed (True) or given up with its partition (False)."""
 
 
 class Settler:
@@ -81,17 +84,22 @@ class Settler:
             for outgoing, confirmation in settling.confirmations:
                 await self._confirmed(outgoing, confirmation)
             faults.point("coordinator.publish.after")
-            for event in settling.follow_ups:
-                await event.wait()
+            # a follow-up that was given up is derived again by the take-over, which starts at the published position
+            gone = {partition for partition, told in settling.follow_ups if not await told}
             self._ground.metrics.published(len(settling.confirmations))
             faults.point("coordinator.ack.before")
             for letter in settling.batch.letters:
-                if letter.done is not None:
+                if letter.done is not None and letter.partition not in gone:
                     letter.done()
             for partition, position in settling.batch.positions.items():
-                if partition in self._ground.published:
+                if partition in self._ground.published and partition not in gone:
                     self._ground.published[partition] = max(self._ground.published[partition], position)
             faults.point("coordinator.ack.after")
+            self._queue.task_done()
+
+    async def idle(self) -> None:
+        """Wait until every batch is settled."""
+        await self._queue.join()
 
     def publish_again(self, rows: list[EventRow]) -> list[tuple[Outgoing, Awaitable[PubAck]]]:
         """At take-over: the events above the published position, under the ids they had."""
@@ -142,27 +150,40 @@ class Settler:
         for stop in batch.stops:
             self._ground.bus.send(self._ground.subjects.stop(), encode(stop))
 
-    def _follow_up(self, batch: Batch, result: CommitResult) -> list[asyncio.Event]:
+    def _follow_up(self, batch: Batch, result: CommitResult) -> list[tuple[int, asyncio.Future[bool]]]:
         """Tell each run what its revocation found. A permit that was never written counts as revoked: it cannot be used."""
         found: dict[RunId, dict[CallId, PermitState]] = {}
         for row in result.revoked:
             found.setdefault(row.run_id, {})[row.call_id] = PermitState(row.call_id, row.attempt, row.state)
+        loop = asyncio.get_running_loop()
         waiting = []
         for run_id in batch.rows.revoke_runs | {run_id for run_id, _ in batch.rows.revoke_calls}:
+            partition = self._ground.partition(run_id)
+            told: asyncio.Future[bool] = loop.create_future()
             live = self._ground.runs.get(run_id)
-            if live is None or live.state.terminal:
+            if live is None:  # its partition was lost in the meantime
+                told.set_result(False)
+                waiting.append((partition, told))
                 continue
-            permits = found.get(run_id, {})
-            for call_id, call in live.state.calls.items():
-                asked = run_id in batch.rows.revoke_runs or (run_id, call_id) in batch.rows.revoke_calls
-                if asked and call.binding and call.kind == "tool" and call.stage == "sent" and call_id not in permits:
-                    permits[call_id] = PermitState(call_id, call.attempt, "revoked")
+            permits = self._permits(batch, live.state, found.get(run_id, {}))
             if permits:
-                told = asyncio.Event()
-                mail = PermitsRevoked(tuple(permits.values()))
-                self._ground.box.put(Letter(mail=mail, run_id=run_id, partition=live.partition, committed=told.set))
-                waiting.append(told)
+                letter = Letter(mail=PermitsRevoked(permits), run_id=run_id, partition=partition)
+                letter.committed, letter.dropped = partial(_tell, told, True), partial(_tell, told, False)
+                self._ground.box.put(letter)
+                waiting.append((partition, told))
         return waiting
+
+    @staticmethod
+    def _permits(batch: Batch, state: RunState, found: dict[CallId, PermitState]) -> tuple[PermitState, ...]:
+        """What the revocation says of each call that it asked about. Nothing of a run that has ended."""
+        if state.terminal:
+            return ()
+        permits = dict(found)
+        for call_id, call in state.calls.items():
+            asked = state.run_id in batch.rows.revoke_runs or (state.run_id, call_id) in batch.rows.revoke_calls
+            if asked and call.binding and call.kind == "tool" and call.stage == "sent" and call_id not in permits:
+                permits[call_id] = PermitState(call_id, call.attempt, "revoked")
+        return tuple(permits.values())
 
     async def _hydrated(self, call: ToolCall, seq: int, msg_id: str) -> Outgoing:
         """A tool call whose arguments are too large for the state: read them from the event that requested it."""
@@ -170,6 +191,11 @@ class Settler:
         data = decode(ToolCallRequested, decode(Event, rows[0].body).data)
         whole = msgspec.structs.replace(call, args=data.args, args_ref=data.args_ref)
         return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id)
+
+
+def _tell(told: asyncio.Future[bool], committed: bool) -> None:
+    if not told.done():
+        told.set_result(committed)
 
 
 def _cloud_event(prefix: str, agent: str, row: EventRow) -> dict[str, str]:

@@ -7,7 +7,7 @@ everything outstanding be derived again from the log under new ids and tokens (P
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
@@ -16,8 +16,9 @@ from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.takeover import TakeOver
 from waypost_core.messages import HostFound
 from waypost_io.bus.ports import StreamSpec
+from waypost_io.bus.topology import sticky_consumer
 from waypost_proto.errors import WaypostError
-from waypost_proto.ids import RunId
+from waypost_proto.ids import RunId, WorkerId
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,8 @@ class Sweep:
         self._lost: set[str] = set()
         self._found: set[str] = set()
         self._known: dict[str, tuple[str, int]] = {}
+        self._compared: set[int] = set()
+        """Partitions whose stored marks were compared when they came to us; before that a round must not overwrite them."""
 
     def look(self) -> None:
         """Something is odd (a stream is missing, the connection came back): look now."""
@@ -60,6 +63,7 @@ class Sweep:
         """A partition is ours now: what happened to the streams while nobody owned it, and who came to host what is held?"""
         self._known.update(await self._ground.store.streams.load())
         await self._compare(await self._marks(), [partition])
+        self._compared.add(partition)
         await self.release_held([partition])
 
     async def run(self) -> None:
@@ -85,7 +89,8 @@ class Sweep:
     async def _derive(self, partitions: Iterable[int]) -> int:
         count = 0
         for partition in partitions:
-            await self._takeover.deliver_inbox(partition)
+            for letter in await self._takeover.unreceived(partition):
+                self._ground.box.put(letter)
             after = ""
             while True:
                 rows = await self._ground.store.log.open_runs(partition, after=after, limit=PAGE)
@@ -98,7 +103,8 @@ class Sweep:
         return count
 
     async def _round(self) -> None:
-        await self._compare(await self._marks(), list(self._ground.epochs))
+        marks = await self._marks()
+        await self._compare(marks, self._compared & self._ground.epochs.keys())
         if self._lost:
             workers, self._lost = sorted(self._lost), set()
             await self._elsewhere(workers)
@@ -115,7 +121,7 @@ class Sweep:
             marks[spec.name] = (mark.created, mark.last_seq)
         return marks
 
-    async def _compare(self, marks: dict[str, tuple[str, int]], partitions: Iterable[int]) -> None:
+    async def _compare(self, marks: dict[str, tuple[str, int]], partitions: Collection[int]) -> None:
         """Derive the work of partitions that were last dispatched on other streams than these.
 
         Kept per partition, because a wipe may happen while nobody owns one. Nothing is purged: old messages are harmless, and another
@@ -139,7 +145,10 @@ class Sweep:
         """Runs whose coroutine a lost worker held get a new activation; what lies on its own subject is removed (row 22)."""
         run_ids = await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)
         log.info("workers_lost", workers=list(workers), runs=len(run_ids))
-        for worker in workers:
+        for worker in map(WorkerId, workers):
+            await self._ground.bus.delete_consumer(
+                self._ground.subjects.stream("WORK"), sticky_consumer(self._ground.subjects, worker).name
+            )
             await self._ground.bus.purge(self._ground.subjects.stream("WORK"), self._ground.subjects.work("*", "*", worker))
         self._each(run_ids, Rederive(activation_only=True))
 

@@ -28,8 +28,11 @@ class TakeOver:
         self._ground = ground
         self._settler = settler
 
-    async def take_over(self, lease: Lease) -> None:
-        """Queue what may not have been published. Raises `Unreachable`; doing it twice is harmless."""
+    async def take_over(self, lease: Lease) -> list[Letter]:
+        """Publish what may not have been published; what the decider must see before anything else. Raises `Unreachable`.
+
+        Doing it twice is harmless.
+        """
         first: dict[RunId, int] = {}
         position = lease.published
         while True:
@@ -40,21 +43,23 @@ class TakeOver:
             if len(rows) < PAGE:
                 break
             position = rows[-1].position
-        for run_id, seq in first.items():
-            self._ground.box.put(Letter(mail=Rederive(above=seq - 1, fresh=False), run_id=run_id, partition=lease.partition))
-        mail = await self.deliver_inbox(lease.partition)
+        letters = [
+            Letter(mail=Rederive(above=seq - 1, fresh=False), run_id=run_id, partition=lease.partition) for run_id, seq in first.items()
+        ]
+        mail = await self.unreceived(lease.partition)
         if first or mail:
-            log.info("partition_taken_over", partition=lease.partition, epoch=lease.epoch, runs=len(first), mail=mail)
+            log.info("partition_taken_over", partition=lease.partition, epoch=lease.epoch, runs=len(first), mail=len(mail))
+        return [*letters, *mail]
 
-    async def deliver_inbox(self, partition: int) -> int:
-        """Hand over the messages between runs that are still unreceived; how many. A message received twice has no effect."""
-        count, after = 0, ""
+    async def unreceived(self, partition: int) -> list[Letter]:
+        """The messages between runs that their receivers have not recorded. One that is received twice has no effect."""
+        letters: list[Letter] = []
+        after = ""
         while True:
             rows = await self._ground.store.log.inbox(partition, after=after, limit=PAGE)
             for row in rows:
                 mail = decode_union(AnyControl, row.body)
-                self._ground.box.put(Letter(mail=mail, run_id=row.run_id, partition=partition, inbox_id=row.message_id))
-            count += len(rows)
+                letters.append(Letter(mail=mail, run_id=row.run_id, partition=partition, inbox_id=row.message_id))
             if len(rows) < PAGE:
-                return count
+                return letters
             after = rows[-1].message_id

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 HORIZON_SECONDS = 120.0
 LOOK_AHEAD_SECONDS = 60.0
 PAGE = 5_000
+MOST = 1_000_000
+"""At most so many timers are held in memory; paused runs keep theirs due, and must not keep others from being read."""
 
 Fire = Callable[[RunId, int, tuple[str, ...]], None]
 """Called with run, partition and the ids of its timers that are due."""
@@ -63,7 +65,13 @@ class Timers:
 
     async def load(self, partitions: Iterable[int]) -> None:
         """Read what is due within the horizon. Raises `Unreachable`."""
-        for row in await self._store.timers.due(list(partitions), before=self._clock.now() + HORIZON_SECONDS, limit=PAGE):
+        owned, before, limit = list(partitions), self._clock.now() + HORIZON_SECONDS, PAGE
+        while True:
+            rows = await self._store.timers.due(owned, before=before, limit=limit)
+            if len(rows) < limit or limit >= MOST:
+                break
+            limit = min(limit * 8, MOST)
+        for row in rows:
             if (row.run_id, row.timer_id) not in self._due:
                 self.set(row)
 

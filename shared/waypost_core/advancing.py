@@ -17,6 +17,7 @@ from waypost_core.decision import Decision
 from waypost_core.ending import end
 from waypost_core.messages import Env
 from waypost_core.state import Call, Ending, RunState
+from waypost_core.timing import LATEST
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.codec import decode
@@ -173,7 +174,7 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
     state = turn.state
     deadline = state.deadline_at
     if item.timeout_seconds is not None:
-        deadline = min(deadline or float("inf"), turn.env.now + item.timeout_seconds)
+        deadline = min(deadline or LATEST, turn.env.now + item.timeout_seconds)
     child = child_run_id(state.run_id, item.id)
     event = ev.ChildRequested(
         seen=item.seen,

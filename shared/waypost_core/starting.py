@@ -8,6 +8,7 @@ from waypost_core.decision import Decision, done, refused
 from waypost_core.ending import child_ended
 from waypost_core.messages import Env
 from waypost_core.state import RunState
+from waypost_core.timing import LATEST
 from waypost_proto import events as ev
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import digest_of
@@ -28,6 +29,8 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
         deadline_at = None if message.deadline is None else parse_deadline(message.deadline, now=env.now)
     except BadInput as error:
         return refused(message.run_id, "400", str(error))
+    if deadline_at is not None and not 0 < deadline_at <= LATEST:
+        return refused(message.run_id, "400", f"deadline {message.deadline!r} is not between 1970 and the year 9999; give an earlier one")
     definition = env.agent(message.agent)
     own = definition.budget if definition is not None else None
     started = ev.RunStarted(

@@ -19,6 +19,8 @@ from waypost_proto.values import Failure
 DEADLINE = "deadline"
 MAX_SECONDS = "max_seconds"
 RETRY = "#retry"
+LATEST = 253_402_214_400.0
+"""The last day of the year 9999: later than that neither a timestamp nor a formatted time can say, and a timer need not come."""
 APPROVAL = "#approval"
 
 
@@ -41,6 +43,27 @@ def timers_due(state: RunState, message: TimersDue, env: Env) -> Decision:
             if call is not None and call.kind == "timer" and state.ending is None:
                 events.append(ev.TimerFired(call_id=CallId(timer_id)))
     return Decision(events=events)
+
+
+def due_of(state: RunState, timer_id: str) -> float | None:
+    """When a timer that the run still waits for is due; None when it means nothing any more."""
+    if state.terminal:
+        return None
+    if timer_id == DEADLINE:
+        return None if state.ending is not None else state.deadline_at
+    if timer_id == MAX_SECONDS:
+        return None if state.ending is not None or state.budget.max_seconds is None else state.started_at + state.budget.max_seconds
+    call = state.calls.get(CallId(timer_id.removesuffix(RETRY).removesuffix(APPROVAL)))
+    if call is None:
+        return None
+    waits = (
+        _waits(call, state)
+        if timer_id.endswith(RETRY)
+        else call.stage == "approval"
+        if timer_id.endswith(APPROVAL)
+        else call.kind == "timer" and state.ending is None
+    )
+    return call.due_at if waits else None
 
 
 def _deadline(state: RunState) -> list[ev.Data]:
@@ -67,8 +90,8 @@ def _max_seconds(state: RunState, env: Env) -> list[ev.Data]:
 def _retry(state: RunState, call_id: CallId, env: Env) -> list[ev.Data]:
     """The next attempt, or the question to the reconcile hook. While paused it waits for the resume."""
     call = state.calls.get(call_id)
-    if call is None or state.paused:
-        return []
+    if call is None or state.paused or (call.due_at is not None and env.now < call.due_at):
+        return []  # early: the timer was moved by a later attempt while this message was under way
     return [next_dispatch(call_id, call, env)] if _waits(call, state) else []
 
 

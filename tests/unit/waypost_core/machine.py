@@ -8,9 +8,9 @@ from msgspec import Raw
 
 from waypost_core.decide import decide
 from waypost_core.decision import Decision
-from waypost_core.effects import AnyEffect
+from waypost_core.effects import AnyEffect, SetTimer
 from waypost_core.evolve import evolve, fold
-from waypost_core.messages import AnyMessage, Env
+from waypost_core.messages import AnyMessage, Env, TimersDue
 from waypost_core.react import react
 from waypost_core.state import RunState
 from waypost_proto import commands as cmd
@@ -46,6 +46,7 @@ class Machine:
         self.decision = Decision()
         self.events: list[ev.Data] = []
         self.effects: list[AnyEffect] = []
+        self.timers: dict[str, float] = {}
         if started:
             self.start(budget=budget, deadline=deadline)
 
@@ -53,6 +54,8 @@ class Machine:
         return self.tell(mb.StartRun(run_id=RUN, agent="clerk", input=Raw(b"1"), budget=budget, deadline=deadline, **more))  # type: ignore[arg-type]
 
     def tell(self, message: AnyMessage) -> Machine:
+        if isinstance(message, TimersDue):  # time goes on until they are
+            self.now = max([self.now, *(self.timers.pop(timer_id, 0.0) for timer_id in message.timer_ids)])
         env = Env(now=self.now, tools=self.tools, agents=AGENTS)
         self.decision = decide(self.state, message, env)
         self.events = self.decision.events
@@ -67,6 +70,7 @@ class Machine:
         self.effects = list(self.decision.effects)
         for offset, data in enumerate(self.events):
             self.effects.extend(react(self.the, first + offset, data))
+        self.timers.update((effect.timer_id, effect.due_at) for effect in self.effects if isinstance(effect, SetTimer))
         return self
 
     @property
