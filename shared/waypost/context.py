@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -48,6 +48,10 @@ class RunHandle(Protocol, Generic[R_co]):
         """Wait for the child. Raises `ChildFailed`. Cancelling the wait does not cancel the child; may be awaited again."""
         ...
 
+    def __await__(self) -> Generator[Any, None, R_co]:
+        """`await handle` is `await handle.result()`; so handles can be given to `asyncio.gather`."""
+        ...
+
     def cancel(self) -> None:
         """Cancel the child run; `result()` then raises `asyncio.CancelledError`. No effect once it has ended."""
 
@@ -73,7 +77,7 @@ class Context:
         return result
 
     def start(self, target: Target[P, R], *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
-        """Start a child run and go on; `await handle.result()` waits for it. Raises `ToolDenied` if it is not listed."""
+        """Start a child run and go on; `await handle.result()`, or `await handle`, waits for it. Raises `ToolDenied` if it is not listed."""
         return self._engine.start(target, args, kwargs)
 
     @overload
@@ -137,9 +141,11 @@ class Context:
     def tenant(self) -> str:
         return self._engine.tenant
 
-    def idempotency_key(self, name: str = "run") -> str:
-        """A key that is the same whenever this run asks for this `name`, and different for every other run."""
-        return f"{self._engine.run_id}/{name}"
+    @property
+    def idempotency_key(self) -> str:
+        """The same on every replay, different for every other run: for what a local step says to the outside. Add a suffix for each
+        thing that must happen once. A tool call has a key of its own (`ToolContext.idempotency_key`)."""
+        return f"{self._engine.run_id}/run"
 
     @property
     def log(self) -> RunLog:

@@ -11,7 +11,7 @@ import hashlib
 import random
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import structlog
@@ -312,6 +312,9 @@ class ChildHandle:
 
     async def result(self) -> Any:
         return self._decode(*await asyncio.shield(self._future))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.result().__await__()
 
     def cancel(self) -> None:
         if self._engine.abandon(self._call_id):

@@ -50,7 +50,7 @@ def test_a_started_child_is_awaited_later_or_cancelled() -> None:
         dropped.cancel()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(kept.result(), 1)
-        return [await kept.result(), await kept.result()]
+        return [await kept, await kept.result()]
 
     rig = Rig(parent, CASE)
     assert [type(i) for i in rig.items] == [cmd.StartChild, cmd.StartChild, cmd.AwaitSignal]
