@@ -77,7 +77,7 @@ class Context:
         return result
 
     def start(self, target: Target[P, R], *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
-        """Start a child run and go on; `await handle.result()`, or `await handle`, waits for it. Raises `ToolDenied` if it is not listed."""
+        """Start a child run and go on; `await handle` or `await handle.result()` waits for it. Raises `ToolDenied` if it is not listed."""
         return self._engine.start(target, args, kwargs)
 
     @overload
