@@ -130,16 +130,16 @@ class Outbox:
         if self._storing is None:
             self._next()
 
-    def confirm(self, digest: str) -> None:
-        """Everything up to this digest is committed. A digest that is not waited for changes nothing."""
+    def confirm(self, digest: str) -> bool:
+        """Everything up to this digest is committed. A digest that is not waited for changes nothing, and gives False."""
         waiting = self._unconfirmed
         if not waiting or (waiting[0].digest != digest and all(sent.digest != digest for sent in waiting)):
-            return
-        while waiting:
+            return False
+        while True:
             sent = waiting.popleft()
             self._past.append(sent.base)
             if sent.digest == digest:
-                return
+                return True
 
     def is_refused(self, base: str) -> bool:
         """Whether a rejection of the advance on `base` means that our journal is not the run's.

@@ -116,7 +116,7 @@ class Runs:
         self._active[run_id] = slot
         self._quiet.clear()
         try:
-            slot.activate(delivery, activation, fresh=self._is_fresh(delivery))
+            slot.activate(delivery, activation)
         except Exception:  # noqa: BLE001 - the supervisor of the slots
             self._failed(slot)
         return slot
@@ -200,10 +200,6 @@ class Runs:
         self._look_quiet()
 
     # -- inside
-
-    def _is_fresh(self, delivery: Delivery) -> bool:
-        """Sent just now and never delivered before; a clock that differs from the server's makes it old, which is the safe side."""
-        return delivery.delivered == 1 and abs(self._hosting.clock() - delivery.timestamp) < self._tuning.fresh_seconds
 
     def _keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._beside.add(task)

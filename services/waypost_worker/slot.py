@@ -6,7 +6,7 @@ that calls back. `_flush` then decides what comes next, in this order:
 
     1. an advance is not in JetStream yet      wait: its confirmation flushes again
     2. there are new items                     one advance with all of them; nothing that builds on them begins before it is stored
-    3. local effects are wanted                start them
+    3. local effects are wanted                start them, once the run's journal is known to be ours
     4. the activation is not answered          an empty advance says that it was read
     5. nothing runs                            acknowledge the activations: the run waits
 
@@ -57,10 +57,14 @@ class RunSlot:
         self._loop = asyncio.get_running_loop()
         self._execution: Execution | None = None
         self._outbox: Outbox | None = None
-        self._inbox: deque[tuple[Activation, bool]] = deque()
+        self._inbox: deque[Activation] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._uploading: asyncio.Task[None] | None = None
         self._effects = RunEffects(hosting.effects, hosting.clock, self._effect_done)
+        self._activation: Activation | None = None
+        """The one that the coroutine began with, until the journal is checked."""
+        self._checked = False
+        """The run's journal is known to be ours; until then no local effect starts."""
         self._must_answer = False
         self._paused = False
         self._reported = 0
@@ -81,23 +85,21 @@ class RunSlot:
 
     # -- what happens
 
-    def activate(self, delivery: Delivery, activation: Activation, *, fresh: bool) -> None:
-        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly.
-
-        Unless it is `fresh` (sent just now, and never delivered before), another worker may have answered it and died: what it
-        recorded must not run again (P3), so that the journal is read even where the activation says there is none.
-        """
+    def activate(self, delivery: Delivery, activation: Activation) -> None:
+        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly."""
         if not self.held:
             self.held_since = self._loop.time()
         self.held.append(delivery)
-        self._inbox.append((activation, fresh))
+        self._inbox.append(activation)
         self._take_inbox()
 
     def confirm(self, digest: str) -> None:
         """The coordinator committed the advance that led to this digest."""
-        if self._outbox is not None:
-            self._outbox.confirm(digest)
-            self._after_confirm()
+        if self._outbox is not None and self._outbox.confirm(digest):
+            self._now_checked()
+            if not self._outbox.unconfirmed:
+                self._owner.confirmed(self)
+                self._retire()
 
     def reject(self, base: str, reason: str) -> None:
         """The coordinator's journal is another one: let go; it sends a new activation where one is needed."""
@@ -143,9 +145,9 @@ class RunSlot:
 
     def _take_inbox(self) -> None:
         while self._inbox and self._reading is None and not self.closed:
-            self._take(*self._inbox.popleft())
+            self._take(self._inbox.popleft())
 
-    def _take(self, activation: Activation, fresh: bool) -> None:
+    def _take(self, activation: Activation) -> None:
         newer = _rank(activation.token) > _rank(self.token)
         if newer:
             if self._outbox is not None and not self._outbox.knows(activation.base):
@@ -154,7 +156,7 @@ class RunSlot:
             self.token = activation.token
             self._paused = False
         if self._execution is None:
-            if activation.base or activation.seen or activation.fetch or not fresh:
+            if activation.base or activation.seen or activation.fetch:
                 self._hosting.metrics.misses.inc()
                 self._read(activation, journal=True)
                 return
@@ -181,6 +183,7 @@ class RunSlot:
 
     def _begin(self, activation: Activation, digest: str) -> Execution:
         hosting = self._hosting
+        self._activation = activation
         sender = Sender(
             run_id=self.run_id,
             agent=activation.agent,
@@ -212,12 +215,26 @@ class RunSlot:
         """Fetch the journal (all of it, or what follows what the code has seen) or only the large values, then feed."""
         self._reading = self._owner.spawn(self._read_and_feed(activation, journal), self)
 
+    def _check(self) -> None:
+        """Make sure that nobody else has begun this run.
+
+        The first activation says that there is no journal. It may be a repeat: its worker died, or its publish was repeated after
+        a restart of the server. Commands are fenced by the digest, but a step that is recorded must not run again (P3).
+        """
+        if self._reading is None:
+            assert self._activation is not None
+            self._read(self._activation, journal=True)
+
+    def _now_checked(self) -> None:
+        self._checked = True
+        self._activation = None
+
     async def _read_and_feed(self, activation: Activation, journal: bool) -> None:
         reader = self._hosting.reader
         read: Journal | None = None
         if journal:
             try:
-                read = await reader.read(self.run_id, 0 if self._execution is None else self._execution.seen)
+                read = await reader.read(self.run_id, self._execution.seen if self._execution is not None and self._checked else 0)
             except NotFound:
                 _log.warning("an activation of a run that nobody knows", run_id=self.run_id)
                 self._dismiss()
@@ -235,14 +252,21 @@ class RunSlot:
     def _feed_read(self, activation: Activation, read: Journal | None, values: Mapping[str, bytes]) -> None:
         if read is None:
             self._feed(activation.entries, values)
-        elif read.status in TERMINAL:
+            return
+        if read.status in TERMINAL:
             self._dismiss()
-        elif self._execution is not None:
-            self._feed([*(entry for entry in read.entries if entry.type in OUTSIDE), *activation.entries], values)
-        else:
+            return
+        if self._outbox is not None and not self._outbox.knows(read.digest):
+            partial = self._checked
+            self._let_go()
+            if partial:
+                self._read(activation, journal=True)
+                return
+        if self._execution is None:
             self._paused = read.status == "paused"
             self._begin(activation, read.digest).replay(read.entries, read.seen, values)
-            self._feed(activation.entries, values)
+        self._now_checked()
+        self._feed([*(entry for entry in read.entries if entry.type in OUTSIDE), *activation.entries], values)
 
     # -- answers
 
@@ -268,6 +292,9 @@ class RunSlot:
                 self._uploading = self._owner.spawn(self._upload(items), self)
             else:
                 self._send(parts)
+            return
+        if self._effects.wanted and not self._paused and not self._checked:
+            self._check()
             return
         started = not self._paused and self._effects.start()
         if self._flushing is not None:
@@ -346,11 +373,6 @@ class RunSlot:
         self._acknowledge()
         self._owner.gone(self)
 
-    def _after_confirm(self) -> None:
-        if not self.unconfirmed:
-            self._owner.confirmed(self)
-            self._retire()
-
     def _retire(self) -> None:
         """Forget a run that will not be fed again soon, once all it did is confirmed."""
         execution = self._execution
@@ -372,7 +394,7 @@ class RunSlot:
         if self._execution is not None:
             self._execution.close()
         self._execution = self._outbox = None
-        self._must_answer = False
+        self._must_answer = self._checked = False
         self._reported = 0
 
 

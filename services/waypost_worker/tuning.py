@@ -33,8 +33,6 @@ class Tuning:
     """Activations held for longer than this are listed in the heartbeat."""
     drain_seconds: float = 12.0
     """At a stop, how long active runs may go on to where they wait."""
-    fresh_seconds: float = 5.0
-    """The first activation of a run that waited longer than this, or comes again, may have been answered by another worker."""
     suspect_after: int = 2
     """An activation delivered more often than this may be what kills its workers: it is taken up late, and alone."""
     suspect_max_seconds: float = 30.0

@@ -31,7 +31,9 @@ class GatedBus(MemoryBus):
         if self.lose:
             self.lose -= 1
             return asyncio.ensure_future(self._lost())
-        return asyncio.ensure_future(self._publish_when_open(subject, body, msg_id))
+        publishing = asyncio.ensure_future(self._publish_when_open(subject, body, msg_id))
+        publishing.add_done_callback(lambda done: done.cancelled() or done.exception())  # safe to drop
+        return publishing
 
     async def _publish_when_open(self, subject: str, body: bytes, msg_id: str) -> PubAck:
         await self.gate.wait()

@@ -142,7 +142,7 @@ async def test_row_22_a_stale_activation_changes_nothing(desk: Desk) -> None:
     await desk.status(run, "completed")
     assert step.runs == 1
     assert desk.coordinator.of(run, "rejected") == []
-    assert desk.coordinator.journal_reads == []
+    assert len(desk.coordinator.journal_reads) == 1, "before the first step"
 
 
 async def test_row_22_a_worker_that_stops_takes_its_own_consumer_with_it(desk: Desk, broker: Any) -> None:
@@ -186,7 +186,7 @@ async def test_a_rejected_run_is_read_again(desk: Desk) -> None:
     await wait_until(lambda: worker.runs is not None and worker.runs.cached == 0)
     desk.coordinator.signal(run, "go", "x")
     await desk.status(run, "completed")
-    assert len(desk.coordinator.journal_reads) == 1
+    assert len(desk.coordinator.journal_reads) == 2, "before the first step, and again"
     assert step.runs == 1
 
 
@@ -232,6 +232,36 @@ async def test_a_journal_in_pages_and_an_activation_too_large_to_carry_its_entri
     await desk.status(run, "completed")
     assert bytes(run.result.result) == b'["0","1","2","3","4","end"]'
     assert len(desk.coordinator.journal_reads) == -(-len(run.of_type("tool_call_requested")) * 2 // 3) + 1
+
+
+async def test_a_repeated_first_activation_runs_nothing_again(desk: Desk) -> None:
+    """P3: the run has ended, or has gone on with a worker that is dead now; its first activation comes once more, as if it were new."""
+    step = Counted()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        number = await ctx.step(step, name="work")
+        await ctx.signal("go", str)
+        return number
+
+    dead = await desk.hire(works)
+    run = desk.start(works)
+    first = _with_token_of(desk.coordinator.activation(run), 1)
+    await desk.advances(run, 1)
+    await desk.kill(dead)
+    worker = await desk.hire(works)
+    desk.coordinator.dispatch(first)
+    await wait_until(lambda: run.worker == worker.id, message=lambda: desk.history(run))
+    desk.coordinator.signal(run, "go", "x")
+    await desk.status(run, "completed")
+    await wait_until(lambda: worker.runs is not None and worker.runs.cached == 0)
+
+    reads = len(desk.coordinator.journal_reads)
+    desk.coordinator.dispatch(first)
+    await wait_until(lambda: len(desk.coordinator.journal_reads) > reads)
+    await wait_until(lambda: worker.runs is not None and worker.runs.cached == 0)
+    assert step.runs == 1
+    assert desk.coordinator.of(run, "rejected") == []
 
 
 async def test_a_build_serves_its_own_runs_only(desk: Desk) -> None:
@@ -298,7 +328,7 @@ async def test_a_confirmation_that_overtakes_an_activation(desk: Desk) -> None:
     second.release.set()
     await desk.status(run, "completed")
     assert (first.runs, second.runs) == (1, 1)
-    assert desk.coordinator.journal_reads == []
+    assert len(desk.coordinator.journal_reads) == 1, "before the first step"
 
 
 async def test_an_activation_is_held_while_its_journal_is_read(desk: Desk) -> None:

@@ -64,7 +64,7 @@ async def test_a_paused_run_finishes_what_runs_and_starts_nothing(desk: Desk) ->
     desk.coordinator.activate(run)
     await desk.status(run, "completed")
     assert (first.runs, second.runs) == (1, 1)
-    assert len(desk.coordinator.journal_reads) == 1
+    assert len(desk.coordinator.journal_reads) == 2, "before the first step, and after the pause"
 
 
 async def test_a_run_resumed_before_it_was_let_go_goes_on(desk: Desk) -> None:
@@ -84,7 +84,7 @@ async def test_a_run_resumed_before_it_was_let_go_goes_on(desk: Desk) -> None:
     await desk.advances(run, 2)
     first.release.set()
     await desk.status(run, "completed")
-    assert (first.runs, second.runs, desk.coordinator.journal_reads) == (1, 1, [])
+    assert (first.runs, second.runs, len(desk.coordinator.journal_reads)) == (1, 1, 1)
 
 
 async def test_a_step_that_the_code_no_longer_waits_for_is_cancelled(desk: Desk) -> None:

@@ -126,4 +126,4 @@ async def test_an_activation_on_a_journal_that_is_behind_ours(desk: Desk) -> Non
     desk.coordinator.accepting = True
     await desk.status(run, "completed")
     assert step.runs == 1
-    assert desk.coordinator.journal_reads == []
+    assert len(desk.coordinator.journal_reads) == 1, "before the first step"
