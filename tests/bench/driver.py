@@ -33,6 +33,7 @@ class Driver:
         self._bus = JetStreamBus(nats_url, name="waypost-bench")
         self._subjects = Subjects(prefix)
         self._timeout_seconds = run_timeout_seconds
+        self._open: set[RunId] = set()
         self._ended: asyncio.Queue[tuple[RunId, str]] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
@@ -77,6 +78,7 @@ class Driver:
 
     async def _submit(self, steps: int) -> RunId:
         run_id = uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+        self._open.add(run_id)
         task = msgspec.json.encode({"input": steps, "run_id": run_id})
         await self._bus.publish(self._subjects.task(AGENT), task, msg_id=run_id)
         return run_id
@@ -93,4 +95,6 @@ class Driver:
 
     async def _on_end(self, message: Message) -> None:
         _, _, _, run_id, event_type = message.subject.split(".")
-        self._ended.put_nowait((RunId(run_id), event_type))
+        if run_id in self._open:  # another driver may be at work under this prefix
+            self._open.remove(RunId(run_id))
+            self._ended.put_nowait((RunId(run_id), event_type))

@@ -75,9 +75,10 @@ class Gauges:
     async def read(self, pids: Mapping[str, int]) -> Reading:
         """Counters of the servers, and of these processes."""
         assert self._connection is not None, "connect first"
-        wal, transactions = await self._connection.fetchrow(
-            "SELECT pg_current_wal_insert_lsn() - '0/0', (SELECT sum(xact_commit)::bigint FROM pg_stat_database)"
+        row = await self._connection.fetchrow(
+            "SELECT pg_current_wal_insert_lsn() - '0/0' AS wal, (SELECT sum(xact_commit)::bigint FROM pg_stat_database) AS transactions"
         )
+        assert row is not None
         monitor_port = urlsplit(self._nats.monitor_url).port
         assert monitor_port is not None
         answer = await http.get(monitor_port, "/varz", seconds=5.0)
@@ -88,8 +89,8 @@ class Gauges:
             cpu_seconds={name: _cpu_seconds(pid, children) for name, pid in everyone.items()},
             nats_messages=varz.in_msgs + varz.out_msgs,
             nats_disk_bytes=_disk_bytes(self._nats.pid),
-            wal_bytes=int(wal),
-            transactions=transactions,
+            wal_bytes=int(row["wal"]),
+            transactions=row["transactions"],
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tests.bench.plan import Report, Round
 
@@ -27,7 +28,7 @@ def sides(report: Report) -> list[Row]:
         label = f"a run of {plan.steps} steps alone, p{100 * fraction:.0f} ms"
         rows.append((label, f"{ours:.1f}", f"{floor:.1f}", f"{ours / floor:.2f}"))
     for name in report.waypost[0].per_step.cpu_ms:
-        add(f"CPU ms per step, {name}", lambda found, name=name: found.per_step.cpu_ms[name])
+        add(f"CPU ms per step, {name}", partial(_cpu_ms, name))
     add("CPU ms per step, all of them", lambda found: sum(found.per_step.cpu_ms.values()))
     add("CPU ms per step, all, one run at a time", lambda found: sum(found.sequential_per_step.cpu_ms.values()))
     add("NATS messages in and out per step", lambda found: found.per_step.nats_messages, 1)
@@ -35,6 +36,14 @@ def sides(report: Report) -> list[Row]:
     add("Postgres transactions per step", lambda found: found.per_step.transactions)
     add("bytes that NATS wrote to disk per step", lambda found: found.per_step.nats_disk_bytes, 0)
     return rows
+
+
+def _cpu_ms(name: str, found: Round) -> float:
+    return found.per_step.cpu_ms[name]
+
+
+def _latencies(rounds: Sequence[Round]) -> list[float]:
+    return [latency for found in rounds for latency in found.latencies_ms]
 
 
 def idle(report: Report) -> list[Row]:
