@@ -41,8 +41,18 @@ LIMIT_SECONDS = 300.0
 
 def run_demo(options: DemoOptions) -> int:
     """`demo` for a command line: SIGTERM ends it like Ctrl-C, with everything it started; both raise `KeyboardInterrupt`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return asyncio.run(demo(options))
+    try:
+        return asyncio.run(_terminable(options))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _terminable(options: DemoOptions) -> int:
+    """A handler of the loop's and not of Python's: that would raise in the middle of whatever runs."""
+    work = asyncio.current_task()
+    assert work is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    return await demo(options)
 
 
 async def demo(options: DemoOptions) -> int:
