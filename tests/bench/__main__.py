@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--starts", type=int, default=DEFAULTS.starts, metavar="N", help="how often to start `waypost dev` (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round")
     parser.add_argument("--write-docs", action="store_true", help=f"put the table into {page.PAGE.name} of docs/")
-    parser.add_argument("--profile", type=Path, metavar="FOLDER", help="then sample each service with py-spy, raw stacks into FOLDER")
+    parser.add_argument("--profile", metavar="FOLDER", help="then sample each service with py-spy, raw stacks into FOLDER")
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from tests.bench import machine, profiles, tape
 from tests.bench.driver import Driver
@@ -161,5 +162,5 @@ async def _profile(bench: _Bench, plan: Plan, on_progress: Progress) -> dict[str
     found = {}
     for number, (name, pid) in enumerate(bench.side.pids.items()):
         on_progress("profiles", number, len(bench.side.pids))
-        found[name] = await profiles.self_times(pid, plan.profile_folder / f"{name}.txt", work)
+        found[name] = await profiles.self_times(pid, Path(plan.profile_folder) / f"{name}.txt", work)
     return found

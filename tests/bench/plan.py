@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -27,7 +26,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 10.0
     starts: int = 2
     """How often `waypost dev` is started: the first time without files, then with those of the first."""
-    profile_folder: Path | None = None
+    profile_folder: str | None = None
     """Where to write profiles of the services; None: no profiles."""
 
 

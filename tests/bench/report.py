@@ -30,7 +30,9 @@ def sides(report: Report) -> list[Row]:
     for name in report.waypost[0].per_step.cpu_ms:
         add(f"CPU ms per step, {name}", partial(_cpu_ms, name))
     add("CPU ms per step, all of them", lambda found: sum(found.per_step.cpu_ms.values()))
-    add("CPU ms per step, all, one run at a time", lambda found: sum(found.sequential_per_step.cpu_ms.values()))
+    for name in report.waypost[0].per_step.cpu_ms:
+        add(f"CPU ms per step alone, {name}", partial(_cpu_ms_alone, name))
+    add("CPU ms per step alone, all of them", lambda found: sum(found.sequential_per_step.cpu_ms.values()))
     add("NATS messages in and out per step", lambda found: found.per_step.nats_messages, 1)
     add("Postgres WAL bytes per step", lambda found: found.per_step.wal_bytes, 0)
     add("Postgres transactions per step", lambda found: found.per_step.transactions)
@@ -40,6 +42,10 @@ def sides(report: Report) -> list[Row]:
 
 def _cpu_ms(name: str, found: Round) -> float:
     return found.per_step.cpu_ms[name]
+
+
+def _cpu_ms_alone(name: str, found: Round) -> float:
+    return found.sequential_per_step.cpu_ms[name]
 
 
 def _latencies(rounds: Sequence[Round]) -> list[float]:
