@@ -36,7 +36,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chaos, "SETTLE_SECONDS", 0.0)
 
 
-async def test_every_service_then_the_servers_then_the_files() -> None:
+async def test_every_service_the_servers_and_the_files_are_struck_with_cases_left_for_the_last() -> None:
     victims = Struck()
     board = story.board(*(f"C-{n}" for n in range(12)))
 
@@ -47,10 +47,10 @@ async def test_every_service_then_the_servers_then_the_files() -> None:
     strikes = Chaos(victims, board, desk, submit)
     await strikes.run([row.case for row in board.rows.values()])
     blows = [line for line in victims.log if line.startswith(("kill", "wipe"))]
-    assert blows == ["kill worker", "kill gateway", "kill coordinator", "kill audit", "kill nats", "kill postgres", "wipe nats"]
+    assert blows == ["kill worker", "kill gateway", "wipe nats", "kill coordinator", "kill audit", "kill nats", "kill postgres"]
     assert victims.log[0] == "6 in"
-    assert victims.log.index("wipe nats") > max(i for i, line in enumerate(victims.log) if line.endswith(" in"))
-    assert [name for name, _ in strikes.toll.strikes][-1] == "nats wiped"
+    assert victims.log[victims.log.index("kill postgres") - 1].endswith(" in")
+    assert [name for name, _ in strikes.toll.strikes][2] == "nats wiped"
     assert "back after" in str(strikes.toll)
     assert desk.free
     assert sum(line.tone == "chaos" for line in board.feed) == 2 * len(STRIKES)
