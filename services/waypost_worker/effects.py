@@ -56,12 +56,12 @@ class EffectRunner:
         handle.report(task)
 
     async def _run(self, handle: Handle) -> None:
-        """Keeps the outcome in the handle. Whatever the user's function raises, `SystemExit` too, is the step's failure."""
+        """Keeps the outcome in the handle. What the user's function raises, also `SystemExit` or `KeyboardInterrupt`, is the step's failure."""
         async with self._gate:
             handle.started = time.monotonic()
             try:
                 handle.result = await handle.effect.run()
-            except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            except (asyncio.CancelledError, GeneratorExit):
                 raise
             except BaseException as error:  # noqa: BLE001 - the supervisor of user code
                 handle.error = shortened(failure_of(error))

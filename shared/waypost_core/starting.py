@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import msgspec
 from msgspec import UNSET
 
 from waypost_core.decision import Decision, done, refused
@@ -48,10 +51,15 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
 
 
 def input_digest(message: StartRun) -> str:
-    """What makes two starts the same: agent and input bytes (or the reference to them)."""
+    """What makes two starts the same: the agent, and the input as a JSON value (or the reference to its bytes).
+
+    Spaces and the order of keys do not count: another client may write the same value otherwise.
+    """
     if message.input_ref is not UNSET:
         return digest_of(message.agent.encode(), b"\0ref\0", message.input_ref.sha256.encode())
     body = b"" if message.input is UNSET else bytes(message.input)
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        body = msgspec.json.encode(msgspec.json.decode(body), order="sorted")  # else only its bytes can stand for it (1e400)
     return digest_of(message.agent.encode(), b"\0", body)
 
 

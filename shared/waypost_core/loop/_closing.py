@@ -21,8 +21,6 @@ def close_coroutine(coroutine: Coroutine[Any, Any, Any]) -> None:
     for _ in range(ATTEMPTS):
         try:
             coroutine.close()
-        except KeyboardInterrupt:
-            raise
         except BaseException:  # noqa: BLE001, S112 - nobody is left to tell. Either it awaited again (RuntimeError), or it is closed now
             continue
         return
@@ -39,7 +37,5 @@ def close_generator(generator: AsyncGenerator[Any, Any]) -> None:
         closing.send(None)
         for _ in range(ATTEMPTS):
             closing.throw(Evicted())
-    except KeyboardInterrupt:
-        raise
     except BaseException:  # noqa: BLE001 - StopIteration and GeneratorExit are the good ends, the rest is dropped
         return

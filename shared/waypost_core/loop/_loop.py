@@ -105,7 +105,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         """Run what is ready, and what that makes ready, until nothing is. No effect on a closed loop.
 
         Raises `AgentSpins` past the limit of callbacks, and `ContractError` when called from an agent's code.
-        `KeyboardInterrupt` comes through; `SystemExit` stays in the task that raised it.
+        `SystemExit` and `KeyboardInterrupt` stay in the task that raised them: the process has signal handlers of its own.
         """
         if not self._ready or self._muted:
             return
@@ -214,8 +214,8 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
             left -= 1
             try:
                 handle._run()
-            except SystemExit:
-                continue  # it is the result of the task that raised it; a worker does not exit for an agent
+            except (SystemExit, KeyboardInterrupt):
+                continue  # it is the result of the task that raised it; a worker does not exit for an agent, and signals come otherwise
 
     def _close_code(self) -> None:
         tasks, self._tasks = self._tasks, []

@@ -48,6 +48,14 @@ def test_the_same_start_again_is_a_duplicate_and_another_input_a_conflict() -> N
     assert run.decision.reply.code == "409"
 
 
+def test_the_same_value_in_other_bytes_is_the_same_input() -> None:
+    first = mb.StartRun(run_id=RUN, agent="clerk", input=Raw(b'{"a":1,"b":[1.5,null]}'))
+    run = Machine(started=False).tell(first)
+    run.tell(mb.StartRun(run_id=RUN, agent="clerk", input=Raw(b'{ "b": [1.5, null], "a": 1 }')))
+    assert run.decision.reply is not None
+    assert run.decision.reply.duplicate
+
+
 def test_a_deadline_that_cannot_be_read_is_refused() -> None:
     run = Machine(started=False).start(deadline="soon")
     assert run.events == []
