@@ -56,7 +56,7 @@ class EffectRunner:
         handle.report(task)
 
     async def _run(self, handle: Handle) -> None:
-        """Keeps the outcome in the handle. What the user's function raises, also `SystemExit` or `KeyboardInterrupt`, is the step's failure."""
+        """Keeps the outcome in the handle. Whatever the user's function raises, `SystemExit` too, is the failure of the step."""
         async with self._gate:
             handle.started = time.monotonic()
             try:
