@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Callable
 
 import structlog
 
@@ -44,9 +46,14 @@ log = structlog.get_logger(__name__)
 
 
 class Coordinator:
-    """One replica over an open bus and store. `run()` until cancelled; `drain()` before that ends it in order."""
+    """One replica over an open bus and store. `run()` until cancelled; `drain()` before that ends it in order.
 
-    def __init__(self, store: Store, bus: Bus, settings: CoordinatorSettings, metrics: Metrics) -> None:
+    `monotonic` is the clock that leases and heartbeats are measured by, in seconds.
+    """
+
+    def __init__(
+        self, store: Store, bus: Bus, settings: CoordinatorSettings, metrics: Metrics, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
         counted = CoordinatorMetrics(metrics)
         self._ground = ground = Ground(
@@ -55,14 +62,14 @@ class Coordinator:
             subjects=Subjects(settings.prefix),
             box=LetterBox(),
             runs=Runs(store, settings.cache_runs),
-            clock=DatabaseClock(),
+            clock=DatabaseClock(monotonic),
             metrics=counted,
             partitions=settings.partitions,
             epochs={},
             published={},
             look=self._look,
         )
-        self._registry = registry = Registry(store, bus, ground.subjects, lost_after_seconds=settings.heartbeat_seconds)
+        self._registry = registry = Registry(store, bus, ground.subjects, monotonic, lost_after_seconds=settings.heartbeat_seconds)
         self.leases = Leases(ground, lease_seconds=settings.lease_seconds, gained=self._gained, lost=self._lost)
         self._undertaker = undertaker = Undertaker(ground)
         self._timers = timers = Timers(store, ground.clock, self._fire)

@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import socket
+import time
 from collections.abc import Coroutine
 from dataclasses import replace
 
@@ -148,6 +149,7 @@ class Worker:
             reader=JournalReader(self._bus, self._subjects, payloads),
             payloads=payloads,
             metrics=self.metrics,
+            clock=time.time,  # looked up here, not when the module was imported: simulations put a clock of theirs in its place
         )
         return Runs(self.catalog.agents, hosting, tasks)
 
