@@ -97,9 +97,7 @@ async def gambles(ctx: Context) -> None:
     await ctx.signal(f"s{random.random()}")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error"), [(threads, "NotInAgentCode"), (connects, "NotInAgentCode"), (spins, "AgentSpins")], ids=lambda it: str(it)
-)
+@pytest.mark.parametrize(("wrong", "error"), [(threads, "NotInAgentCode"), (connects, "NotInAgentCode"), (spins, "AgentSpins")], ids=str)
 def test_what_must_not_be_done_fails_as_the_page_says(page: types.ModuleType, wrong: Agent[..., Any], error: str) -> None:
     assert failure_of(wrong, page) == error
     assert error in text_of(PAGE)
