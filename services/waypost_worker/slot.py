@@ -57,7 +57,7 @@ class RunSlot:
         self._loop = asyncio.get_running_loop()
         self._execution: Execution | None = None
         self._outbox: Outbox | None = None
-        self._inbox: deque[Activation] = deque()
+        self._inbox: deque[tuple[Activation, bool]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._uploading: asyncio.Task[None] | None = None
         self._effects = RunEffects(hosting.effects, hosting.clock, self._effect_done)
@@ -85,12 +85,15 @@ class RunSlot:
 
     # -- what happens
 
-    def activate(self, delivery: Delivery, activation: Activation) -> None:
-        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly."""
+    def activate(self, delivery: Delivery, activation: Activation, *, fresh: bool) -> None:
+        """An activation was delivered. Idempotent: entries the code has seen are skipped, a repeat is answered harmlessly.
+
+        `fresh`: it begins the run, and nobody else can have begun it. Of no other beginning is that sure, whatever it says.
+        """
         if not self.held:
             self.held_since = self._loop.time()
         self.held.append(delivery)
-        self._inbox.append(activation)
+        self._inbox.append((activation, fresh))
         self._take_inbox()
 
     def confirm(self, digest: str) -> None:
@@ -145,9 +148,9 @@ class RunSlot:
 
     def _take_inbox(self) -> None:
         while self._inbox and self._reading is None and not self.closed:
-            self._take(self._inbox.popleft())
+            self._take(*self._inbox.popleft())
 
-    def _take(self, activation: Activation) -> None:
+    def _take(self, activation: Activation, fresh: bool) -> None:
         newer = _rank(activation.token) > _rank(self.token)
         if newer:
             if self._outbox is not None and not self._outbox.knows(activation.base):
@@ -161,6 +164,8 @@ class RunSlot:
                 self._read(activation, journal=True)
                 return
             self._begin(activation, "")
+            if fresh:
+                self._now_checked()
         else:
             self._hosting.metrics.hits.inc()
             if newer:

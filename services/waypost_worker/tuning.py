@@ -33,6 +33,10 @@ class Tuning:
     """Activations held for longer than this are listed in the heartbeat."""
     drain_seconds: float = 12.0
     """At a stop, how long active runs may go on to where they wait."""
+    fresh_seconds: float = 1.0
+    """A run's first activation that was stored later than this after the run was recorded may be a repeat …"""
+    fresh_wait_seconds: float = 5.0
+    """… and one that waited longer than this may be for a run that another worker was given since."""
     suspect_after: int = 2
     """An activation delivered more often than this may be what kills its workers: it is taken up late, and alone."""
     suspect_max_seconds: float = 30.0

@@ -19,7 +19,13 @@ from waypost_worker.tuning import Tuning
 
 BUILD = "b1"
 QUICK = Tuning(
-    concurrency=16, ack_wait_seconds=5.0, republish_seconds=0.1, republish_max_seconds=0.2, retry_seconds=0.02, drain_seconds=5.0
+    fresh_seconds=0.0,
+    concurrency=16,
+    ack_wait_seconds=5.0,
+    republish_seconds=0.1,
+    republish_max_seconds=0.2,
+    retry_seconds=0.02,
+    drain_seconds=5.0,
 )
 
 

@@ -56,11 +56,11 @@ class Run:
     def outside(self) -> int:
         return max((entry.seq for entry in self.entries if entry.type in ev.OUTSIDE), default=0)
 
-    def record(self, data: ev.Data) -> int:
+    def record(self, data: ev.Data, *, at: float | None = None) -> int:
         """Append an event; its seq."""
         body = encode(data)
         kind = msgspec.json.decode(body)["type"]
-        self.entries.append(Entry(seq=len(self.entries) + 1, type=kind, at=time.time(), data=Raw(body)))
+        self.entries.append(Entry(seq=len(self.entries) + 1, type=kind, at=at or time.time(), data=Raw(body)))
         return len(self.entries)
 
     def of_type(self, kind: str) -> list[Entry]:
@@ -92,6 +92,8 @@ class StandIn:
         self.announced: list[Announce] = []
         self.heartbeats: list[Heartbeat] = []
         self.journal_reads: list[RunRef] = []
+        self.told: dict[RunId, int] = {}
+        """How many entries the last journal that was read had."""
         self.refuse = ""
         self.confirming = True
         self.accepting = True
@@ -144,11 +146,11 @@ class StandIn:
 
     # -- what tests do
 
-    def start(self, agent: str, build: str, value: Any = None, *, steps_left: int | None = None) -> Run:
-        """Record and dispatch a new run."""
+    def start(self, agent: str, build: str, value: Any = None, *, steps_left: int | None = None, at: float | None = None) -> Run:
+        """Record (now, or at another time) and dispatch a new run."""
         run_id = uuid7(int(time.time() * 1000), os.urandom(10))
         run = self.runs[run_id] = Run(run_id, agent, build, steps_left=steps_left)
-        run.record(ev.RunStarted(input=Raw(encode(value))))
+        run.record(ev.RunStarted(input=Raw(encode(value))), at=at)
         self.activate(run)
         return run
 
@@ -338,6 +340,7 @@ class StandIn:
         run = self.runs.get(RunId(request.run_id))
         if run is None:
             raise NotFound(f"no run {request.run_id}")
+        self.told[run.run_id] = len(run.entries)
         after = [entry for entry in run.entries if entry.seq > request.after]
         page: list[Entry] = []
         for entry in after[: min(self.page_entries, request.limit)]:

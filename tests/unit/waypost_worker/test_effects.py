@@ -30,10 +30,13 @@ async def test_results_failures_and_time() -> None:
     async def leaves() -> bytes:
         raise SystemExit(1)
 
+    async def interrupts() -> bytes:
+        raise KeyboardInterrupt
+
     async with EffectRunner(10) as runner:
-        for body in (good, bad, leaves):
+        for body in (good, bad, leaves, interrupts):
             runner.start(effect(body.__name__, body), lambda result: results.__setitem__(result.call_id, result))
-        await wait_until(lambda: len(results) == 3)
+        await wait_until(lambda: len(results) == 4)
         assert runner.running == 0
     assert (results["good"].result, results["good"].error) == (b"1", None)
     assert results["good"].at > 1_000_000_000
@@ -42,8 +45,10 @@ async def test_results_failures_and_time() -> None:
     assert failed.type == "ValueError"
     assert len(failed.message) < 10_000
     assert failed.message.endswith("(cut)")
-    assert results["leaves"].error is not None
-    assert results["leaves"].error.type == "SystemExit"
+    for name, kind in (("leaves", "SystemExit"), ("interrupts", "KeyboardInterrupt")):
+        error = results[name].error
+        assert error is not None
+        assert error.type == kind
 
 
 async def test_no_more_than_the_limit_at_one_time() -> None:

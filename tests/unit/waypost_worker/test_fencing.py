@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from tests.unit.waypost_worker.desk import Desk
+from tests.unit.waypost_worker.desk import QUICK, Desk
 from tests.waiting import wait_until
 from waypost import Context, agent, tool
 from waypost_proto import events as ev
@@ -262,6 +264,39 @@ async def test_a_repeated_first_activation_runs_nothing_again(desk: Desk) -> Non
     await wait_until(lambda: worker.runs is not None and worker.runs.cached == 0)
     assert step.runs == 1
     assert desk.coordinator.of(run, "rejected") == []
+
+
+async def test_a_fresh_run_begins_without_a_look_at_the_journal(desk: Desk) -> None:
+    """What decides: delivered for the first time, stored right after the run was recorded, and not long ago."""
+    step = Counted()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        return await ctx.step(step, name="work")
+
+    tuning = replace(QUICK, fresh_seconds=60.0, fresh_wait_seconds=60.0)
+    worker = await desk.hire(works, tuning=tuning)
+    run = desk.start(works)
+    await desk.status(run, "completed")
+    assert desk.coordinator.journal_reads == []
+
+    late = desk.start(works, at=time.time() - 100)  # stored long after the run was recorded
+    await desk.status(late, "completed")
+    assert len(desk.coordinator.journal_reads) == 1
+
+    await desk.kill(worker)
+    waits = desk.start(works)
+    dead = await desk.hire(works, tuning=replace(tuning, ack_wait_seconds=0.3))
+    step.release.clear()
+    again = desk.start(works)
+    await desk.advances(again, 1)
+    await desk.kill(dead)
+    reads = len(desk.coordinator.journal_reads)
+    step.release.set()
+    await desk.hire(works, tuning=replace(tuning, ack_wait_seconds=0.3))
+    await desk.status(again, "completed")
+    await desk.status(waits, "completed")
+    assert len(desk.coordinator.journal_reads) > reads, "it was delivered again"
 
 
 async def test_a_build_serves_its_own_runs_only(desk: Desk) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec import UNSET, Raw, structs
+
 from tests.unit.waypost_worker.desk import Desk
 from tests.waiting import wait_until
 from waypost import Context, agent, tool
+from waypost_proto import commands as cmd
+from waypost_proto.codec import decode
+from waypost_proto.errors import TooLarge
+from waypost_proto.ids import CallId
 from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES
 from waypost_proto.subjects import ANY_WORKER
-from waypost_worker.frames import EMPTY, MAX_FRAME_BYTES, frames_of
+from waypost_proto.values import BlobRef
+from waypost_worker.frames import EMPTY, MAX_FRAME_BYTES, check_in, frames_of
 
 LARGE = CLAIM_CHECK_BYTES * 2 + 7
 
@@ -72,8 +79,44 @@ async def test_a_value_past_every_limit_fails_the_run_readably(desk: Desk) -> No
     await desk.hire(carries)
     run = desk.start(carries)
     await desk.status(run, "failed")
-    assert "FinishStep" in run.error.message
+    assert "step 'huge'" in run.error.message
     assert str(MAX_PAYLOAD_BYTES) in run.error.message
+
+
+class Full:
+    """A store that takes nothing past a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.stored: list[bytes] = []
+
+    async def store(self, data: bytes) -> BlobRef:
+        if len(data) > self.limit:
+            raise TooLarge(f"{len(data)} bytes, the limit is {self.limit}")
+        self.stored.append(data)
+        return BlobRef(sha256="a" * 64, size=len(data))
+
+
+async def test_what_cannot_be_carried_ends_the_run_after_what_came_before_it() -> None:
+    large = Raw(b'"' + b"x" * LARGE + b'"')
+    small = cmd.AwaitSignal(seen=3, id=CallId("0:1"), name="go")
+    call = cmd.CallTool(seen=3, id=CallId("0:2"), tool="echo", args=large)
+    shown = cmd.SetState(seen=4, value=large)
+    after = cmd.CompleteRun(seen=4, result=Raw(b"1"))
+    store = Full(LARGE + 2)
+    parts = [decode(cmd.AnyItem, part) for part in await check_in([small, call, shown, after], store)]  # type: ignore[type-var]
+    assert parts[0] == small
+    assert parts[1] == structs.replace(call, args=UNSET, args_ref=BlobRef(sha256="a" * 64, size=LARGE + 2))
+    assert isinstance(parts[2], cmd.FailRun)
+    assert "SetState" in parts[2].error.message
+    assert parts[2].seen == 4
+    assert len(parts) == 3
+    assert store.stored == [bytes(large)]
+
+    (only,) = [decode(cmd.AnyItem, part) for part in await check_in([call], Full(5))]  # type: ignore[type-var]
+    assert isinstance(only, cmd.FailRun)
+    assert "CallTool" in only.error.message
+    assert "the limit is 5" in only.error.message
 
 
 def test_frames_keep_order_and_limits() -> None:
