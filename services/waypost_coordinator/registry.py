@@ -56,6 +56,8 @@ class Registry:
         self._clock = clock
         self._book = Book()
         self._peers = Peers(lost_after_seconds)
+        self._sweep_seconds = min(SWEEP_SECONDS, lost_after_seconds / 5)
+        """Well below half of the silence that counts: sweeps further apart than that look like a stall of ours."""
         self._subscriptions: list[Subscription] = []
         self._reload_wanted = asyncio.Event()
         self._agents: dict[str, AgentDefinition] | None = None
@@ -247,7 +249,7 @@ class Registry:
     async def _sweep_forever(self) -> None:
         while True:
             self.sweep()
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._sweep_seconds)
 
     async def _reload_forever(self) -> None:
         while True:

@@ -1,0 +1,116 @@
+"""From letters to batches: encodings, causes, positions, and what one bad letter does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, new_run, start
+from waypost_coordinator.deciding import Decider, Undecidable
+from waypost_coordinator.letters import Rederive
+from waypost_coordinator.posting import Poster
+from waypost_coordinator.waking import Waker
+from waypost_core.evolve import fold
+from waypost_core.state import decode_state
+from waypost_proto.codec import decode
+from waypost_proto.events import Event
+from waypost_proto.mailbox import Pause, Resume, Signal, StartRun
+
+
+@pytest.fixture
+def decider(parts: Parts) -> Decider:
+    poster = Poster(parts.ground, parts.hosts)  # type: ignore[arg-type]
+    return Decider(parts.ground, poster, Waker(poster, parts.hosts, lambda *_: None), parts.hosts)  # type: ignore[arg-type]
+
+
+async def test_one_batch_holds_many_messages_of_many_runs(parts: Parts, decider: Decider) -> None:
+    one, two = new_run(0), new_run(1)
+    letters = [
+        parts.letter(mail)
+        for mail in (start(one), start(two), Signal(run_id=one, request_id="s", name="go"), Pause(run_id=two, request_id="p"))
+    ]
+    batch = await decider.decide(letters)
+    assert [(row.run_id, row.seq, row.position, row.type) for row in batch.rows.events] == [
+        (one, 1, 1, "run_started"),
+        (two, 1, 1, "run_started"),
+        (one, 2, 2, "signal_received"),
+        (two, 2, 2, "run_paused"),
+    ]
+    assert batch.positions == {0: 2, 1: 2}
+    assert [row.cause for row in batch.rows.events] == ["", "", "s", "p"]
+    assert len([out for out in batch.outgoing if ".work." in out.subject]) == 1, "one activation a run, none for a paused one"
+    for run_id in (one, two):
+        row = batch.rows.runs[run_id]
+        assert fold(decode(Event, event.body) for event in batch.rows.events if event.run_id == run_id) == decode_state(row.state)
+
+
+async def test_the_stored_bytes_are_the_published_bytes(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md row 14: numbers and key order as they came."""
+    from msgspec import Raw
+
+    odd = b'{"b": 1.50,  "a": [1e3, "\\u0000", "\xc3\xa9"]}'
+    run_id = await replica.start(input=Raw(odd))
+    (stored,) = desk.events(run_id)
+    assert odd in stored.body
+    assert json.loads(stored.body)["data"]["input"] == json.loads(odd)
+    await replica.submit(Pause(run_id=run_id, request_id="p"))
+    published = [m.body for m in desk.on("EVENTS") if run_id in m.subject]
+    assert published == [event.body for event in desk.events(run_id)][: len(published)]
+
+
+async def test_recorded_at_never_runs_backwards_within_a_run(parts: Parts, decider: Decider) -> None:
+    """CORRECTNESS.md row 19."""
+    run_id = new_run()
+    first = await decider.decide([parts.letter(start(run_id))])
+    parts.ground.clock.set(parts.wall - 3_600.0, parts.ticks)
+    second = await decider.decide([parts.letter(Signal(run_id=run_id, request_id="s", name="go"))])
+    assert second.rows.events[0].recorded_at == first.rows.events[0].recorded_at
+
+
+async def test_a_letter_of_a_partition_that_is_gone_is_let_go(parts: Parts, decider: Decider) -> None:
+    told: list[object] = []
+    gone = parts.letter(start(new_run(1)), answer=told.append, dropped=lambda: told.append("dropped"))
+    del parts.ground.epochs[1]
+    kept = parts.letter(start(new_run(0)))
+    batch = await decider.decide([gone, kept])
+    assert batch.letters == [kept]
+    assert told[0].code == "503"  # type: ignore[attr-defined]
+    assert told[1] == "dropped"
+
+
+async def test_what_breaks_the_machine_is_named(parts: Parts, decider: Decider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CORRECTNESS.md row 14: a bug in deciding is one letter's affair."""
+    healthy, broken = parts.letter(start(new_run())), parts.letter(start(new_run()))
+
+    def decide(state, message, env):  # type: ignore[no-untyped-def]
+        if message is broken.mail:
+            raise KeyError("a bug")
+        return original(state, message, env)
+
+    from waypost_coordinator import deciding
+
+    original = deciding.decide
+    monkeypatch.setattr(deciding, "decide", decide)
+    with pytest.raises(Undecidable, match="KeyError") as caught:
+        await decider.decide([healthy, broken])
+    assert caught.value.letter is broken
+
+
+async def test_deriving_again_asks_nothing_of_a_run_that_is_not_there(parts: Parts, decider: Decider) -> None:
+    run_id = new_run()
+    batch = await decider.decide([parts.letter(Rederive(), run_id)])
+    assert batch.outgoing == []
+    assert batch.rows.empty()
+
+
+async def test_a_repeat_gives_no_rows_and_is_answered_as_one(parts: Parts, decider: Decider) -> None:
+    run_id = new_run()
+    told: list[object] = []
+    mail: StartRun = start(run_id)
+    await decider.decide([parts.letter(mail)])
+    batch = await decider.decide(
+        [parts.letter(mail, answer=told.append), parts.letter(Resume(run_id=run_id, request_id="r"), answer=told.append)]
+    )
+    assert batch.rows.empty()
+    assert [reply.duplicate for _, reply in batch.replies] == [True, True]

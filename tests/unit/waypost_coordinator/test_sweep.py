@@ -1,0 +1,146 @@
+"""The sweep: what nobody reports is noticed, and the work derived again."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PAY, Replica, Site, call, complete, site
+from tests.waiting import wait_until
+from waypost_proto import commands as cmd
+from waypost_proto.ids import CallId, child_run_id
+from waypost_proto.mailbox import Cancel, ChildEnded, Pause
+from waypost_proto.registry import Announce
+from waypost_proto.values import RunStatus
+
+
+async def test_after_a_wipe_everything_outstanding_is_dispatched_again_under_new_tokens(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md rows 2, 13 and 16."""
+    waiting, paused = await replica.start(), await replica.start()
+    given = await desk.activation(waiting)
+    old = await desk.activation(paused)
+    await replica.submit(Pause(run_id=paused, request_id="p"))
+    await desk.advance(given, call("look", given), call("pay", given, "0:2"))
+    await desk.call(waiting, 2)
+    desk.broker.wipe()
+    again = {(await desk.call(waiting, n)).call_id for n in (1, 2)}
+    assert again == {"0:1", "0:2"}
+    assert all(asked.emission > 0 for asked in desk.calls(waiting))
+    assert desk.activations(paused) == []
+    for asked in desk.calls(waiting):
+        await desk.succeed(asked)
+    second = await desk.activation(waiting)
+    assert second.token != given.token
+    assert old.run_id == paused
+    await desk.advance(second, complete(second))
+    await desk.until(waiting, "run_completed")
+
+
+async def test_a_wipe_while_nobody_owned_the_partition_is_noticed(desk: Site) -> None:
+    """CORRECTNESS.md row 16: the marks are kept per partition, and a round must not overwrite them before they were compared."""
+    async with desk.replica() as first:
+        await desk.hosts()
+        run_id = await first.start()
+        given = await desk.activation(run_id)
+        await desk.advance(given, call("look", given))
+        await desk.call(run_id)
+        await wait_until(lambda: f"T_TOOLS@{first.ground.partition(run_id)}" in desk.database.streams)
+    desk.broker.wipe()
+    async with desk.replica() as second:
+        await second.start()
+        assert (await desk.call(run_id)).call_id == "0:1"
+
+
+async def test_a_stream_restored_from_an_old_copy_is_noticed(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md row 16: the same creation time, a smaller last sequence."""
+    run_id = await replica.start()
+    await desk.activation(run_id)
+    partition = replica.ground.partition(run_id)
+    await wait_until(lambda: desk.database.streams.get(f"T_WORK@{partition}", ("", 0))[1] == 1)
+    stream = desk.broker.streams["T_WORK"]
+    stream.purge(None)
+    stream._last_seq = 0
+    stream._ids.clear()
+    await desk.activation(run_id)
+
+
+async def test_a_lost_workers_runs_go_to_whoever_comes_first(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md row 22: its own subject is emptied and the run is given out again under a new token."""
+    await desk.hosts(worker="w2")
+    run_id = await replica.start()
+    given = await desk.activation(run_id)
+    await desk.advance(given, cmd.RequestStep(seen=given.upto, id=CallId("0:1"), name="think"), worker="w1")
+    second = await desk.activation(run_id, 2)
+    assert [m.subject for m in desk.on("WORK")][-1] == "t.work.clerk.b1.w1"
+    await desk.stopped("w1")
+    await wait_until(lambda: [m.subject for m in desk.on("WORK")][-1] == "t.work.clerk.b1.any")
+    third = desk.activations(run_id)[-1]
+    assert third.token != second.token
+    assert "t.work.clerk.b1.w1" not in [m.subject for m in desk.on("WORK")]
+
+
+async def test_a_silent_worker_is_lost_after_the_time_that_the_settings_say(desk: Site) -> None:
+    async with site(WAYPOST_COORDINATOR_HEARTBEAT_SECONDS="1") as quick, quick.replica() as replica:
+        assert replica.coordinator._registry._peers._lost_after == 1.0
+        await quick.hosts()
+        assert replica.coordinator._registry.worker_alive("w1")
+        await wait_until(lambda: not replica.coordinator._registry.worker_alive("w1"))
+
+
+async def test_a_run_without_a_host_is_held_and_starts_when_one_comes(desk: Site) -> None:
+    async with desk.replica() as replica:
+        run_id = await replica.start()
+        row = desk.database.runs[run_id]
+        assert (row.status, row.held) == (RunStatus.PENDING, True)
+        await desk.hosts()
+        await desk.activation(run_id)
+        await wait_until(lambda: not desk.database.runs[run_id].held)
+
+
+async def test_a_call_that_nobody_hosts_is_held_and_sent_when_a_gateway_comes(desk: Site) -> None:
+    async with desk.replica() as replica:
+        await desk.announce(Announce(peer="w1", kind="worker", build="b1", agents=[AGENT]))
+        run_id = await replica.start()
+        given = await desk.activation(run_id)
+        await desk.advance(given, call("pay", given))
+        await desk.until(run_id, "tool_call_requested")
+        assert desk.database.runs[run_id].held
+        await desk.announce(Announce(peer="g1", kind="gateway", build="b1", tools=[LOOK, PAY]))
+        asked = await desk.call(run_id)
+        assert (asked.permit, asked.effect) == (True, "unsafe")
+        assert desk.database.ledger[run_id, CallId("0:1")].state == "permitted"
+
+
+async def test_a_finished_child_that_is_started_again_sends_its_outcome_again(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md row 2: the message between runs was lost with the broker; the parent's start brings the answer."""
+    run_id = await replica.start()
+    given = await desk.activation(run_id)
+    child = child_run_id(run_id, CallId("0:1"))
+    put = replica.ground.box.put
+    swallowed: list[str] = []
+
+    def without_the_end(letter) -> None:  # type: ignore[no-untyped-def]
+        if isinstance(letter.mail, ChildEnded) and not swallowed:
+            swallowed.append(letter.inbox_id)
+            desk.database.inbox.pop(letter.inbox_id)
+        else:
+            put(letter)
+
+    replica.ground.box.put = without_the_end  # type: ignore[method-assign]
+    await desk.advance(given, cmd.StartChild(seen=given.upto, id=CallId("0:1"), agent="clerk", input=Raw(b"1")))
+    await desk.until(child, "run_started")
+    assert (await replica.submit(Cancel(run_id=child, request_id="c"))).ok
+    await wait_until(lambda: swallowed)
+    assert "child_failed" not in desk.types(run_id)
+    await replica.coordinator._front.redispatch(run_id)
+    await desk.until(run_id, "child_failed")
+    await wait_until(lambda: desk.database.inbox == {})
+
+
+async def test_redispatching_everything_counts_the_open_runs(desk: Site, replica: Replica) -> None:
+    open_runs = [await replica.start() for _ in range(3)]
+    ended = await replica.start()
+    await replica.submit(Cancel(run_id=ended, request_id="c"))
+    answer = await replica.coordinator._front.redispatch(None)
+    assert answer.runs == 3
+    for run_id in open_runs:
+        await desk.activation(run_id, 2)
