@@ -29,6 +29,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     nats_disk_bytes: int
     wal_bytes: int
     transactions: int
+    """Those that wrote."""
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +77,8 @@ class Gauges:
         """Counters of the servers, and of these processes."""
         assert self._connection is not None, "connect first"
         row = await self._connection.fetchrow(
-            "SELECT pg_current_wal_insert_lsn() - '0/0' AS wal, (SELECT sum(xact_commit)::bigint FROM pg_stat_database) AS transactions"
+            # transaction ids are counted at once; the statistics of the server lag by seconds
+            "SELECT pg_current_wal_insert_lsn() - '0/0' AS wal, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS transactions"
         )
         assert row is not None
         monitor_port = urlsplit(self._nats.monitor_url).port

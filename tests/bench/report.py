@@ -35,7 +35,7 @@ def sides(report: Report) -> list[Row]:
     add("CPU ms per step alone, all of them", lambda found: sum(found.sequential_per_step.cpu_ms.values()))
     add("NATS messages in and out per step", lambda found: found.per_step.nats_messages, 1)
     add("Postgres WAL bytes per step", lambda found: found.per_step.wal_bytes, 0)
-    add("Postgres transactions per step", lambda found: found.per_step.transactions)
+    add("Postgres commits per step", lambda found: found.per_step.transactions)
     add("bytes that NATS wrote to disk per step", lambda found: found.per_step.nats_disk_bytes, 0)
     return rows
 
@@ -81,7 +81,7 @@ def facts(report: Report) -> list[str]:
         f"`waypost dev` from the command to everything ready: {starts} s (the first without files).",
         (
             f"Idle, per second over {report.idle.seconds:g} s, heartbeats and leases included: {idle_use.nats_messages:.1f} NATS messages "
-            f"in and out, {idle_use.transactions:.1f} Postgres transactions."
+            f"in and out, {idle_use.transactions:.1f} Postgres commits."
         ),
         f"Load average of the machine, on {report.machine.cores} cores: {min(loads):.1f} to {max(loads):.1f}.",
     ]

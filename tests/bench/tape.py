@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import msgspec
@@ -17,6 +17,7 @@ from waypost_proto.subjects import Subjects
 
 QUIET_SECONDS = 0.2
 """The last events of a run arrive within it."""
+LOOK_SECONDS = 0.001
 _ENDS_COMMIT = frozenset({"run_started", "tool_call_requested", "tool_call_completed", "run_completed"})
 """The event with which each commit of this work ends."""
 _MSG_ID = "Nats-Msg-Id"
@@ -47,6 +48,7 @@ class Tape(msgspec.Struct, frozen=True, kw_only=True):
     """By the subject's second token: `mailbox` is split into `advance` and `result`."""
     commits: list[list[EventShape]]
     state_bytes: int
+    """Mean while the run was under way."""
 
     @property
     def stream_bytes_per_step(self) -> float:
@@ -70,17 +72,18 @@ async def record(nats_url: str, prefix: str, postgres_url: str, steps: int, run:
             subscription = await bus.subscribe(subject, on_message)
             stack.push_async_callback(subscription.close)
         await bus.flush()
-        run_id = await run()
+        async with _state_sizes(postgres_url) as sizes:
+            run_id = await run()
         await asyncio.sleep(QUIET_SECONDS)  # the events behind the last one; their number is checked against the rows
         await bus.flush()
-    commits, state_bytes = await _rows(postgres_url, run_id)
+    commits = await _commits(postgres_url, run_id)
     events = sum(len(commit) for commit in commits)
     counted = {kind: len(messages) for kind, messages in seen.items()}
     expected = {"tasks": 1, "work": steps + 1, "advance": steps + 1, "tools": steps, "result": steps, "events": events}
     if counted != expected or len(commits) != 2 * steps + 2:
         raise ValueError(f"a run of {steps} steps took {counted} messages and {len(commits)} commits; the floor plays {expected}")
     frames = {kind: _frame(messages) for kind, messages in seen.items()}
-    return Tape(steps=steps, frames=frames, commits=commits, state_bytes=state_bytes)
+    return Tape(steps=steps, frames=frames, commits=commits, state_bytes=round(statistics.mean(sizes)))
 
 
 def _streams(prefix: str) -> list[str]:
@@ -101,13 +104,32 @@ def _frame(messages: list[tuple[int, Message]]) -> Frame:
     )
 
 
-async def _rows(postgres_url: str, run_id: RunId) -> tuple[list[list[EventShape]], int]:
+@asynccontextmanager
+async def _state_sizes(postgres_url: str) -> AsyncIterator[list[int]]:
+    """The folded state's size again and again while a run is under way: at its end it is smaller."""
+    sizes: list[int] = []
+    connection = await asyncpg.connect(postgres_url)
+
+    async def look() -> None:
+        while True:
+            sizes.extend(row[0] for row in await connection.fetch("SELECT octet_length(state) FROM runs WHERE open"))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield sizes
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+        connection.terminate()
+
+
+async def _commits(postgres_url: str, run_id: RunId) -> list[list[EventShape]]:
     connection = await asyncpg.connect(postgres_url)
     try:
         rows = await connection.fetch(
             "SELECT type, octet_length(body) AS body, octet_length(cause) AS cause FROM events WHERE run_id = $1 ORDER BY seq", run_id
         )
-        state_bytes = await connection.fetchval("SELECT octet_length(state) FROM runs WHERE run_id = $1", run_id)
     finally:
         await connection.close()
     commits: list[list[EventShape]] = [[]]
@@ -115,4 +137,4 @@ async def _rows(postgres_url: str, run_id: RunId) -> tuple[list[list[EventShape]
         commits[-1].append(EventShape(type=row["type"], body_bytes=row["body"], cause_bytes=row["cause"]))
         if row["type"] in _ENDS_COMMIT:
             commits.append([])
-    return commits[:-1], state_bytes
+    return commits[:-1]
