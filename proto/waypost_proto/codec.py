@@ -6,7 +6,9 @@ as they are (`Raw`) wherever a digest is taken over them.
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +18,10 @@ from waypost_proto.errors import BadMessage, TooLarge
 from waypost_proto.limits import MAX_NESTING
 
 T = TypeVar("T")
+
+_NOT_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[^\[\]{}"]++', re.DOTALL)
+"""Possessive: without it the engine keeps a way back for every character of a string (measured: 900 MiB for one of 8 MiB)."""
+_STEP_OF_BRACKET = [{"[": 1, "{": 1, "]": -1, "}": -1}.get(chr(byte), 0) for byte in range(256)]
 
 _ENCODER = msgspec.json.Encoder()
 encode = _ENCODER.encode
@@ -44,8 +50,7 @@ def decode_union(kind: Any, body: bytes | Raw) -> Any:
 def check_text(body: bytes, *, limit: int) -> None:
     """Refuse what would poison a batch later: too many bytes, nesting past `MAX_NESTING`, or text that is not UTF-8.
 
-    Raises `TooLarge` or `BadMessage`. Brackets inside strings are skipped; the scan is linear and allocates nothing
-    per character, because it works on the positions that `bytes.find`-like splitting yields.
+    Raises `TooLarge` or `BadMessage`. Brackets inside strings are skipped.
     """
     if len(body) > limit:
         raise TooLarge(f"{len(body)} bytes, the limit is {limit}; send large input through the API")
@@ -59,27 +64,13 @@ def check_text(body: bytes, *, limit: int) -> None:
 
 
 def nesting_of(body: bytes) -> int:
-    """The deepest nesting of arrays and objects in `body`; strings and escapes are skipped."""
-    depth = deepest = 0
-    in_string = escaped = False
+    """The deepest nesting of arrays and objects in `body`, which may be malformed; strings and escapes are skipped.
+
+    Linear, in C, and in memory proportional to the brackets: a worker, a gateway or a coordinator does this to 16 MiB at a time.
+    """
     if body.count(b"[") + body.count(b"{") <= MAX_NESTING:
         return 0  # cannot be deeper than it has brackets: the common case needs no scan
-    for byte in body:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+    return max(accumulate(map(_STEP_OF_BRACKET.__getitem__, _NOT_BRACKETS.sub(b"", body))), default=0)
 
 
 def _name(kind: Any) -> str:

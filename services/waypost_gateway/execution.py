@@ -35,25 +35,34 @@ async def execute(
     if work.interrupted is not None:
         return None, Interrupted(work.interrupted, began=False)
     scope = asyncio.timeout(seconds)
+    task = asyncio.current_task()
     try:
         async with scope:
             work.scope = scope
             return await code(), None
     except asyncio.CancelledError:
-        task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         # the tool awaited something of its own that was cancelled: that is an error of the tool, not a request to stop
         return None, Raised(failure_of(asyncio.CancelledError("something that the tool awaited was cancelled"), scrub))
     except ResultNotEncodable as error:
         return None, Unusable(failure_of(error, scrub))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a supervisor of foreign code: whatever it raises is data from here on
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) and not _running(task):
+            raise  # not the tool's: we are being closed
         if scope.expired() and not isinstance(error, NotExecuted):
             return None, Interrupted(work.interrupted) if work.interrupted is not None else TimedOut(seconds)
         _log.debug("the tool raised", exc_info=error)
         return None, raised(error, scrub)
     finally:
         work.scope = None
+
+
+def _running(task: asyncio.Task[object] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop is running any more
+        return False
 
 
 def raised(error: BaseException, scrub: Scrubber) -> Raised:

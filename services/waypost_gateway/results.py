@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from waypost_io.store.ports import Blobs
+from waypost_proto.codec import nesting_of
 from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_NESTING, MAX_PAYLOAD_BYTES
 from waypost_proto.values import BlobRef, Failure
-
-_NOT_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def unfit(result: bytes) -> Failure | None:
@@ -25,15 +21,8 @@ def unfit(result: bytes) -> Failure | None:
 
 
 def nested_too_deep(body: bytes) -> bool:
-    """Whether valid JSON nests arrays and objects past `MAX_NESTING`: each pass takes away the innermost level, in C."""
-    if body.count(b"[") + body.count(b"{") <= MAX_NESTING:
-        return False
-    brackets = _NOT_BRACKETS.sub(b"", body).translate(_ONE_KIND)
-    for _ in range(MAX_NESTING):
-        brackets = brackets.replace(b"[]", b"")
-        if not brackets:
-            return False
-    return True
+    """Whether JSON nests arrays and objects past `MAX_NESTING`."""
+    return nesting_of(body) > MAX_NESTING
 
 
 async def carried(result: bytes, blobs: Blobs) -> bytes | BlobRef:

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 from msgspec import Raw, Struct
 
 from waypost.context import Context
-from waypost.conversion import decode_value, encode_result, encode_value, schema_of
+from waypost.conversion import decode_value, encode_result, encode_value, fit, schema_of
 from waypost.options import Budget, Seconds, seconds_of
 from waypost.signatures import Signature
 from waypost.targets import Target, description_of, name_of
@@ -113,8 +113,9 @@ class Agent(Target[P, R_co]):
         return self.function(ctx, **{name: value})
 
     def encode_result(self, result: object) -> bytes:
-        """What the code returned as JSON. Raises `BadInput` if it is not."""
-        return encode_result(f"the result of agent {self.name!r}", result)
+        """What the code returned as JSON. Raises `BadInput` if it is not, or cannot be carried."""
+        what = f"the result of agent {self.name!r}"
+        return fit(what, encode_result(what, result))
 
     def allows_tool(self, name: str) -> bool:
         return name in self.policy.tools

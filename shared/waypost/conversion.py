@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from waypost_proto.codec import decoder, encode
+from waypost_proto.codec import decoder, encode, nesting_of
 from waypost_proto.errors import BadInput
+from waypost_proto.limits import MAX_NESTING, MAX_PAYLOAD_BYTES
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _PATH = re.compile(r" - at `(\$[^`]*)`$")
@@ -22,24 +23,34 @@ _EXCERPT_CHARS = 120
 
 
 def encode_value(what: str, value: object) -> bytes:
-    """`value` as canonical JSON. Raises `BadInput` that says what `what` is and which part cannot be encoded."""
+    """`value` as canonical JSON. Raises `BadInput` that says what `what` is and which part cannot be encoded or carried."""
     try:
-        return _ENCODER.encode(value)
+        body = _ENCODER.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _not_json(what, value, error) from error
+    return fit(what, body)
 
 
 def encode_result(what: str, value: object) -> bytes:
-    """Like `encode_value` with dicts in their own order: results are recorded once and never compared."""
+    """Like `encode_value` with dicts in their own order (results are recorded once and never compared), and without `fit`."""
     try:
         return encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _not_json(what, value, error) from error
 
 
+def fit(what: str, body: bytes) -> bytes:
+    """`body` itself. Raises `BadInput` when it is larger, or nested deeper, than Waypost carries."""
+    if len(body) > MAX_PAYLOAD_BYTES:
+        raise BadInput(f"{what}: {len(body)} bytes of JSON, the limit is {MAX_PAYLOAD_BYTES}; keep it elsewhere and pass a reference to it")
+    if nesting_of(body) > MAX_NESTING:
+        raise BadInput(f"{what}: nested deeper than {MAX_NESTING} levels; flatten it")
+    return body
+
+
 def _not_json(what: str, value: object, error: Exception) -> BadInput:
     return BadInput(
-        f"{what} cannot be written as JSON: {error}; it is {_excerpt(repr(value))}. "
+        f"{what} cannot be written as JSON: {error}; it is {_excerpt(shown(value))}. "
         "Use msgspec Structs, dataclasses, dicts, lists, strings, numbers, booleans, datetimes or None"
     )
 
@@ -80,6 +91,14 @@ def explain(error: Exception, body: bytes) -> str:
         else:
             break
     return f"{reason} at {path}: {_excerpt(repr(found))}"
+
+
+def shown(value: object) -> str:
+    """`repr` of a user's object, which may fail in any way, or a line that says so."""
+    try:
+        return repr(value)
+    except Exception as broken:  # noqa: BLE001 - a user's own __repr__
+        return f"({type(value).__name__}, which cannot be shown: {type(broken).__name__})"
 
 
 def _excerpt(text: str) -> str:

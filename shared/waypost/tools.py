@@ -6,7 +6,6 @@ idempotency key, and an `unsafe` one may not: it is retried only after `NotExecu
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,6 +15,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from msgspec import Struct
 
+from waypost._threads import in_thread
 from waypost.conversion import decode_value, encode_result, encode_value, schema_of
 from waypost.options import Approval, Retry, Seconds, seconds_of
 from waypost.signatures import Signature
@@ -104,7 +104,9 @@ class Tool(Target[P, R_co]):
         """
         if self._remote is not None:
             if kwargs or len(args) != 1:
-                raise TypeError(f"tool {self.name!r} lives elsewhere: call it with one {self._remote[0]!r}")
+                raise TypeError(
+                    f"tool {self.name!r} lives elsewhere: call it with one {getattr(self._remote[0], '__name__', self._remote[0])}"
+                )
             return encode_value(f"arguments of tool {self.name!r}", args[0])
         return encode_value(f"arguments of tool {self.name!r}", self.signature.bind(args, kwargs))
 
@@ -205,7 +207,7 @@ class ResultNotEncodable(ContractError):
 async def _run(function: Callable[..., Any], given: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*given, **arguments)
-    result = await asyncio.to_thread(function, *given, **arguments)
+    result = await in_thread(function, *given, **arguments)
     return await result if inspect.isawaitable(result) else result
 
 

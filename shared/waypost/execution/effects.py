@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import inspect
@@ -13,11 +12,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from waypost.conversion import encode_result
+from waypost._threads import in_thread
+from waypost.conversion import encode_result, fit, shown
 from waypost.targets import Target
 from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_KEY_CHARS
 from waypost_proto.values import Failure
+
+_MAX_MESSAGE_CHARS = 8_000
+"""A failure is read by people and kept for ever: what an exception says past this is cut."""
+_MAX_TYPE_CHARS = 128
+_MAX_GROUP_MEMBERS = 20
 
 
 class LocalEffect:
@@ -63,11 +68,21 @@ class EffectResult(Struct, frozen=True, kw_only=True):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An exception as data, as it is recorded: class name and message; the members of a group are named."""
-    message = str(error) or repr(error)
+    """An exception as data, as it is recorded: class name and message, cut; the members of a group are named. Never raises."""
+    try:
+        message = str(error) or shown(error)
+    except Exception as broken:  # noqa: BLE001 - a user's own __str__ may fail in any way, and the run must end all the same
+        message = f"(its message cannot be shown: {type(broken).__name__})"
     if isinstance(error, BaseExceptionGroup):
-        message += ": " + "; ".join(f"{inner.type}: {inner.message}" for inner in map(failure_of, error.exceptions))
-    return Failure(type=type(error).__name__, message=message)
+        named = map(failure_of, error.exceptions[:_MAX_GROUP_MEMBERS])
+        message += ": " + "; ".join(f"{inner.type}: {inner.message}" for inner in named)
+    return Failure(type=type(error).__name__[:_MAX_TYPE_CHARS], message=text_of(message))
+
+
+def text_of(text: str) -> str:
+    """A text as it can be recorded: lone surrogates replaced, and what is past the limit cut."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= _MAX_MESSAGE_CHARS else f"{text[:_MAX_MESSAGE_CHARS]} … ({len(text)} characters)"
 
 
 def prepare_step(function: Callable[..., Any], args: tuple[Any, ...], name: str | None) -> tuple[str, Any, Callable[[], Awaitable[bytes]]]:
@@ -89,10 +104,11 @@ async def _run(label: str, function: Callable[..., Any], args: tuple[Any, ...]) 
     if inspect.iscoroutinefunction(plain):
         result = await function(*args)
     else:
-        result = await asyncio.to_thread(function, *args)
+        result = await in_thread(function, *args)
         if inspect.isawaitable(result):
             result = await result
-    return encode_result(f"the result of step {label!r}", result)
+    what = f"the result of step {label!r}"
+    return fit(what, encode_result(what, result))
 
 
 _RETURNS: weakref.WeakKeyDictionary[Callable[..., Any], Any] = weakref.WeakKeyDictionary()

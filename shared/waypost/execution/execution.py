@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from waypost.agents import Agent
 from waypost.context import Context
-from waypost.execution.effects import EffectResult, LocalEffect, failure_of
+from waypost.execution.effects import EffectResult, LocalEffect, failure_of, text_of
 from waypost.execution.engine import RunEngine
 from waypost.execution.recording import Divergence, LocalResult, Recording
 from waypost_core.loop import AgentSpins
@@ -248,7 +248,7 @@ class Execution:
             try:
                 ending = cmd.CompleteRun(seen=seen, result=Raw(self._agent.encode_result(root.result())))
             except BadInput as unfit:
-                ending = cmd.FailRun(seen=seen, error=Failure(type="ResultNotEncodable", message=str(unfit)))
+                ending = cmd.FailRun(seen=seen, error=Failure(type="ResultNotEncodable", message=text_of(str(unfit))))
         self._finish(ending)
 
     def _finish(self, ending: cmd.CompleteRun | cmd.FailRun) -> None:
@@ -315,5 +315,8 @@ class Execution:
 
 def _failure_with_traceback(error: BaseException) -> Failure:
     failure = failure_of(error)
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-    return replace(failure, details=Raw(encode({"traceback": text})))
+    try:
+        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+    except Exception:  # noqa: BLE001 - it shows the user's objects, which may fail in any way
+        return failure
+    return replace(failure, details=Raw(encode({"traceback": text_of(text)})))

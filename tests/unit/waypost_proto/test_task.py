@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from waypost_proto.codec import nesting_of
@@ -90,3 +92,16 @@ def test_a_time_is_what_it_says(text: str) -> None:
 def test_times_survive_formatting() -> None:
     assert format_time(1796144400.25) == "2026-12-01T17:00:00.250000Z"
     assert parse_time(format_time(1796144400.25)) == 1796144400.25
+
+
+def test_nesting_of_malformed_text_is_counted_and_a_long_string_costs_no_memory() -> None:
+    assert nesting_of(b"[" * 100) == 100
+    assert nesting_of(b"]" * 3 + b"[" * 70) == 67
+    assert nesting_of(b'["open' + b"[" * 100) == 1
+    long = b"[" * 70 + b'"' + b'x\\"' * 300_000 + b'"' + b"]" * 70
+    tracemalloc.start()
+    try:
+        assert nesting_of(long) == 70
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(long)
+    finally:
+        tracemalloc.stop()

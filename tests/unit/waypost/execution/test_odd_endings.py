@@ -1,0 +1,112 @@
+"""Whatever an agent's code raises or returns, the run ends with something that can be recorded and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.waypost.execution.rig import Rig
+from waypost import Context, agent
+from waypost.execution import failure_of
+from waypost_proto import commands as cmd
+from waypost_proto.codec import encode
+from waypost_proto.errors import BadInput
+from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_NESTING, MAX_PAYLOAD_BYTES
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+    __repr__ = __str__
+
+
+class Opaque:
+    def __repr__(self) -> str:
+        raise LookupError("no text")
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (Mute(), "cannot be shown: LookupError"),
+        (ValueError("lone \ud800 surrogate"), "lone ? surrogate"),
+        (ValueError("x" * 5_000_000), "5000000 characters"),
+        (ExceptionGroup("several", [Mute(), ValueError("\ud800")]), "ValueError: ?"),
+    ],
+    ids=["unprintable", "surrogate", "long", "group"],
+)
+def test_any_exception_fails_the_run_in_words_that_can_be_recorded(error: Exception, says: str) -> None:
+    @agent
+    async def raises(ctx: Context) -> None:
+        raise error
+
+    (failed,) = Rig(raises).items
+    assert isinstance(failed, cmd.FailRun)
+    assert failed.error.type == type(error).__name__
+    assert says in failed.error.message
+    assert len(encode(failed)) < CLAIM_CHECK_BYTES
+
+
+def test_the_failure_of_a_step_can_always_be_recorded() -> None:
+    assert "cannot be shown" in failure_of(Mute()).message
+    assert encode(failure_of(ValueError("\ud800")))
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [(nested(MAX_NESTING + 1), "nested deeper than 64"), ("x" * MAX_PAYLOAD_BYTES, str(MAX_PAYLOAD_BYTES)), (Opaque(), "cannot be shown")],
+    ids=["deep", "large", "opaque"],
+)
+def test_a_result_that_cannot_be_carried_fails_the_run(value: object, says: str) -> None:
+    @agent
+    async def returns(ctx: Context) -> Any:
+        return value
+
+    (failed,) = Rig(returns).items
+    assert isinstance(failed, cmd.FailRun)
+    assert failed.error.type == "ResultNotEncodable"
+    assert says in failed.error.message
+
+
+def test_a_result_at_the_limit_of_nesting_is_carried() -> None:
+    @agent
+    async def returns(ctx: Context) -> Any:
+        return nested(MAX_NESTING)
+
+    assert Rig(returns).result == nested(MAX_NESTING)
+
+
+def test_what_cannot_be_carried_is_an_error_at_the_call_that_code_can_catch() -> None:
+    @agent
+    async def sends(ctx: Context, value: Any = None) -> str:
+        try:
+            await ctx.call(sends, nested(MAX_NESTING + 1))
+        except BadInput as error:
+            return str(error)
+        return "carried"
+
+    assert "nested deeper than 64" in Rig(sends).result
+
+
+async def test_a_step_that_raises_stop_iteration_ends_and_one_that_is_too_deep_too() -> None:
+    @agent
+    async def steps(ctx: Context) -> None:
+        await ctx.step(next, iter(()))
+
+    @agent
+    async def deep(ctx: Context) -> None:
+        await ctx.step(nested, MAX_NESTING + 1)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await Rig(steps).effects["0:1"].run()
+    with pytest.raises(BadInput, match="nested deeper"):
+        await Rig(deep).effects["0:1"].run()
