@@ -25,6 +25,7 @@ from waypost_proto.task import parse_task
 from waypost_proto.work import Activation, Confirm
 
 PAGE = text_of("wire.md")
+FLAT = " ".join(PAGE.split())
 EXAMPLES = re.findall(r"<!-- (\w+) -->\n```json\n(.*?)\n```", PAGE, re.DOTALL)
 KINDS = {kind.__name__: kind for kind in catalogue.messages()}
 
@@ -66,7 +67,7 @@ def test_the_digests_follow_from_the_bytes_on_the_page() -> None:
     assert second.base == digest
     assert digest in PAGE
     last = chain_digest(second.base, bytes(second.items))
-    assert f"The digest is now `{last}`" in PAGE
+    assert f"The digest is now `{last}`" in FLAT
     assert decode(Confirm, of_kind("Confirm")[0]).accepted[0].digest == digest
     one, two = (decode(Activation, body) for body in of_kind("Activation"))
     assert (one.base, two.base) == ("", digest)
@@ -138,5 +139,5 @@ def test_headers_are_named_as_they_are_sent() -> None:
 
 
 def test_the_registrys_times_are_those_of_the_code() -> None:
-    assert f"every {reg.HEARTBEAT_SECONDS:g} seconds" in PAGE
-    assert f"silent for {CoordinatorSettings().heartbeat_seconds:g} seconds" in PAGE
+    assert f"every {reg.HEARTBEAT_SECONDS:g} seconds" in FLAT
+    assert f"silent for {CoordinatorSettings().heartbeat_seconds:g} seconds" in FLAT
