@@ -56,7 +56,8 @@ class AllowList:
         asked_at = self._monotonic()
         try:
             async with self._lock:
-                if self._read_at < asked_at:
+                # who waited here while another read may take its yes; only a no must rest on a reading of one's own
+                if self._read_at < asked_at and not self.surely_allows(agent, tool):
                     await self._read()
         except TransientError as error:
             if tool not in self._tools.get(agent, frozenset()):

@@ -94,3 +94,12 @@ async def test_an_outage_keeps_an_old_yes_and_refuses_nothing(clock: Clock) -> N
     assert await allowed.allows("clerk", "look")
     with pytest.raises(Unreachable):
         await allowed.allows("clerk", "post")
+
+
+async def test_calls_that_arrive_while_an_old_list_is_read_again_share_that_reading(clock: Clock) -> None:
+    """They were asked after the reading began; one of each `gather` used to wait for the next reading, a second later."""
+    definitions = StubDefinitions(clerk("b1", "look", "put"))
+    allowed = AllowList(definitions, monotonic=clock, fresh_seconds=30.0, min_reload_seconds=3600.0)  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(allowed.allows("clerk", "look"), allowed.allows("clerk", "put")) == [True, True]
+    assert definitions.readings == 1
