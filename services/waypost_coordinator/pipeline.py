@@ -105,7 +105,7 @@ class Pipeline:
 
     async def idle(self) -> None:
         """Wait until no letter is waiting, being decided or being committed. For a drain: nothing new must be coming in."""
-        while self._ground.box or self._deciding.locked() or self._committing.locked() or self._next is not None:
+        while self._ground.box or self._deciding.locked() or self._committing.locked() or self._next is not None:  # noqa: ASYNC110  # once, at the end
             await asyncio.sleep(IDLE_LOOK_SECONDS)
 
     async def _decide_forever(self) -> None:

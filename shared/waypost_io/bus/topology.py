@@ -25,6 +25,9 @@ CLIENT_DUPLICATE_SECONDS = 120.0
 TASK_BYTES = 256 * MIB
 """Intake commits at once, worker or no worker, so tasks wait here only while every coordinator is down: 500 full-size
 tasks, or half a million of 500 bytes. When it is full, publishers are told so."""
+STORED_TASK_BYTES = MIB - 16 * 1024
+"""A task past `limits.MAX_MESSAGE_BYTES` is refused, but stored first, as far as the server's default payload goes: intake makes it
+a dead letter with its reason. The stream's own refusal reaches nobody who publishes without asking for an answer."""
 MAILBOX_BYTES = 512 * MIB
 """Advances and tool results of a coordinator's outage; senders keep what is not confirmed and publish it again."""
 WORK_BYTES = 512 * MIB
@@ -85,7 +88,11 @@ def stream_specs(
 
     transform = (subjects.all_mail(), subjects.mail_transform(partitions))
     return [
-        replace(queue("TASKS", subjects.all_tasks(), TASK_BYTES), duplicate_window_seconds=CLIENT_DUPLICATE_SECONDS),
+        replace(
+            queue("TASKS", subjects.all_tasks(), TASK_BYTES),
+            duplicate_window_seconds=CLIENT_DUPLICATE_SECONDS,
+            max_message_bytes=STORED_TASK_BYTES,
+        ),
         replace(queue("MAILBOX", subjects.all_mail(), MAILBOX_BYTES), transform=transform),
         replace(queue("WORK", subjects.all_work(), WORK_BYTES), storage=derivable_storage, allow_message_ttl=True),
         replace(queue("TOOLS", subjects.all_tools(), TOOL_BYTES), storage=derivable_storage),
