@@ -106,8 +106,10 @@ class Outbox:
         run_id = self._sender.run_id
         if frame == EMPTY:
             self._empties += 1
-            # the digest does not change, so the message id needs something else that is new
-            sent = Sent(base=base, digest=base, msg_id=f"{run_id}.{base}.{self._sender.worker}.{self._empties}", body=b"")
+            # the digest does not change, and a run that was let go and brought back begins to count anew: what was read makes the id new,
+            # or the server would take the answer to a later activation for a repeat, and the run would wait for ever
+            unique = f"{token.epoch}-{token.counter}.{seen}.{self._empties}"
+            sent = Sent(base=base, digest=base, msg_id=f"{run_id}.{base}.{self._sender.worker}.{unique}", body=b"")
         else:
             digest = chain_digest(base, frame)
             sent = Sent(base=base, digest=digest, msg_id=f"{run_id}.{digest}", body=b"")

@@ -1,0 +1,73 @@
+"""`python -m tests.simulation --seed N -v` replays one seed and prints its trace; `--seeds 2000 [--from N]` runs many, on every core."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tests.simulation.simulation import Plan, Report, simulate
+from tests.simulation.trouble import KINDS
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # sets of strings must iterate in the same order on every replay
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    without = frozenset(options.without)
+    plans = [
+        Plan(seed=seed, orders=options.orders, troubled_seconds=options.seconds, without=without, keep_trace=options.verbose, calm=options.calm)
+        for seed in ([options.seed] if options.seed is not None else range(options.first, options.first + options.seeds))
+    ]
+    began = time.monotonic()
+    failed = 0
+    for report in _reports(plans, options.jobs):
+        failed += _tell(report, options)
+        if failed and options.stop:
+            break
+    print(f"{len(plans)} seeds, {failed} failed, {time.monotonic() - began:.1f} s", flush=True)
+    return 1 if failed else 0
+
+
+def _reports(plans: list[Plan], jobs: int):
+    if len(plans) == 1 or jobs == 1:
+        yield from map(simulate, plans)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=200) as pool:
+        yield from pool.map(simulate, plans, chunksize=5)
+
+
+def _tell(report: Report, options: argparse.Namespace) -> bool:
+    for line in report.lines:
+        print(line)
+    if options.verbose or options.seed is not None:
+        print(f"{report.trouble}\nseed {report.seed}: {report.seconds:.1f} simulated seconds, {report.steps} steps, digest {report.digest:08x}")
+    if report.violations:
+        print(f"FAILED seed {report.seed} (replay: python -m tests.simulation --seed {report.seed} -v)")
+        for violation in report.violations[: options.shown]:
+            print(f"  - {violation[: options.width]}", flush=True)
+    return bool(report.violations)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay this one")
+    parser.add_argument("--seeds", type=int, default=100, help="how many")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first one")
+    parser.add_argument("--orders", type=int, default=5, help="runs that customers start")
+    parser.add_argument("--seconds", type=float, default=12.0, help="simulated seconds of trouble")
+    parser.add_argument("--without", nargs="*", choices=KINDS, default=[], help="kinds of trouble to leave out")
+    parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--stop", action="store_true", help="at the first failure")
+    parser.add_argument("--shown", type=int, default=6, help="violations shown per seed")
+    parser.add_argument("--width", type=int, default=600)
+    parser.add_argument("-v", "--verbose", action="store_true", help="print the trace")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Those who use the platform: they start runs, send signals, approve, pause, resume and cancel, and repeat what was not confirmed.
+
+They never die, and know nothing but what the API told them: what they were told is what the invariants hold the platform to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import UNSET, Raw
+
+from tests.simulation.chance import Chance
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.network import Network, SimulatedBus
+from tests.simulation.services import SUBJECTS
+from waypost import Client
+from waypost_io.store.memory import MemoryDatabase
+from waypost_proto import api
+from waypost_proto.codec import encode
+from waypost_proto.errors import Conflict, TransientError
+from waypost_proto.ids import RunId
+
+NAMES = ("trader", "boss", "clerk", "bumpy")
+
+
+@dataclass
+class Order:
+    """One run as its customer sees it. `accepted` once the platform has confirmed it; `cancelled_at` once it confirmed a cancellation."""
+
+    number: int
+    agent: str
+    input: int
+    starts_at: float
+    by_task: bool
+    pause_after: float | None = None
+    cancel_after: float | None = None
+    run_id: RunId | None = None
+    cancel_confirmed: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def orders_of(chance: Chance, count: int, *, spread_seconds: float) -> list[Order]:
+    """What is ordered under a seed."""
+    orders = []
+    for number in range(count):
+        order = Order(
+            number=number,
+            agent=chance.pick(NAMES),
+            input=1 + chance.randrange(3),
+            starts_at=chance.uniform(0.5, spread_seconds),
+            by_task=chance.hits(0.3),
+        )
+        if chance.hits(0.2):
+            order.pause_after = chance.uniform(0.0, 4.0)
+        if chance.hits(0.2):
+            order.cancel_after = chance.uniform(0.0, 6.0)
+        orders.append(order)
+    return orders
+
+
+class Customers:
+    """Serve all orders; `run` returns when each has ended."""
+
+    def __init__(self, loop: SimulatedLoop, network: Network, tables: MemoryDatabase, chance: Chance) -> None:
+        self._loop = loop
+        self._network = network
+        self._tables = tables
+        self._chance = chance
+        self.process = loop.process("customers")
+
+    async def run(self, orders: list[Order]) -> None:
+        async with SimulatedBus(self._network, self.process) as bus:
+            client = Client(bus=bus, prefix=SUBJECTS.prefix, patience_seconds=3.0)
+            async with client:
+                officer = self._loop.create_task(self._approve_forever(client))
+                async with asyncio.TaskGroup() as group:
+                    for order in orders:
+                        group.create_task(self._serve(client, bus, order))
+                officer.cancel()
+
+    async def _serve(self, client: Client, bus: SimulatedBus, order: Order) -> None:
+        await asyncio.sleep(order.starts_at)
+        order.run_id = await (self._by_task(bus, order) if order.by_task else self._by_request(client, order))
+        async with asyncio.TaskGroup() as group:
+            if order.agent == "clerk":
+                group.create_task(self._signal(client, order))
+            if order.pause_after is not None:
+                group.create_task(self._pause(client, order))
+            if order.cancel_after is not None:
+                group.create_task(self._cancel(client, order))
+        while True:
+            row = self._tables.runs.get(order.run_id)
+            if row is not None and not row.open:
+                return
+            await asyncio.sleep(0.5)
+
+    async def _by_request(self, client: Client, order: Order) -> RunId:
+        answer = await _until_told(lambda: client.start(order.agent, order.input, idempotency_key=f"order-{order.number}"))
+        return RunId(answer.run_id)
+
+    async def _by_task(self, bus: SimulatedBus, order: Order) -> RunId:
+        """A raw publish is as safe as its stream: repeat it until the run is seen."""
+        key = f"order-{order.number}"
+        body = encode({"input": order.input, "idempotency_key": key})
+        while True:
+            try:
+                await bus.publish(SUBJECTS.task(order.agent), body, msg_id=f"{key}.{self._loop.now}")
+            except (TransientError, Exception) as error:
+                order.notes.append(str(error))
+            for _ in range(10):
+                await asyncio.sleep(0.3)
+                found = self._tables.keys.get(("default", order.agent, key))
+                if found is not None and found[0] in self._tables.runs:
+                    return found[0]
+
+    async def _signal(self, client: Client, order: Order) -> None:
+        for number in range(2):
+            await asyncio.sleep(self._chance.uniform(0.0, 2.0))
+            request = api.RunSignal(
+                run_id=str(order.run_id), name="papers", payload=Raw(encode(number)), payload_ref=UNSET, request_id=f"{order.number}.s{number}"
+            )
+            if not await _confirmed(lambda request=request: client.call("runs.signal", request, api.RunAnswer)):
+                return
+
+    async def _pause(self, client: Client, order: Order) -> None:
+        assert order.pause_after is not None
+        await asyncio.sleep(order.pause_after)
+        if await self._command(client, order, "pause"):
+            await asyncio.sleep(self._chance.uniform(0.0, 3.0))
+            await self._command(client, order, "resume")
+
+    async def _cancel(self, client: Client, order: Order) -> None:
+        assert order.cancel_after is not None
+        await asyncio.sleep(order.cancel_after)
+        order.cancel_confirmed = await self._command(client, order, "cancel")
+
+    async def _command(self, client: Client, order: Order, verb: str) -> bool:
+        request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{verb}")
+        return await _confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
+
+    async def _approve_forever(self, client: Client) -> None:
+        while True:
+            try:
+                for approval in await client.approvals(role="officer"):
+                    request = api.ApprovalsDecide(
+                        approval_id=approval.approval_id, decision="approve", by="ann", roles=["officer"], request_id=approval.approval_id
+                    )
+                    await _confirmed(lambda request=request: client.call("approvals.decide", request, api.RunAnswer))
+            except TransientError:
+                pass
+            await asyncio.sleep(0.7)
+
+
+async def _until_told(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """The answer, asked for as long as nobody gives one. Every request is safe to repeat."""
+    while True:
+        try:
+            return await ask()
+        except TransientError:
+            await asyncio.sleep(0.2)
+
+
+async def _confirmed(ask: Callable[[], Awaitable[Any]]) -> bool:
+    """Whether the platform did it; False if it says that it cannot be done any more."""
+    try:
+        await _until_told(ask)
+    except Conflict:
+        return False
+    return True

@@ -1,0 +1,168 @@
+"""What must hold, whatever happened. Looks at the database, the broker and the outside world, never into a service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from tests.simulation.customers import Order
+from tests.simulation.loop import Process
+from tests.simulation.provider import Provider
+from waypost_core.evolve import fold
+from waypost_core.state import decode_state, encode_state
+from waypost_io.store.memory import MemoryDatabase
+from waypost_proto.codec import decode
+from waypost_proto.events import TERMINAL_TYPES, Event
+from waypost_proto.ids import RunId
+
+RESULTS = frozenset(
+    {"tool_call_completed", "tool_call_failed", "tool_call_cancelled", "step_completed", "step_failed", "child_completed", "child_failed",
+     "timer_fired", "timer_cancelled"}
+)  # fmt: skip
+
+
+class Watch:
+    """Notes while it happens what the tables do not keep: which permit was used after its run was ended or paused."""
+
+    def __init__(self, tables: MemoryDatabase) -> None:
+        self._tables = tables
+        self.violations: list[str] = []
+        self._closed: dict[RunId, str] = {}
+
+    def observe(self, process: Process, statement: str, args: tuple[Any, ...], kwargs: dict[str, Any], outcome: Any) -> None:
+        """Called at the moment a statement is carried out."""
+        if statement == "log.commit" and not isinstance(outcome, BaseException):
+            for event in args[0].events:
+                if event.partition not in outcome.lost:
+                    self._recorded(event.run_id, event.type)
+        elif statement == "ledger.start" and not isinstance(outcome, BaseException) and outcome[0]:
+            run_id, call_id = args[0], args[1]
+            why = self._closed.get(run_id)
+            if why is not None:
+                self.violations.append(f"call {call_id} of run {run_id} was started by {process.name} after {why}")
+
+    def _recorded(self, run_id: RunId, kind: str) -> None:
+        if kind in ("run_ending", "run_paused", *TERMINAL_TYPES):
+            self._closed[run_id] = kind
+        elif kind == "run_resumed":
+            self._closed.pop(run_id, None)
+
+
+def logs(tables: MemoryDatabase) -> Iterator[str]:
+    """Each run's log by itself."""
+    for run_id, rows in sorted(tables.events.items()):
+        numbers = sorted(rows)
+        if numbers != list(range(1, len(numbers) + 1)):
+            yield f"run {run_id}: the log has the seqs {numbers}"
+            continue
+        events = [decode(Event, rows[seq].body) for seq in numbers]
+        types = [event.type for event in events]
+        ends = [index for index, kind in enumerate(types) if kind in TERMINAL_TYPES]
+        if ends and ends[0] != len(types) - 1:
+            yield f"run {run_id}: events after the end: {types}"
+        yield from _results(run_id, events)
+        times = [event.recorded_at for event in events]
+        if times != sorted(times):
+            yield f"run {run_id}: recorded_at runs backwards"
+        row = tables.runs.get(run_id)
+        if row is None:
+            yield f"run {run_id}: it has a log and no row"
+        elif not _same(msgspec.json.decode(encode_state(fold(events))), msgspec.json.decode(encode_state(decode_state(row.state)))):
+            yield f"run {run_id}: the stored state is not the fold of the log:\n  {encode_state(fold(events))!r}\n  {row.state!r}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal but for fractions of a microsecond: the log has times in microseconds, the stored state as they were decided."""
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) < 2e-6
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _results(run_id: RunId, events: list[Event]) -> Iterator[str]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        if event.type in RESULTS:
+            data = msgspec.json.decode(event.data)
+            key = data.get("call_id") or data.get("timer_id") or data.get("id")
+            kind = "timer" if event.type.startswith("timer") else "call"
+            counts[kind, str(key)] += 1
+    for (kind, key), count in counts.items():
+        if count > 1:
+            yield f"run {run_id}: {count} results of {kind} {key}"
+
+
+def positions(tables: MemoryDatabase) -> Iterator[str]:
+    """Positions are dense, the audit log has every event once and in order, and what is published is what is committed."""
+    for partition, rows in sorted(tables.by_partition.items()):
+        found = [row.position for row in rows]
+        if found != list(range(1, len(found) + 1)):
+            yield f"partition {partition}: positions {found}"
+    audited = Counter((row.run_id, row.seq) for _, row, _ in tables.entries)
+    for run_id, events in sorted(tables.events.items()):
+        for seq, event in sorted(events.items()):
+            if audited[run_id, seq] != 1:
+                yield f"run {run_id}: event {seq} ({event.type}) is {audited[run_id, seq]} times in the audit log"
+
+
+def published(tables: MemoryDatabase, stored: set[tuple[str, int]]) -> Iterator[str]:
+    """Every event reached the events stream at some time."""
+    for run_id, events in sorted(tables.events.items()):
+        for seq, event in sorted(events.items()):
+            if (run_id, seq) not in stored:
+                yield f"run {run_id}: event {seq} ({event.type}) never reached the events stream"
+
+
+def effects(tables: MemoryDatabase, provider: Provider, orders: list[Order]) -> Iterator[str]:
+    """At most one effect per key; exactly one for each payment that a run knows to have been made."""
+    for key, count in sorted(provider.effects.items()):
+        if count > 1:
+            yield f"key {key}: {count} effects"
+    for run_id, rows in sorted(tables.events.items()):
+        for row in rows.values():
+            if row.type == "tool_call_completed":
+                data = msgspec.json.decode(decode(Event, row.body).data)
+                if data["tool"] == "pay" and provider.effects[f"{run_id}/{data['call_id']}"] != 1:
+                    yield f"run {run_id}: payment {data['call_id']} is recorded as made, {provider.effects[f'{run_id}/' + data['call_id']]} were"
+
+
+def ends(tables: MemoryDatabase, orders: list[Order], expected: dict[tuple[str, int], bytes]) -> Iterator[str]:
+    """Every accepted run has ended, as it would have without trouble, or cancelled if its customer asked for that."""
+    for order in orders:
+        if order.run_id is None:
+            yield f"order {order.number} ({order.agent}) was never accepted: {order.notes[-3:]}"
+            continue
+        row = tables.runs.get(order.run_id)
+        if row is None:
+            yield f"run {order.run_id} ({order.agent}) was accepted and is lost"
+        elif row.open:
+            yield f"run {order.run_id} ({order.agent}, order {order.number}) has not ended: {row.status} {row.state.decode()[:1500]}"
+        elif row.status == "cancelled":
+            if order.cancel_after is None:
+                yield f"run {order.run_id} is cancelled and nobody asked for it"
+        elif row.status != "completed":
+            yield f"run {order.run_id} ({order.agent}) {row.status}: {row.outcome!r}"
+        elif expected and row.outcome != expected[order.agent, order.input]:
+            yield f"run {order.run_id} ({order.agent}): result {row.outcome!r} instead of {expected[order.agent, order.input]!r}"
+        elif order.cancel_confirmed:
+            pass  # it was over before the cancellation reached it, or the code had finished: the answer said so
+    for run_id, row in sorted(tables.runs.items()):
+        if row.open:
+            yield f"run {run_id} ({row.agent}, parent {row.parent}) is open: {row.status} {row.state.decode()[:1500]}"
+
+
+def leftovers(tables: MemoryDatabase) -> Iterator[str]:
+    """Nothing that belongs to a run outlives it."""
+    for (run_id, call_id), record in sorted(tables.ledger.items()):
+        if record.state in ("started", "doubt", "permitted"):
+            yield f"run {run_id} has ended, its call {call_id} is {record.state} in the ledger"
+    yield from (f"message {message_id} is in the inbox for ever" for message_id in sorted(tables.inbox))
+    yield from (f"approval {row.approval_id} is open for ever" for row in tables.approvals.values() if row.state == "open")
+    for dead_id, record in tables.dead.items():
+        yield f"dead letter {dead_id} from {record.origin}: {record.reason}"

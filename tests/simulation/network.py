@@ -1,0 +1,391 @@
+"""The bus between simulated processes: `MemoryBus` behind connections that delay, lose, repeat, stall and break.
+
+A connection keeps its order in each direction, as TCP does. A publish can be stored and its confirmation lost; an ack can be lost, and
+then the message comes again after its ack wait; a core message can be lost. What a process had sent when it was killed arrives up to
+some point and then no more. A message that reaches a paused process waits in its socket, where nobody else can have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from tests.simulation.chance import Chance
+from tests.simulation.loop import PROCESS, Process, SimulatedLoop
+from tests.simulation.trace import Trace
+from tests.simulation.trouble import Trouble
+from waypost_io.bus._memory_pull import MemoryDelivery
+from waypost_io.bus._memory_store import MemoryConsumer
+from waypost_io.bus.memory import MemoryBroker, MemoryBus, MemorySubscription
+from waypost_io.bus.ports import Headers, Message, PubAck
+from waypost_proto.errors import ContractError, NotFound, PublishTimeout, Unreachable, WaypostError
+
+PUBLISH_SECONDS = 5.0
+"""How long a publisher waits for the confirmation."""
+ADMIN_SECONDS = 5.0
+
+
+class Network:
+    """What all connections share. `published` is told of every stored message."""
+
+    def __init__(self, loop: SimulatedLoop, broker: MemoryBroker, chance: Chance, trouble: Trouble, trace: Trace) -> None:
+        self.loop = loop
+        self.broker = broker
+        self.chance = chance
+        self.trouble = trouble
+        self.trace = trace
+        self.on_stored: Callable[[str, bytes, str | None], None] = lambda subject, body, msg_id: None
+        self.connections: list[SimulatedBus] = []
+
+    def latency(self) -> float:
+        return self.chance.latency(0.0004, 1.5, self.trouble.slow_messages)
+
+    def wipe(self) -> None:
+        """The broker comes back on an empty disk."""
+        self.broker.wipe()
+
+    def restart(self) -> None:
+        self.broker.restart()
+
+
+class SimulatedBus(MemoryBus):
+    """One process's connection. Make it in the process's own context."""
+
+    def __init__(self, network: Network, process: Process) -> None:
+        super().__init__(network.broker, name=process.name)
+        self._network = network
+        self.process = process
+        self._up = self._down = 0.0
+        self._cut_at: float | None = None
+        self._pullers: list[SimulatedPuller] = []
+        network.connections.append(self)
+        process.at_death.append(self._die)
+
+    # -- the wire
+
+    def stall(self, seconds: float) -> None:
+        """Nothing gets through for so long; it is not lost."""
+        until = self._network.loop.now + seconds
+        self._up, self._down = max(self._up, until), max(self._down, until)
+
+    def _go(self, callback: Callable[[], None]) -> None:
+        """Process → broker, in order."""
+        loop = self._network.loop
+        self._up = max(self._up, loop.now + self._network.latency())
+        loop.later(self._up - loop.now, self._arrive, self._up, callback)
+
+    def _arrive(self, at: float, callback: Callable[[], None]) -> None:
+        if self._cut_at is None or at <= self._cut_at:
+            callback()
+
+    def _come(self, callback: Callable[[], None]) -> None:
+        """Broker → process, in order."""
+        if self._cut_at is not None:
+            return
+        loop = self._network.loop
+        self._down = max(self._down, loop.now + self._network.latency())
+        loop.later(self._down - loop.now, self._hand_over, callback)
+
+    def _hand_over(self, callback: Callable[[], None]) -> None:
+        if self._cut_at is None:
+            callback()
+
+    def _die(self) -> None:
+        """Killed: what is on the wire arrives up to some moment; the server notices the end of the connection."""
+        chance = self._network.chance
+        self._cut_at = self._network.loop.now + (0.0 if chance.hits(0.5) else chance.uniform(0.0, 0.003))
+        self._network.loop.later(0.004, self._gone)
+
+    def _gone(self) -> None:
+        self.broker.leave(self)
+        for resource in self._resources:
+            if isinstance(resource, MemorySubscription):
+                self.broker.unlisten(resource)
+        for puller in self._pullers:
+            puller.detach()
+        if self in self._network.connections:
+            self._network.connections.remove(self)
+
+    async def __aexit__(self, *exc: object) -> None:
+        await super().__aexit__(*exc)
+        if self in self._network.connections:
+            self._network.connections.remove(self)
+
+    # -- publishing
+
+    def publish(self, subject: str, body: bytes, *, headers: Headers | None = None, msg_id: str | None = None) -> Awaitable[PubAck]:
+        self._server()
+        network, loop = self._network, self._network.loop
+        future: asyncio.Future[PubAck] = loop.create_future()
+        try:
+            message = self._message(subject, body, headers, "", msg_id)
+        except WaypostError as error:
+            loop.call_soon(_fail, future, error)
+            return future
+        fate = network.trouble.publish_fate(network.chance)
+
+        def arrive() -> None:
+            if fate == "lost":
+                return
+            outcome: PubAck | WaypostError
+            try:
+                ack, _ = self.broker.route(message, msg_id)
+                outcome = ack if ack is not None else NotFound(f"no stream takes {subject!r}")
+                if ack is not None:
+                    network.on_stored(subject, body, msg_id)
+                    network.trace.add("stored", self.process, subject, msg_id, "again" if ack.duplicate else "")
+            except WaypostError as error:
+                outcome = error
+            if fate == "unconfirmed":
+                network.trace.add("confirmation lost", self.process, subject, msg_id)
+            else:
+                self._come(lambda: _settle(future, outcome))
+
+        self._go(arrive)
+        timer = loop.later(PUBLISH_SECONDS, _fail, future, PublishTimeout(f"no confirmation for {subject!r} (simulated)"))
+        future.add_done_callback(lambda _: timer.cancel(), context=loop.world.context)
+        return future
+
+    def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:
+        self._server()
+        message = self._message(subject, body, headers, reply)
+        if self._network.chance.hits(self._network.trouble.lost_core):
+            self._network.trace.add("core message lost", self.process, subject)
+            return
+        self._go(lambda: self._route(message))
+
+    def _route(self, message: Message) -> None:
+        self.broker.route(message)
+
+    async def flush(self) -> None:
+        await self._admin("flush", lambda: None)
+
+    async def request(self, subject: str, body: bytes, *, headers: Headers | None = None, timeout_seconds: float = 5.0) -> Message:
+        self._server()
+        answer: asyncio.Future[Message] = self._network.loop.create_future()
+        inbox = self.new_inbox()
+
+        async def answered(message: Message) -> None:
+            if not answer.done():
+                answer.set_result(message)
+
+        subscription = SimulatedSubscription(self, inbox, "", answered)
+        try:
+            self.send(subject, body, headers=headers, reply=inbox)
+            async with asyncio.timeout(timeout_seconds):
+                return await answer
+        except TimeoutError:
+            raise Unreachable(f"no answer on {subject!r} within {timeout_seconds:g} s (simulated)") from None
+        finally:
+            await subscription.close()
+
+    async def subscribe(self, subject: str, handler: Any, *, queue: str = "") -> MemorySubscription:
+        self._server()
+        subscription = SimulatedSubscription(self, subject, queue, handler)
+        self._resources.append(subscription)
+        return subscription
+
+    # -- streams and consumers: a request to the server, which may be lost on either way
+
+    async def ensure_stream(self, spec: Any) -> Any:
+        return await self._admin("ensure_stream", super().ensure_stream, spec)
+
+    async def stream_mark(self, name: str) -> Any:
+        return await self._admin("stream_mark", super().stream_mark, name)
+
+    async def purge(self, stream: str, subject: str | None = None) -> int:
+        purged: int = await self._admin("purge", super().purge, stream, subject)
+        return purged
+
+    async def ensure_consumer(self, spec: Any) -> None:
+        await self._admin("ensure_consumer", super().ensure_consumer, spec)
+
+    async def delete_consumer(self, stream: str, name: str) -> None:
+        await self._admin("delete_consumer", super().delete_consumer, stream, name)
+
+    async def _admin(self, what: str, call: Callable[..., Any], *args: Any) -> Any:
+        network, loop = self._network, self._network.loop
+        self._server()
+        future: asyncio.Future[Any] = loop.create_future()
+        fate = network.trouble.admin_fate(network.chance)
+
+        def arrive() -> None:
+            if fate == "lost":
+                return
+            try:
+                outcome = at_once(call(*args))
+            except WaypostError as error:
+                outcome = error
+            network.trace.add(what, self.process, *args)
+            if fate != "unconfirmed":
+                self._come(lambda: _settle(future, outcome))
+
+        self._go(arrive)
+        timer = loop.later(ADMIN_SECONDS, _fail, future, Unreachable(f"{what}: no answer (simulated)"))
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def pull(self, stream: str, consumer: str, *, max_in_hand: int = 1_000, prefetch: bool = True) -> Any:
+        puller = SimulatedPuller(self, stream, consumer, max_in_hand)
+        self._pullers.append(puller)
+        return puller
+
+
+class SimulatedSubscription(MemorySubscription):
+    """A core subscription at the other end of a connection."""
+
+    def __init__(self, bus: SimulatedBus, subject: str, queue: str, handler: Any) -> None:
+        self._bus = bus
+        super().__init__(bus.broker, subject, queue, handler)
+
+    def offer(self, message: Message) -> None:
+        self._bus._come(lambda: super(SimulatedSubscription, self).offer(message))
+
+
+class SimulatedDelivery(MemoryDelivery):
+    """Acks travel like everything else, and may be lost."""
+
+    __slots__ = ("_bus",)
+
+    def __init__(self, bus: SimulatedBus, consumer: MemoryConsumer, message: Any, delivered: int) -> None:
+        super().__init__(consumer, message, delivered)
+        self._bus = bus
+
+    def ack(self) -> None:
+        if self._acked:
+            return
+        self._acked = True
+        network = self._bus._network
+        if network.chance.hits(network.trouble.lost_acks):
+            network.trace.add("ack lost", self._bus.process, self.subject, self.stream_seq)
+            return
+        consumer, seq = self._consumer, self._message.seq
+        self._bus._go(lambda: consumer.ack(seq))
+
+    def in_progress(self) -> None:
+        if not self._acked and not self._bus._network.chance.hits(self._bus._network.trouble.lost_acks):
+            consumer, seq = self._consumer, self._message.seq
+            self._bus._go(lambda: consumer.progress(seq))
+
+
+class SimulatedPuller:
+    """`Puller`: the server answers a pull request when it has something, whatever the process does then."""
+
+    def __init__(self, bus: SimulatedBus, stream: str, consumer: str, most: int) -> None:
+        self._bus = bus
+        self._stream, self._consumer, self._most = stream, consumer, most
+        self._attached: MemoryConsumer | None = None
+        self._arrived: deque[SimulatedDelivery] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._asked = 0
+        self._missing = False
+        self._closed = False
+
+    async def next_batch(self, limit: int) -> Sequence[SimulatedDelivery]:
+        if limit < 1 or self._waiter is not None:
+            raise ContractError(f"next_batch(limit={limit}): one caller at a time, and limit at least 1")
+        while not self._arrived:
+            if self._closed:
+                raise ContractError(f"the puller of {self._stream}/{self._consumer} is closed")
+            if self._missing:
+                self._missing = False
+                raise NotFound(f"consumer {self._consumer!r} of stream {self._stream!r} does not exist (simulated)")
+            if not self._asked:
+                self._asked = min(limit, self._most)
+                self._bus._go(self._serve)
+            self._waiter = self._bus._network.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._bus._go(self.detach)
+            self._wake()
+
+    def detach(self) -> None:
+        """At the server: no more for this one; what it had not looked at goes to others."""
+        self._closed = True
+        self._asked = 0
+        consumer, self._attached = self._attached, None
+        if consumer is not None:
+            if self._bus.process.alive:
+                consumer.give_back([delivery.stream_seq for delivery in self._arrived if not delivery._acked])
+            consumer.detach()
+
+    def _serve(self) -> None:
+        """At the server: answer the pull request, now or when there is something."""
+        if not self._asked or self._closed:
+            return
+        stream = self._bus.broker.streams.get(self._stream)
+        consumer = None if stream is None else stream.consumers.get(self._consumer)
+        if consumer is not self._attached:
+            if self._attached is not None:
+                self._attached.detach()
+            self._attached = consumer
+            if consumer is not None:
+                consumer.attach()
+        if consumer is None:
+            self._asked = 0
+            self._bus._come(self._gone)
+            return
+        taken = [SimulatedDelivery(self._bus, consumer, message, count) for message, count in consumer.take(self._asked)]
+        if not taken:
+            consumer.waiters.append(self._serve)
+            return
+        self._asked = 0
+        self._bus._come(lambda: self._arrive(taken))
+
+    def _arrive(self, taken: list[SimulatedDelivery]) -> None:
+        trace = self._bus._network.trace
+        for delivery in taken:
+            trace.add("delivered", self._bus.process, delivery.subject, delivery.stream_seq, delivery.delivered)
+        if not self._closed:
+            self._arrived.extend(taken)
+            self._wake()
+
+    def _gone(self) -> None:
+        self._missing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def at_once(result: Any) -> Any:
+    """The value of a coroutine of the memory adapters, which wait for nothing."""
+    if not asyncio.iscoroutine(result):
+        return result
+    try:
+        while True:
+            result.send(None)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        _fail(future, outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # marks it as seen: who drops the awaitable gets no warning
+
+
+def process_here() -> Process:
+    """The process whose code is running."""
+    return PROCESS.get()

@@ -1,0 +1,198 @@
+"""The deployment: replicas of the real services, each put together as its `__main__` does, started again when they end. No behaviour of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.simulation.chance import Chance
+from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.network import Network, SimulatedBus
+from tests.simulation.programs import AGENTS, TOOLS
+from tests.simulation.storage import Database, SimulatedStore
+from tests.simulation.trace import Trace
+from waypost_audit.bell import Bell
+from waypost_audit.logger import AuditConfig, AuditLogger
+from waypost_coordinator.service import Coordinator
+from waypost_gateway.gateway import Gateway, GatewayConfig
+from waypost_gateway.hosting import definitions_of
+from waypost_io.lifecycle import Stop
+from waypost_io.metrics import Metrics
+from waypost_io.peer import Peer
+from waypost_io.settings import CoordinatorSettings, load
+from waypost_proto.errors import WaypostError
+from waypost_proto.registry import Announce
+from waypost_proto.subjects import Subjects
+from waypost_worker.catalog import Catalog
+from waypost_worker.service import Worker
+from waypost_worker.tuning import Tuning
+
+SUBJECTS = Subjects("s")
+PARTITIONS = 3
+BUILD = "b1"
+CATALOG = Catalog({each.name: each for each in AGENTS}, BUILD, [each.definition(BUILD) for each in AGENTS])
+DEFINITIONS = definitions_of(TOOLS, BUILD)
+DRAIN_SECONDS = 3.0
+
+Serve = Callable[[SimulatedBus, SimulatedStore, Process, Stop], Awaitable[None]]
+
+
+@dataclass(eq=False)
+class Member:
+    """One replica, over all its lives."""
+
+    role: str
+    index: int
+    process: Process | None = None
+    stop: Stop | None = None
+    lives: int = 0
+
+    @property
+    def up(self) -> bool:
+        return self.process is not None and self.process.alive
+
+
+class Fleet:
+    """`failures` are services that ended by an error which is not one of ours to meet: a bug."""
+
+    def __init__(self, loop: SimulatedLoop, network: Network, database: Database, chance: Chance, trace: Trace) -> None:
+        self._loop = loop
+        self._network = network
+        self._database = database
+        self._chance = chance
+        self._trace = trace
+        self._settings = _coordinator_settings(lease_seconds=chance.pick([1.0, 2.0, 5.0]))
+        self._tuning = Tuning(ack_wait_seconds=chance.pick([3.0, 10.0]), cache_runs=chance.pick([1, 5_000]), drain_seconds=DRAIN_SECONDS)
+        self.failures: list[str] = []
+        self.calm = False
+        sizes = {"coordinator": chance.pick([2, 2, 3]), "worker": chance.pick([1, 2, 2]), "gateway": chance.pick([1, 2]), "audit": 1}
+        self.members = [Member(role, index) for role, size in sizes.items() for index in range(size)]
+
+    def start_all(self) -> None:
+        for member in self.members:
+            self._loop.later(self._chance.uniform(0.0, 0.3), self._begin, member)
+
+    def kill(self, member: Member) -> None:
+        """SIGKILL; it is started again after a while."""
+        if not member.up:
+            return
+        assert member.process is not None
+        self._trace.add("KILLED", member.process)
+        self._loop.kill(member.process)
+        member.process = None
+        self._again(member)
+
+    def pause(self, member: Member, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT after so long."""
+        process = member.process
+        if process is None or process.state != "running":
+            return
+        self._trace.add("PAUSED", process, f"for {seconds:.2f} s")
+        process.state = "paused"
+        self._loop.later(seconds, self._resume, process)
+
+    def drain(self, member: Member) -> None:
+        """SIGTERM."""
+        if member.up and member.stop is not None and not member.stop.requested:
+            self._trace.add("ASKED TO STOP", member.process)
+            member.stop.request("SIGTERM")
+
+    def _resume(self, process: Process) -> None:
+        if process.state == "paused":
+            process.state = "running"
+            self._trace.add("RESUMED", process)
+
+    def _again(self, member: Member) -> None:
+        delay = 0.1 if self.calm else self._chance.pick([0.05, 0.5, 2.0, 8.0]) * (0.5 + self._chance.random())
+        self._loop.later(delay, self._begin, member)
+
+    def _begin(self, member: Member) -> None:
+        if member.up:
+            return
+        member.lives += 1
+        process = member.process = self._loop.process(f"{member.role}{member.index}#{member.lives}")
+        process.context.run(self._start, member, process)
+
+    def _start(self, member: Member, process: Process) -> None:
+        member.stop = Stop()
+        self._trace.add("STARTED", process)
+        serve: Serve = {"coordinator": self._coordinator, "worker": self._worker, "gateway": self._gateway, "audit": _audit}[member.role]
+        task = self._loop.create_task(self._live(member, process, serve), name=process.name)
+        task.add_done_callback(lambda ended: self._ended(member, process, ended), context=self._loop.world.context)
+
+    async def _live(self, member: Member, process: Process, serve: Serve) -> None:
+        bus, store = SimulatedBus(self._network, process), SimulatedStore(self._database, process)
+        assert member.stop is not None
+        async with store, bus:
+            await serve(bus, store, process, member.stop)
+
+    def _ended(self, member: Member, process: Process, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        asked = member.stop is not None and member.stop.requested
+        self._trace.add("ENDED", process, repr(error) if error is not None else "")
+        if not asked and not task.cancelled() and not _expected(error):
+            self.failures.append(f"{process.name} ended: {_tell(error)}")
+        if process.alive:
+            self._loop.kill(process)  # whatever is left of it goes with it
+        if member.process is process:
+            member.process = None
+            self._again(member)
+
+    # -- as in each service's `__main__`
+
+    async def _coordinator(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
+        coordinator = Coordinator(store, bus, self._settings, Metrics(), monotonic=self._loop.time)  # type: ignore[arg-type]
+        running = asyncio.ensure_future(coordinator.run())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if running.done():
+            await running
+        await coordinator.drain(DRAIN_SECONDS)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    async def _worker(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
+        await Worker(bus, SUBJECTS, CATALOG, tuning=self._tuning).run(stop)
+
+    async def _gateway(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
+        name = f"gateway-{process.name.replace('#', '-')}"
+        config = GatewayConfig(peer=name, ack_wait_seconds=4.0, lease_seconds=4.0, settle_seconds=1.0, drain_seconds=DRAIN_SECONDS)
+        gateway = Gateway(bus, store, SUBJECTS, TOOLS, config)  # type: ignore[arg-type]
+        announce = Announce(peer=name, kind="gateway", build=BUILD, tools=DEFINITIONS)
+        async with Peer(bus, SUBJECTS, announce):
+            await gateway.serve(stop)
+
+
+async def _audit(bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
+    await AuditLogger(store, Bell(bus, SUBJECTS.all_events()), AuditConfig(poll_seconds=1.0)).run(stop)  # type: ignore[arg-type]
+
+
+def _coordinator_settings(*, lease_seconds: float) -> CoordinatorSettings:
+    return load(
+        CoordinatorSettings,
+        {
+            "WAYPOST_POSTGRES_URL": "postgresql://simulated/none",
+            "WAYPOST_PREFIX": SUBJECTS.prefix,
+            "WAYPOST_PARTITIONS": str(PARTITIONS),
+            "WAYPOST_COORDINATOR_LEASE_SECONDS": str(lease_seconds),
+            "WAYPOST_COORDINATOR_HEARTBEAT_SECONDS": "6",
+            "WAYPOST_COORDINATOR_SWEEP_SECONDS": "2",
+        },
+    )
+
+
+def _expected(error: BaseException | None) -> bool:
+    """A service may end when a server is away at its start; its supervisor starts it again."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_expected(inner) for inner in error.exceptions)
+    return isinstance(error, WaypostError)
+
+
+def _tell(error: BaseException | None) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_tell(inner) for inner in error.exceptions)
+    return f"{type(error).__name__}: {error}"
