@@ -107,7 +107,8 @@ class Player:
                 self._position += 1
                 cause = str(seq).ljust(shape.cause_bytes, "c") if shape.cause_bytes else ""
                 events.append((run_id, seq, shape.type, partition, self._position, bytes(shape.body_bytes), cause))
-            runs.append((run_id, seq, partition, bytes(self.tape.state_bytes)))
+            # another state each time: of an update, Postgres logs only the part between the first and the last byte that changed
+            runs.append((run_id, seq, partition, bytes([commit % 256]) * self.tape.state_bytes))
         return [list(column) for column in (*zip(*events, strict=True), *zip(*runs, strict=True))]
 
 
