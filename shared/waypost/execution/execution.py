@@ -296,7 +296,10 @@ class Execution:
         self.diverged = True
         self.finished = False
         self.close()
-        report = cmd.ReportDivergence(seen=self._engine.seen, expected=difference.expected, found=difference.found)
+        recording = self._engine.recording
+        # like every item of a replay: the coordinator takes none that has seen less than it knows of, wherever the difference lies
+        seen = self._engine.seen if recording is None else max(self._engine.seen, recording.seen)
+        report = cmd.ReportDivergence(seen=seen, expected=difference.expected, found=difference.found)
         self._engine.items = [report]
 
     # -- large values

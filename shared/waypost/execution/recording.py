@@ -74,6 +74,8 @@ class Recording:
     """The journal of one run during its replay."""
 
     def __init__(self, journal: Sequence[Entry], seen: int) -> None:
+        self.seen = seen
+        """Up to where the code had been given the outside events when the last advance was accepted."""
         self.outside: list[Entry] = []
         """Outside events up to `seen`, in the order of seq: the code had been given them."""
         self.later: list[Entry] = []

@@ -131,6 +131,7 @@ def test_other_code_diverges_readably(code: Any, expected: str, found: str) -> N
     rig.answer("0:1", "x")
     other = rig.again(variant(code))
     assert other.execution.diverged
+    assert other.items[0].seen >= other.recorder.seen, "the coordinator takes no item that has seen less than it knows of"
     assert not other.execution.finished
     said = other.difference
     assert expected in said[0]
