@@ -79,6 +79,12 @@ def partition_of(run_id: RunId, partitions: int) -> int:
     return value % partitions
 
 
+def traceparent(run_id: RunId, seq: int) -> str:
+    """W3C trace context of what event `seq` caused: the run id's digits are the trace id, the span id is derived from both."""
+    span = hashlib.sha256(f"{run_id}/{seq}".encode()).hexdigest()[:16]
+    return f"00-{run_id.replace('-', '')}-{span}-01"
+
+
 def digest_of(*chunks: bytes) -> str:
     """SHA-256 of the concatenated chunks as 64 hex digits (argument digests, blobs)."""
     hasher = hashlib.sha256()

@@ -7,6 +7,7 @@ person, and a misspelt `"budgt"` that is silently ignored would cost them money.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -57,11 +58,21 @@ def parse_task(body: bytes, *, limit: int = MAX_MESSAGE_BYTES) -> Task:
     """Check and decode a task. Raises `BadMessage`, `TooLarge` or `BadInput`, each saying what is wrong."""
     check_text(body, limit=limit)
     task = decode(Task, body)
+    check_texts(idempotency_key=task.idempotency_key, correlation_id=task.correlation_id, labels=task.labels)
     if task.run_id is not None:
         parse_run_id(task.run_id)
     if task.deadline is not None:
         parse_deadline(task.deadline, now=0.0)
     return task
+
+
+def check_texts(*, idempotency_key: str | None, correlation_id: str | None, labels: Mapping[str, str]) -> None:
+    """Refuse text that a database cannot hold (NUL, lone surrogates), naming the field. Raises `BadInput`."""
+    texts = {"idempotency_key": idempotency_key, "correlation_id": correlation_id}
+    texts |= {f"label {key!r}": key + value for key, value in labels.items()}
+    for name, text in texts.items():
+        if text is not None and ("\x00" in text or any("\ud800" <= char <= "\udfff" for char in text)):
+            raise BadInput(f"{name} is {text!r}: the database cannot hold NUL characters or lone surrogates; leave them out")
 
 
 def parse_deadline(text: str, *, now: float) -> float:

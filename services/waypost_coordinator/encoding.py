@@ -29,8 +29,8 @@ class Stamp:
     __slots__ = ("at", "text")
 
     def __init__(self, at: float) -> None:
-        self.at = at
-        self.text = format_time(at)
+        self.at = round(at, 6)  # as the log has it: the state that is folded from the log must be the live one
+        self.text = format_time(self.at)
 
     def not_before(self, at: float) -> Stamp:
         """This moment, or `at` if that is later: `recorded_at` never runs backwards within a run."""

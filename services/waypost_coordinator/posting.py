@@ -22,7 +22,7 @@ from waypost_core.timing import LATEST
 from waypost_io.bus.topology import STICKY_TTL_HEADER
 from waypost_io.store.ports import ApprovalRow, InboxRow, NoticeRow, PermitRow, TimerRow
 from waypost_proto.codec import encode
-from waypost_proto.ids import RunId, idempotency_key
+from waypost_proto.ids import RunId, idempotency_key, traceparent
 from waypost_proto.subjects import ANY_WORKER
 from waypost_proto.task import parse_time
 from waypost_proto.values import Token
@@ -31,6 +31,7 @@ from waypost_proto.work import Stop
 INBOX_HEADER = "Waypost-Inbox"
 """Names the inbox row that a message between runs came from; the receiver's commit removes it."""
 
+TRACE_HEADER = "traceparent"
 STICKY_HEADERS = {STICKY_TTL_HEADER: "3600"}
 """A message for a worker that died does not linger for ever (row 22); a living worker takes it within its queue."""
 
@@ -112,7 +113,7 @@ class Poster:
         token = self.emissions.token(epoch)
         message = activation(state, live.unread, build=build, token=token)
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
-        headers = STICKY_HEADERS if sticky else None
+        headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)} | (STICKY_HEADERS if sticky else {})
         batch.outgoing.append(Outgoing(self._ground.subjects.work(state.agent, build, target), encode(message), msg_id, headers))
         live.delivered = state.outside
         live.sure = True
@@ -126,7 +127,8 @@ class Poster:
         if needs_args(call):
             batch.hydrate.append((message, call.seq, msg_id))
         else:
-            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id))
+            headers = {TRACE_HEADER: traceparent(state.run_id, effect.sent)}
+            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers))
 
     def _send_mail(self, batch: Batch, sender: RunId, effect: fx.SendMail, emission: int) -> None:
         partition = self._ground.partition(effect.to)

@@ -26,7 +26,8 @@ from waypost_io.store.ports import CommitResult, EventRow
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import PublishTimeout, TooLarge, WaypostError
 from waypost_proto.events import Event, ToolCallRequested
-from waypost_proto.ids import CallId, RunId
+from waypost_proto.ids import CallId, RunId, traceparent
+from waypost_proto.task import format_time
 from waypost_proto.tools import ToolCall
 from waypost_proto.work import Confirm
 
@@ -199,11 +200,14 @@ def _tell(told: asyncio.Future[bool], committed: bool) -> None:
 
 
 def _cloud_event(prefix: str, agent: str, row: EventRow) -> dict[str, str]:
-    """CloudEvents 1.0, binary mode (NATS protocol binding)."""
+    """CloudEvents 1.0, binary mode (NATS protocol binding), and the W3C trace context of the event's span."""
     return {
         "ce-specversion": "1.0",
         "ce-id": f"{row.run_id}.{row.seq}",
         "ce-source": f"/{prefix}/{agent}",
         "ce-type": f"{prefix}.{row.type}",
         "ce-subject": row.run_id,
+        "ce-time": format_time(row.recorded_at),
+        "ce-datacontenttype": "application/json",
+        "traceparent": traceparent(row.run_id, row.seq),
     }

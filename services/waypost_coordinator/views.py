@@ -16,7 +16,7 @@ from waypost_proto.values import BlobRef, Failure, RunStatus
 
 MAX_CALLS_SHOWN = 100
 MAX_SENTENCE_CALLS = 3
-_URGENCY = ("approval", "doubt", "retry", "held", "reconcile", "sent", "set")
+_URGENCY = ("approval", "doubt", "retry", "held", "reconcile", "sent", "unsent", "set")
 """In which order the open calls of a run are named: first what needs a person, last what comes by itself."""
 _SAME_DAY_SECONDS = 12 * 3_600
 
@@ -67,7 +67,7 @@ def run_view(row: RunRow, state: RunState | None, approvals: Mapping[str, Approv
         return view
     return msgspec.structs.replace(
         view,
-        open_calls=[_call_view(call_id, call) for call_id, call in _shown(state)],
+        open_calls=[_call_view(call_id, call, paused=state is not None and state.paused) for call_id, call in _shown(state)],
         state=state.shown if state is not None else UNSET,
         result=outcome.result,
         result_ref=outcome.result_ref,
@@ -135,12 +135,12 @@ def _tool_sentence(call: Call, approvals: Mapping[str, ApprovalRow], *, now: flo
             return f"{call.name} attempt {call.attempt}"
 
 
-def _call_view(call_id: CallId, call: Call) -> CallView:
+def _call_view(call_id: CallId, call: Call, *, paused: bool) -> CallView:
     return CallView(
         call_id=call_id,
         kind=call.kind,
         name=call.name,
-        state=call.stage,
+        state="unsent" if paused and call.stage == "sent" else call.stage,
         attempt=call.attempt if call.kind == "tool" else 0,
         max_attempts=call.retry.max_attempts if call.retry is not None else 0,
         next_attempt_at=format_time(call.due_at) if call.due_at is not None else None,

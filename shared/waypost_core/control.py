@@ -10,6 +10,7 @@ from typing import assert_never
 from waypost_core.decision import Decision, done, refused
 from waypost_core.ending import end, end_if_settled
 from waypost_core.messages import AnyMessage, Env
+from waypost_core.permits import first_dispatch, held_dispatches
 from waypost_core.state import Call, Ending, RunState
 from waypost_core.tool_mail import failed_for_good, not_done
 from waypost_proto import events as ev
@@ -43,7 +44,7 @@ def control(state: RunState, message: mb.AnyControl, env: Env) -> Decision:
             events: list[ev.Data] = [] if state.paused else [ev.RunPaused(reason=message.reason, by=message.by)]
             decision = done(state.run_id, events, duplicate=state.paused)
         case mb.Resume():
-            decision = _resume(state, message)
+            decision = _resume(state, message, env)
         case mb.Cancel():
             decision = _cancel(state, message)
         case mb.DecideApproval():
@@ -66,7 +67,7 @@ def _ended(state: RunState) -> str:
     return "been cancelled" if state.status is RunStatus.CANCELLED else str(state.status)
 
 
-def _resume(state: RunState, message: mb.Resume) -> Decision:
+def _resume(state: RunState, message: mb.Resume, env: Env) -> Decision:
     if not state.paused:
         return done(state.run_id, [], duplicate=True)
     limit = state.budget.tightened(message.budget).max_steps
@@ -77,7 +78,7 @@ def _resume(state: RunState, message: mb.Resume) -> Decision:
             f"{state.steps} steps are used or reserved and max_steps is {limit}: resume with a larger max_steps",
             state.status,
         )
-    return done(state.run_id, [ev.RunResumed(by=message.by, budget=message.budget)])
+    return done(state.run_id, [ev.RunResumed(by=message.by, budget=message.budget), *held_dispatches(state, env)])
 
 
 def _cancel(state: RunState, message: mb.Cancel) -> Decision:
@@ -97,7 +98,9 @@ def _decide_approval(state: RunState, message: mb.DecideApproval, env: Env) -> D
         return refused(state.run_id, "409", f"approval {message.approval_id} expired before this decision", state.status)
     if message.decision == "approve":
         granted = ev.ApprovalGranted(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason)
-        return done(state.run_id, [granted])
+        tool = env.tools.get(call.name)
+        late = call.effect is None and tool is not None and not state.paused  # nobody hosted the tool when it was requested
+        return done(state.run_id, [granted, first_dispatch(call_id, call, tool)] if late and tool is not None else [granted])
     by = f" by {message.by}" if message.by else ""
     error = Failure(type="ApprovalDenied", message=message.reason or f"{call.name} was denied{by}")
     events: list[ev.Data] = [

@@ -13,14 +13,20 @@ Why = Literal["paused", "in_doubt", "approval", "deadline", "failed", "held"]
 
 
 def paused_notice(state: RunState, seq: int, data: ev.RunPaused) -> Notice:
-    """A run is held where it is."""
+    """A run is held where it is. The command to go on raises the limit that was reached, if it was one."""
+    limits = state.budget
+    raised = ""
+    if limits.max_steps is not None and state.steps > limits.max_steps:
+        raised = f" --max-steps {2 * limits.max_steps}"
+    elif limits.max_seconds is not None and state.recorded_at >= state.started_at + limits.max_seconds:
+        raised = f" --max-seconds {2 * limits.max_seconds:g}"
     return _notice(
         state,
         seq,
         "paused",
         f"run {state.run_id} of {state.agent} is paused: {data.reason or 'asked by ' + (data.by or 'an operator')}",
         [
-            Action(label="go on", command=f"waypost runs resume {state.run_id}"),
+            Action(label="go on", command=f"waypost runs resume {state.run_id}{raised}"),
             Action(label="end it", command=f"waypost runs cancel {state.run_id}"),
         ],
     )

@@ -33,15 +33,20 @@ def host_found(state: RunState, env: Env) -> Decision:
     """Send what was held for want of a host. A held call learns its effect and its retry policy now."""
     if state.terminal or state.paused or state.ending is not None:
         return Decision()
-    events: list[ev.Data] = []
-    for call_id, call in state.calls.items():
-        tool = env.tools.get(call.name)
-        if call.kind == "tool" and call.stage == "held" and tool is not None:
-            events.append(_send(call_id, call, tool))
-    return Decision(events=events)
+    return Decision(events=[*held_dispatches(state, env)])
 
 
-def _send(call_id: CallId, call: Call, tool: ToolDefinition) -> ev.Data:
+def held_dispatches(state: RunState, env: Env) -> list[ev.ToolCallDispatched]:
+    """The dispatches of what is held and can be sent now; also at a resume, because a host may have come while the run was paused."""
+    return [
+        first_dispatch(call_id, call, env.tools[call.name])
+        for call_id, call in state.calls.items()
+        if call.kind == "tool" and call.stage == "held" and call.name in env.tools
+    ]
+
+
+def first_dispatch(call_id: CallId, call: Call, tool: ToolDefinition) -> ev.ToolCallDispatched:
+    """A call whose tool nobody hosted when it was requested learns its effect, and is sent."""
     return ev.ToolCallDispatched(
         call_id=call_id,
         attempt=call.attempt,

@@ -100,8 +100,8 @@ def _run_timers(state: RunState) -> Effects:
 
 def _send_call(state: RunState, seq: int, call_id: CallId, *, force: bool = False) -> Effects:
     call = state.calls.get(call_id)
-    if call is None or call.stage != "sent" or call.abandoned or state.paused or state.ending is not None:
-        return []
+    if call is None or call.stage != "sent" or call.sent != seq or call.abandoned or state.paused or state.ending is not None:
+        return []  # `sent` is the event that put it on the road; a later one of the same decision sends it, or keeps it back
     send = SendTool(call_id, seq)
     return [GrantPermit(call_id, force), send] if call.permit else [send]
 
@@ -211,7 +211,8 @@ def _paused(state: RunState, seq: int, data: ev.RunPaused) -> Effects:
 
 
 def _resumed(state: RunState, seq: int, _data: ev.RunResumed) -> Effects:
-    effects = [*_run_timers(state), *outstanding(state, above=seq - 1, permits=True)]
+    again = outstanding(state, above=seq - 1, permits=True)
+    effects = [*_run_timers(state), *(e for e in again if not (isinstance(e, SendTool) and e.sent > seq))]
     if state.wants_worker and not any(isinstance(e, Activate) for e in effects):
         effects.append(Activate(seq))
     for call in _children(state):

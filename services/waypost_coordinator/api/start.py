@@ -14,7 +14,7 @@ from waypost_proto.errors import BadInput
 from waypost_proto.ids import RunId, check_name, parse_run_id, uuid7
 from waypost_proto.limits import MAX_LABELS
 from waypost_proto.mailbox import StartRun
-from waypost_proto.task import parse_deadline
+from waypost_proto.task import check_texts, parse_deadline
 
 TRACE_HEADER = "traceparent"
 
@@ -31,6 +31,7 @@ async def start(api: Api, message: Message) -> RunAnswer:
         raise BadInput('input is missing: send "input" (any JSON, null too) or "input_ref" of an uploaded payload')
     if len(request.labels) > MAX_LABELS:
         raise BadInput(f"{len(request.labels)} labels, the limit is {MAX_LABELS}")
+    check_texts(idempotency_key=request.idempotency_key, correlation_id=request.correlation_id, labels=request.labels)
     if request.deadline is not None:
         parse_deadline(request.deadline, now=0.0)
     value, ref = await claim(api.store, "input", request.input, request.input_ref)

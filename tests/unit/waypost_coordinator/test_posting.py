@@ -75,7 +75,8 @@ def test_a_sticky_activation_has_a_lifetime_and_one_for_anyone_has_none(poster: 
     sticky, anyone = batch.outgoing
     assert (sticky.subject, anyone.subject) == ("t.work.clerk.b1.w1", "t.work.clerk.b1.any")
     assert (sticky.headers or {})[STICKY_TTL_HEADER].isdigit()
-    assert anyone.headers is None
+    assert anyone.headers is not None
+    assert set(anyone.headers) == {"traceparent"}
 
 
 def test_a_run_stays_with_its_build_while_a_worker_of_it_lives(poster: Poster, parts: Parts) -> None:

@@ -6,11 +6,12 @@ from msgspec import Raw
 
 from tests.unit.waypost_core.machine import RUN, Machine, chain, failed, succeeded, uncertain
 from waypost_core import effects as fx
-from waypost_core.messages import PermitsRevoked, PermitState
+from waypost_core.messages import HostFound, PermitsRevoked, PermitState
 from waypost_proto import commands as cmd
 from waypost_proto import mailbox as mb
 from waypost_proto.ids import CallId
-from waypost_proto.values import Approval, Budget, RunStatus
+from waypost_proto.registry import ToolDefinition
+from waypost_proto.values import Approval, Budget, Effect, RunStatus
 
 
 def test_a_step_and_a_call_are_one_advance_and_two_events() -> None:
@@ -68,10 +69,6 @@ def test_a_tool_that_is_not_on_the_allow_list_is_denied_and_never_sent() -> None
 
 
 def test_a_tool_that_nobody_hosts_is_held_until_someone_does() -> None:
-    from waypost_core.messages import HostFound
-    from waypost_proto.registry import ToolDefinition
-    from waypost_proto.values import Effect
-
     run = Machine().calls("later")
     assert run.of(fx.SendTool) == []
     assert run.the.held == 1
@@ -80,6 +77,29 @@ def test_a_tool_that_nobody_hosts_is_held_until_someone_does() -> None:
     assert run.types == ["tool_call_dispatched"]
     assert run.of(fx.GrantPermit) == [fx.GrantPermit(CallId("0:1"))]
     assert run.the.held == 0
+
+
+def test_an_approval_that_is_granted_before_and_after_the_tool_is_known_sends_the_call_once() -> None:
+    """The tool was not known at the request, but is at the decision: nobody else would look at the call again."""
+    run = Machine().calls("later", approval=Approval(role="officer", expires_seconds=60))
+    approval_id = run.the.calls[CallId("0:1")].approval_id
+    assert approval_id is not None
+    run.tools["later"] = ToolDefinition(name="later", effect=Effect.UNSAFE)
+    run.tell(HostFound())
+    assert run.events == []
+    run.tell(mb.DecideApproval(run_id=RUN, request_id="d", approval_id=approval_id, decision="approve", by="ann"))
+    assert run.types == ["approval_granted", "tool_call_dispatched"]
+    assert run.of(fx.SendTool) == [fx.SendTool(CallId("0:1"), run.the.seq)]
+    assert run.the.held == 0
+
+
+def test_a_host_that_came_while_the_run_was_paused_is_found_at_the_resume() -> None:
+    run = Machine().calls("later").tell(mb.Pause(run_id=RUN, request_id="p"))
+    run.tools["later"] = ToolDefinition(name="later", effect=Effect.READ)
+    assert run.tell(HostFound()).events == []
+    run.tell(mb.Resume(run_id=RUN, request_id="r"))
+    assert run.types == ["run_resumed", "tool_call_dispatched"]
+    assert run.of(fx.SendTool) == [fx.SendTool(CallId("0:1"), run.the.seq)]
 
 
 def test_past_max_steps_the_call_is_recorded_and_not_sent_and_a_raised_limit_sends_it() -> None:
