@@ -6,6 +6,7 @@ from typing import assert_never
 
 from waypost_core.backoff import delay_seconds
 from waypost_core.decision import Decision
+from waypost_core.effects import RevokeCall
 from waypost_core.ending import end_if_settled
 from waypost_core.messages import Env
 from waypost_core.state import Call, RunState
@@ -42,7 +43,10 @@ def tool_answer(state: RunState, message: mb.AnyToolMail, env: Env) -> Decision:
     settled = any(isinstance(e, (ev.ToolCallCompleted, ev.ToolCallFailed, ev.ToolCallCancelled)) for e in events)
     if settled:
         events = [*events, *end_if_settled(state, message.call_id)]
-    return Decision(events=events)
+    decision = Decision(events=events)
+    if isinstance(message, mb.ToolRefused) and events and call.permit:
+        decision.effects.append(RevokeCall(message.call_id))  # refused here, it must not be started elsewhere after all
+    return decision
 
 
 def _stale(call: Call, message: mb.ToolMail) -> bool:

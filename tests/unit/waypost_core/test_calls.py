@@ -113,6 +113,13 @@ def test_a_person_resolves_what_is_in_doubt(outcome: str, types: list[str]) -> N
     assert run.types == types
 
 
+def test_a_refused_call_fails_and_its_permit_is_revoked() -> None:
+    run = Machine().calls("pay")
+    run.tell(mb.ToolRefused(run_id=RUN, call_id=CALL, attempt=1, error=Failure(type="ToolDenied", message="no")))
+    assert run.types == ["tool_call_failed"]
+    assert run.of(fx.RevokeCall) == [fx.RevokeCall(CALL)]
+
+
 def test_what_is_not_in_doubt_cannot_be_resolved() -> None:
     run = Machine().calls("pay")
     run.tell(mb.ResolveCall(run_id=RUN, request_id="r", call_id=CALL, outcome="failed", by="ann"))
