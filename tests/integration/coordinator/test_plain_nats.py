@@ -6,9 +6,12 @@ import json
 import re
 import uuid
 
+import pytest
+
 from tests.chaos.stack import Stack
 from tests.integration.coordinator.outside import Outside
 from waypost_io.store.postgres import PostgresStore
+from waypost_proto.ids import uuid7
 
 SNAKE_CASE = re.compile(r"[a-z]+(_[a-z]+)*")
 
@@ -27,8 +30,7 @@ async def test_tasks_by_plain_publish_and_their_events_as_they_are_recorded(
         assert [message.data for message in messages] == [row.body for row in recorded], "the published bytes are the recorded bytes"
         events = [json.loads(message.data) for message in messages]
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1)), "a gap, or another order than the log's"
-        assert [event["type"] for event in events][0] == "run_started"
-        assert [event["type"] for event in events][-1] == "run_completed"
+        assert (events[0]["type"], events[-1]["type"]) == ("run_started", "run_completed")
         for message, event in zip(messages, events, strict=True):
             assert SNAKE_CASE.fullmatch(event["type"])
             assert message.subject == f"{outside.prefix}.events.walker.{run_id}.{event['type']}"
@@ -66,3 +68,12 @@ async def test_every_field_of_a_task_arrives(services: Stack, outside: Outside, 
     assert (row.idempotency_key, row.correlation_id, dict(row.labels)) == (key, key, {"case": "42"})
     assert row.deadline_at is not None
     assert abs(row.deadline_at - row.created_at - 3_600) < 1
+
+
+@pytest.mark.parametrize("unix_seconds", [0, 3_000_000_000, 250_000_000_000])
+async def test_a_run_id_of_any_time_has_a_place(services: Stack, outside: Outside, store: PostgresStore, unix_seconds: int) -> None:
+    """CORRECTNESS.md row 17: a client whose clock is wrong by decades."""
+    run_id = uuid7(unix_seconds * 1000, uuid.uuid4().bytes)
+    await outside.task("walker", {"input": 2, "run_id": run_id})
+    messages = await outside.finished(run_id)
+    assert [message.data for message in messages] == [row.body for row in await store.log.load_events(run_id)]
