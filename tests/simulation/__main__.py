@@ -19,7 +19,14 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     without = frozenset(options.without)
     plans = [
-        Plan(seed=seed, orders=options.orders, troubled_seconds=options.seconds, without=without, keep_trace=options.verbose, calm=options.calm)
+        Plan(
+            seed=seed,
+            orders=options.orders,
+            troubled_seconds=options.seconds,
+            without=without,
+            keep_trace=options.verbose,
+            calm=options.calm,
+        )
         for seed in ([options.seed] if options.seed is not None else range(options.first, options.first + options.seeds))
     ]
     began = time.monotonic()
@@ -44,7 +51,9 @@ def _tell(report: Report, options: argparse.Namespace) -> bool:
     for line in report.lines:
         print(line)
     if options.verbose or options.seed is not None:
-        print(f"{report.trouble}\nseed {report.seed}: {report.seconds:.1f} simulated seconds, {report.steps} steps, digest {report.digest:08x}")
+        print(
+            f"{report.trouble}\nseed {report.seed}: {report.seconds:.1f} simulated seconds, {report.steps} steps, digest {report.digest:08x}"
+        )
     if report.violations:
         print(f"FAILED seed {report.seed} (replay: python -m tests.simulation --seed {report.seed} -v)")
         for violation in report.violations[: options.shown]:

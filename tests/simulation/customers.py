@@ -76,7 +76,9 @@ class Customers:
         async with SimulatedBus(self._network, self.process) as bus:
             client = Client(bus=bus, prefix=SUBJECTS.prefix, patience_seconds=3.0)
             async with client:
-                while len(self._tables.tools) < len(TOOLS):  # a tool that is unknown when it is first called: see docs/simulation.md, what is not simulated
+                while len(self._tables.tools) < len(
+                    TOOLS
+                ):  # a tool that is unknown when it is first called: see docs/simulation.md, what is not simulated
                     await asyncio.sleep(0.2)
                 officer = self._loop.create_task(self._approve_forever(client))
                 async with asyncio.TaskGroup() as group:
@@ -123,7 +125,11 @@ class Customers:
         for number in range(2):
             await asyncio.sleep(self._chance.uniform(0.0, 2.0))
             request = api.RunSignal(
-                run_id=str(order.run_id), name="papers", payload=Raw(encode(number)), payload_ref=UNSET, request_id=f"{order.number}.s{number}"
+                run_id=str(order.run_id),
+                name="papers",
+                payload=Raw(encode(number)),
+                payload_ref=UNSET,
+                request_id=f"{order.number}.s{number}",
             )
             if not await _confirmed(lambda request=request: client.call("runs.signal", request, api.RunAnswer)):
                 return

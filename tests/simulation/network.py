@@ -173,13 +173,24 @@ class SimulatedBus(MemoryBus):
 
         subscription = SimulatedSubscription(self, inbox, "", answered)
         try:
-            self.send(subject, body, headers=headers, reply=inbox)
+            self._ask(Message(subject, body, dict(headers or {}), inbox), answer)
             async with asyncio.timeout(timeout_seconds):
                 return await answer
         except TimeoutError:
             raise Unreachable(f"no answer on {subject!r} within {timeout_seconds:g} s (simulated)") from None
         finally:
             await subscription.close()
+
+    def _ask(self, message: Message, answer: asyncio.Future[Message]) -> None:
+        if self._network.chance.hits(self._network.trouble.lost_core):
+            self._network.trace.add("request lost", self.process, message.subject)
+            return
+
+        def arrive() -> None:
+            if not self.broker.route(message)[1]:
+                self._come(lambda: _fail(answer, Unreachable(f"nobody listens on {message.subject!r} (simulated)")))
+
+        self._go(arrive)
 
     async def subscribe(self, subject: str, handler: Any, *, queue: str = "") -> MemorySubscription:
         self._server()

@@ -22,7 +22,21 @@ from waypost_io.store.memory import MemoryDatabase, MemoryStore
 from waypost_io.store.ports import Commit
 from waypost_proto.errors import Unreachable
 
-FACETS = ("leases", "log", "timers", "keys", "definitions", "ledger", "approvals", "blobs", "dead", "streams", "reads", "audit", "maintenance")
+FACETS = (
+    "leases",
+    "log",
+    "timers",
+    "keys",
+    "definitions",
+    "ledger",
+    "approvals",
+    "blobs",
+    "dead",
+    "streams",
+    "reads",
+    "audit",
+    "maintenance",
+)
 WRITES = frozenset(
     "acquire renew release commit reserve put put_chunk add count_failure remove save start take_over extend settle append".split()
 )
