@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> None:
     """Host the tools of the modules until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there at the start."""
     modules = [load_module(name) for name in names]
-    tools = tools_of(modules)
+    tools = tools_of(modules, allow_empty=settings.allow_empty == "yes")
     build = settings.build_of(modules)
     peer_name = _peer_name()
     definitions = definitions_of(tools, build)

@@ -11,8 +11,8 @@ from waypost_proto.errors import Misconfigured
 from waypost_proto.registry import ToolDefinition
 
 
-def tools_of(modules: Sequence[ModuleType]) -> list[AnyTool]:
-    """The tools of all modules by name. Raises `Misconfigured` for two of the same name, or for none at all."""
+def tools_of(modules: Sequence[ModuleType], *, allow_empty: bool = False) -> list[AnyTool]:
+    """The tools of all modules by name. Raises `Misconfigured` for two of the same name, or (unless `allow_empty`) for none at all."""
     tools: dict[str, AnyTool] = {}
     for module in modules:
         for tool in hosted(module)[1]:
@@ -21,7 +21,7 @@ def tools_of(modules: Sequence[ModuleType]) -> list[AnyTool]:
                     f"two tools named {tool.name!r} (in {tools[tool.name].module} and {module.__name__}): give one of them another name="
                 )
             tools[tool.name] = tool
-    if not tools:
+    if not tools and not allow_empty:
         names = ", ".join(module.__name__ for module in modules)
         raise Misconfigured(
             f"no tools are defined in {names}: a gateway hosts the functions decorated with @tool in the modules it is given"

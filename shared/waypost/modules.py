@@ -19,11 +19,16 @@ H = TypeVar("H", Agent[..., Any], Tool[..., Any])
 def load_module(name: str) -> ModuleType:
     """Import `pkg.mod`, or a `.py` file, as `python` itself would: its folder (or the current one) comes first on the path.
 
-    Loading the same file again gives the same module. Raises `Misconfigured` that says what could not be found; an
-    error inside the module comes through as it is.
+    Loading the same file again gives the same module. Raises `Misconfigured` that says what could not be found, or where the text is
+    not Python; an error inside the module comes through as it is.
     """
-    if name.endswith(".py"):
-        return _load_file(Path(name))
+    try:
+        return _load_file(Path(name)) if name.endswith(".py") else _load_name(name)
+    except SyntaxError as error:
+        raise Misconfigured(f"module {name!r} is not Python: {error.msg} ({error.filename}, line {error.lineno})") from error
+
+
+def _load_name(name: str) -> ModuleType:
     _search_first(Path.cwd())
     try:
         return importlib.import_module(name)

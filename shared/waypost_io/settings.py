@@ -104,6 +104,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """"": not served."""
     data_dir: Annotated[Path, Env("WAYPOST_DATA_DIR", "files of the embedded servers")] = DEFAULT_DATA_DIR
     partitions: Annotated[int, Env("WAYPOST_PARTITIONS", "partitions of the runs, fixed at first start", low=1, high=256)] = 8
+    allow_empty: Annotated[Literal["no", "yes"], Env("WAYPOST_ALLOW_EMPTY", "serve modules with nothing to host")] = "no"
+    """For `waypost dev`, where each module goes to a worker and to a gateway, and what is missing may come with the next edit."""
     drain_seconds: Annotated[float, Env("WAYPOST_DRAIN_SECONDS", "time to finish after SIGTERM", low=0, high=3_600)] = 20.0
 
     @property

@@ -106,6 +106,7 @@ def service_specs(options: DevOptions, nats_url: str, postgres_url: str) -> list
 def _environment(options: DevOptions, nats_url: str) -> dict[str, str]:
     environment = {
         "WAYPOST_BUILD": BUILD,
+        "WAYPOST_ALLOW_EMPTY": "yes",
         "WAYPOST_DRAIN_SECONDS": str(DRAIN_SECONDS),
         "WAYPOST_LOG_FORMAT": "console" if options.console_logs else "json",
         "PYTHONUNBUFFERED": "1",

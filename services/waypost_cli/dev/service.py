@@ -56,6 +56,8 @@ class ServiceProcess:
         self._ready = asyncio.Event()
         self._hurry = asyncio.Event()
         self._wanted_end = False
+        self._was_ready = False
+        """Once in its life: from then on an end with bad settings is the user's code in the middle of an edit."""
 
     @property
     def name(self) -> str:
@@ -118,18 +120,17 @@ class ServiceProcess:
 
         Raises `NotReady` when it cannot become ready the first time.
         """
-        tries, was_ready = 0, False
+        tries = 0
         try:
             while True:
                 started = time.monotonic()
                 code = await self._run_once()
-                was_ready = was_ready or self._ready.is_set()
                 self._ready.clear()
                 if self._wanted_end:
                     self._wanted_end, tries = False, 0
                     continue
                 tries = 1 if time.monotonic() - started > HEALTHY_SECONDS else tries + 1
-                if not was_ready and (code == EXIT_SETTINGS or tries >= MAX_TRIES_AT_START):
+                if not self._was_ready and (code == EXIT_SETTINGS or tries >= MAX_TRIES_AT_START):
                     raise NotReady(f"{self.name} ended with code {code} before it was ready:\n{self.log_tail()}")
                 await self._pause(code, tries)
         finally:
@@ -168,6 +169,7 @@ class ServiceProcess:
             answer = await http.get(self.spec.ops_port, "/readyz")
             if answer is not None and answer[0] == 200 and child.running:
                 self._ready.set()
+                self._was_ready = True
                 self._notify(Notice(self.name, "ready", f"pid {child.pid}, {time.monotonic() - started:.1f} s"))
                 return
             await asyncio.sleep(POLL_SECONDS)

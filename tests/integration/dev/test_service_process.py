@@ -116,3 +116,18 @@ async def test_a_service_that_cannot_start_is_given_up(tmp_path: Path, seen: lis
 async def test_waiting_for_what_never_comes_ends(tmp_path: Path, seen: list[Notice]) -> None:
     with pytest.raises(NotReady, match=r"stand-in was not ready within 0 s"):
         await _service(tmp_path, seen).wait_ready(0)
+
+
+async def test_code_that_breaks_in_the_middle_of_an_edit_is_waited_for(tmp_path: Path, seen: list[Notice]) -> None:
+    flag = tmp_path / "broken"
+    body = f"from waypost_proto.errors import Misconfigured\n    if os.path.exists({str(flag)!r}): raise Misconfigured('not Python')"
+    service = _service(tmp_path, seen, body)
+    async with _running(service):
+        first = service.pid
+        flag.touch()
+        await service.restart("agents.py changed")
+        await wait_until(lambda: any(notice.what == "ended" and "exit code 2" in notice.detail for notice in seen))
+        flag.unlink()
+        await service.restart("agents.py changed")
+        await service.wait_ready()
+        assert service.pid != first

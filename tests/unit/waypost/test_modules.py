@@ -96,3 +96,10 @@ def test_an_error_inside_the_module_comes_through(tmp_path: Path) -> None:
     (tmp_path / "imports.py").write_text("import no_such_thing_at_all\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_thing_at_all"):
         load_module("imports")
+
+
+def test_a_file_that_is_not_python_is_named_with_its_line(tmp_path: Path) -> None:
+    broken = tmp_path / "half_written.py"
+    broken.write_text("x = 1\ndef agent(\n")
+    with pytest.raises(Misconfigured, match=r"half_written\.py.* is not Python: .*never closed.*half_written\.py, line 2"):
+        load_module(str(broken))

@@ -53,6 +53,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
 def test_a_module_without_tools_is_refused() -> None:
     with pytest.raises(Misconfigured, match="no tools are defined in a, b"):
         tools_of([module("a"), module("b")])
+    assert tools_of([module("a")], allow_empty=True) == []
 
 
 def test_a_type_without_a_json_form_is_refused_at_the_start() -> None:
