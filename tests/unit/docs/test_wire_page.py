@@ -10,11 +10,13 @@ import pytest
 
 from tests.unit.docs.pages import text_of
 from waypost_coordinator.api.table import OPERATIONS
+from waypost_coordinator.settling import _cloud_event as cloud_event
 from waypost_core.decide import decide
 from waypost_core.evolve import evolve
 from waypost_core.messages import Env
 from waypost_core.state import RunState
 from waypost_io.settings import CoordinatorSettings
+from waypost_io.store.ports import EventRow
 from waypost_proto import api, catalogue, events, limits, mailbox
 from waypost_proto import registry as reg
 from waypost_proto.codec import decode, encode
@@ -141,3 +143,13 @@ def test_headers_are_named_as_they_are_sent() -> None:
 def test_the_registrys_times_are_those_of_the_code() -> None:
     assert f"every {reg.HEARTBEAT_SECONDS:g} seconds" in FLAT
     assert f"silent for {CoordinatorSettings().heartbeat_seconds:g} seconds" in FLAT
+
+
+def test_the_headers_of_an_event_are_all_named() -> None:
+    row = EventRow(activation_run(), 1, "run_started", 0, 1, 1796144400.25, b"{}")
+    for header in cloud_event("waypost", "greeter", row):
+        assert f"`{header}`" in PAGE
+
+
+def activation_run() -> Any:
+    return decode(Activation, of_kind("Activation")[0]).run_id
