@@ -216,6 +216,33 @@ def desk_with_cache(runs: int):  # type: ignore[no-untyped-def]
     return site(WAYPOST_COORDINATOR_CACHE_RUNS=str(runs), WAYPOST_COORDINATOR_BATCH_MAX="4")
 
 
+async def test_a_small_cache_keeps_what_is_decided_and_not_committed() -> None:
+    """CORRECTNESS.md row 1: a resume judged on the state before its pause would be taken for a repeat, and lost."""
+    async with desk_with_cache(1) as small, small.replica() as replica:
+        await small.hosts()
+        paused, other, third = [await replica.start() for _ in range(3)]
+        replica.log.gate.clear()
+        blocker = asyncio.ensure_future(replica.submit(Signal(run_id=third, request_id="b", name="go")))
+        await wait_until(lambda: replica.log.waiting == 1)
+        batch = [Pause(run_id=paused, request_id="p"), Signal(run_id=other, request_id="s", name="go")]
+        requests = [asyncio.ensure_future(replica.submit(mail)) for mail in batch]
+        await wait_until(lambda: replica.coordinator._pipeline._next is not None)
+        resumed = asyncio.ensure_future(replica.submit(Resume(run_id=paused, request_id="r")))
+        await wait_until(lambda: len(replica.ground.box) == 1)
+        replica.log.gate.set()
+        replies = await asyncio.gather(blocker, *requests, resumed)
+        assert [(reply.ok, reply.duplicate) for reply in replies] == [(True, False)] * 4
+        assert small.types(paused) == ["run_started", "run_paused", "run_resumed"]
+
+
+async def test_runs_of_a_lost_partition_are_loaded_anew(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md row 10: another owner may have gone on with them; those of other partitions stay."""
+    lost, kept = await replica.start(partition=0), await replica.start(partition=1)
+    replica.coordinator.leases.lost([0])
+    await wait_until(lambda: replica.ground.runs.get(lost) is None)
+    assert replica.ground.runs.get(kept) is not None
+
+
 async def test_a_run_that_cannot_be_read_does_not_stop_the_others(desk: Site, replica: Replica) -> None:
     """CORRECTNESS.md row 14: its letters are answered; the process lives."""
     from dataclasses import replace

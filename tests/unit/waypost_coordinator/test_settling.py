@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from msgspec import Raw
 
-from tests.unit.waypost_coordinator.rig import Replica, Site, call, complete
+from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, call, complete, new_run
 from tests.waiting import wait_until
+from waypost_coordinator.batch import Batch
+from waypost_coordinator.letters import Letter, Rederive
+from waypost_coordinator.settling import Settler, _Settling
+from waypost_coordinator.timers import Timers
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Cancel, Pause, Resume, Signal, ToolSucceeded
 
@@ -133,6 +138,26 @@ async def test_a_follow_up_that_is_lost_with_its_partition_stalls_nobody(desk: S
     other = await replica_start_when_owned(replica)
     await wait_until(lambda: desk.published_events(other) == [1])
     await wait_until(lambda: desk.on("MAILBOX") == [], message="the settler stands still: nothing is acked any more")
+
+
+async def test_a_lost_follow_up_keeps_the_position_and_the_acks_of_its_partition_alone(parts: Parts) -> None:
+    """CORRECTNESS.md row 12: the take-over starts at the published position, so it must not pass what is to be derived again."""
+    settler = Settler(parts.ground, Timers(parts.store, parts.ground.clock, lambda *_: None))
+    acked: list[int] = []
+    letters = [Letter(mail=Rederive(), run_id=new_run(p), partition=p, done=lambda p=p: acked.append(p)) for p in (0, 1)]  # type: ignore[misc]
+    told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    await settler._queue.put(_Settling(Batch(letters=letters, positions={0: 7, 1: 9}), [], [(0, told)]))
+    running = asyncio.ensure_future(settler.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert acked == []
+    told.set_result(False)
+    await settler.idle()
+    assert acked == [1]
+    assert parts.ground.published == {0: 0, 1: 9}
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
 
 
 async def replica_start_when_owned(replica: Replica) -> RunId:

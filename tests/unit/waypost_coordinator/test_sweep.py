@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PAY, Replica, Site, call, complete, site
+from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, Parts, Replica, Site, call, complete, site
 from tests.waiting import wait_until
+from waypost_coordinator.sweep import Sweep
+from waypost_coordinator.takeover import TakeOver
+from waypost_io.bus.topology import stream_specs
 from waypost_proto import commands as cmd
 from waypost_proto.ids import CallId, child_run_id
 from waypost_proto.mailbox import Cancel, ChildEnded, Pause
@@ -48,6 +51,19 @@ async def test_a_wipe_while_nobody_owned_the_partition_is_noticed(desk: Site) ->
     async with desk.replica() as second:
         await second.start()
         assert (await desk.call(run_id)).call_id == "0:1"
+
+
+async def test_a_round_leaves_marks_alone_that_were_not_compared_yet(parts: Parts) -> None:
+    """CORRECTNESS.md row 16: the sweep's round runs while a partition is being taken over."""
+    specs = stream_specs(parts.ground.subjects, partitions=PARTITIONS)
+    takeover = TakeOver(parts.ground, None)  # type: ignore[arg-type]
+    sweep = Sweep(parts.ground, takeover, specs, 1.0)
+    before = {"T_WORK@0": ("another stream", 5)}
+    await parts.store.streams.save(before)
+    await sweep._round()
+    assert await parts.store.streams.load() == before
+    await sweep.gained(0)
+    assert (await parts.store.streams.load())["T_WORK@0"] != before["T_WORK@0"]
 
 
 async def test_a_stream_restored_from_an_old_copy_is_noticed(desk: Site, replica: Replica) -> None:
