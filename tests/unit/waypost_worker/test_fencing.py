@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec import Raw
 
 from tests.unit.waypost_worker.desk import QUICK, Desk
@@ -297,6 +298,39 @@ async def test_a_fresh_run_begins_without_a_look_at_the_journal(desk: Desk) -> N
     await desk.status(again, "completed")
     await desk.status(waits, "completed")
     assert len(desk.coordinator.journal_reads) > reads, "it was delivered again"
+
+
+@pytest.mark.parametrize("told", ["base", "journal"])
+async def test_a_run_that_went_on_elsewhere_is_read_from_its_journal(desk: Desk, told: str) -> None:
+    """This worker still has the coroutine of long ago. The activation says so by its base, or only the journal does."""
+    step = Counted()
+
+    @agent
+    async def works(ctx: Context) -> list[int]:
+        first = await ctx.step(step, name="first")
+        await ctx.signal("go", str)
+        second = await ctx.step(step, name="second")
+        await ctx.signal("go", str)
+        return [first, second]
+
+    here = await desk.hire(works)
+    run = desk.start(works)
+    await desk.advances(run, 1)
+    await wait_until(lambda: here.runs is not None and here.runs.active == 0)
+    known = run.digest
+    elsewhere = await desk.hire(works)
+    run.record(ev.SignalReceived(name="go", payload=Raw(b'"x"')))
+    desk.coordinator.activate(run, to=elsewhere.id)
+    await wait_until(lambda: len(run.of_type("step_completed")) == 2, message=lambda: desk.history(run))
+    await desk.kill(elsewhere)
+
+    run.record(ev.SignalReceived(name="go", payload=Raw(b'"x"')))
+    activation = desk.coordinator.activation(run, entries=told == "base")
+    desk.coordinator.dispatch(activation if told == "base" else msgspec.structs.replace(activation, base=known), to=here.id)
+    await desk.status(run, "completed")
+    assert bytes(run.result.result) == b"[1,2]"
+    assert step.runs == 2
+    assert desk.coordinator.of(run, "rejected") == []
 
 
 async def test_a_build_serves_its_own_runs_only(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tests.unit.waypost_worker.desk import QUICK, Desk
 from tests.unit.waypost_worker.gated_bus import GatedBus
 from tests.unit.waypost_worker.test_fencing import Counted
+from tests.waiting import wait_until
 from waypost import Context, agent
 from waypost_io.bus.memory import MemoryBroker
 
@@ -127,3 +128,21 @@ async def test_an_activation_on_a_journal_that_is_behind_ours(desk: Desk) -> Non
     await desk.status(run, "completed")
     assert step.runs == 1
     assert len(desk.coordinator.journal_reads) == 1, "before the first step"
+
+
+async def test_what_a_run_said_that_was_let_go_is_not_said_again(desk: Desk, broker: MemoryBroker) -> None:
+    @agent
+    async def waits(ctx: Context) -> str:
+        return await ctx.signal("go", str)
+
+    bus = GatedBus(broker)
+    bus.time_out = 1_000
+    worker = await desk.hire(waits, bus=bus)
+    run = desk.start(waits)
+    await wait_until(lambda: len(bus.mail) > 1)
+    desk.coordinator.stop(run, "ended")
+    await wait_until(lambda: worker.runs is not None and worker.runs.cached == 0)
+    said = len(bus.mail)
+    other = desk.start(waits)
+    await wait_until(lambda: sum(other.run_id in mail for mail in bus.mail) > 2)
+    assert sum(run.run_id in mail for mail in bus.mail) == said
