@@ -162,6 +162,13 @@ CHANNELS: tuple[Channel, ...] = (
         messages=(registry.Heartbeat,),
         summary="A worker or gateway lives.",
     ),
+    Channel(
+        key="presence",
+        address="waypost.coordinators.presence",
+        action="send",
+        messages=(registry.Presence,),
+        summary="A coordinator to its replicas: it lives, gave partitions back, or goes.",
+    ),
 )
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -74,6 +74,16 @@ class Held(Value, frozen=True, array_like=True):
     token: Token
 
 
+News = Literal["here", "released", "leaving"]
+
+
+class Presence(Value, frozen=True, kw_only=True):
+    """A coordinator to its replicas, on `waypost.coordinators.presence` (core NATS): it lives, it gave partitions back, or it goes."""
+
+    name: str
+    news: News = "here"
+
+
 class Heartbeat(Value, frozen=True, kw_only=True):
     """On `waypost.registry.heartbeat`. `draining`: send nothing new; `stopped`: the peer is gone for good."""
 

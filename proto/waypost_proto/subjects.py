@@ -129,5 +129,9 @@ class Subjects:
         """To every coordinator replica (redispatch)."""
         return f"{self.prefix}.coordinators"
 
+    def presence(self) -> str:
+        """Between coordinator replicas: who lives."""
+        return f"{self.prefix}.coordinators.presence"
+
     def api(self, noun: str, verb: str) -> str:
         return f"{self.prefix}.api.{noun}.{verb}"

@@ -9,18 +9,30 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 import structlog
 
 from waypost_coordinator.ground import Ground
 from waypost_io.store.ports import Lease
 from waypost_proto.errors import TransientError
+from waypost_proto.registry import News
 
 log = structlog.get_logger(__name__)
 
 Gained = Callable[[Lease], Awaitable[None]]
 Lost = Callable[[frozenset[int]], Awaitable[None]]
+
+
+class Sharing(Protocol):
+    """How partitions are shared out among replicas (`sharing.Replicas`)."""
+
+    def share(self) -> int: ...
+    def announce(self, news: News = "here") -> None: ...
+
+
 SAFETY_SHARE = 0.2
 """The share of a lease before its end at which we stop using it: room for a slow round trip."""
 
@@ -37,7 +49,10 @@ class Leases:
         self._lease_seconds = lease_seconds
         self._gained = gained
         self._lost = lost
-        self._name = f"{socket.gethostname()}.{os.getpid()}"
+        self.name = f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:6]}"
+        """Of this process, for the other replicas."""
+        self.replicas: Sharing | None = None
+        """With whom the partitions are shared; None: they are all for us."""
         self._incarnation = 0
         self._until: dict[int, float] = {}
         self._wake = asyncio.Event()
@@ -52,7 +67,7 @@ class Leases:
     @property
     def owner(self) -> str:
         """Our name in the partitions table; a new one after each step-down, so that we can tell our own past from us."""
-        return f"{self._name}.{self._incarnation}"
+        return f"{self.name}.{self._incarnation}"
 
     def lost(self, partitions: Iterable[int]) -> None:
         """The database says that these are no longer ours. At once they are not."""
@@ -93,12 +108,27 @@ class Leases:
             self._until.update(dict.fromkeys(held, self._safe_until(asked)))
             self._give_up(p for p in list(self.epochs) if p not in held)
             await self._tell()
-        free = self._ground.partitions - len(self.epochs)
-        if free > 0 and self._stepping_down is None:
+        free = (self._ground.partitions if self.replicas is None else self.replicas.share()) - len(self.epochs)
+        if free < 0:
+            await self._give_back(sorted(self.epochs)[free:])
+        elif free > 0 and self._stepping_down is None:
             asked = self._ground.clock.monotonic()
             found = await self._ground.store.leases.acquire(self.owner, at_most=free, lease_seconds=self._lease_seconds)
             await self._welcome(found, self._safe_until(asked))
         self._ground.metrics.owned(len(self.epochs))
+
+    def again(self) -> None:
+        """Another round at once: a replica came, went, or gave partitions back."""
+        self._wake.set()
+
+    async def _give_back(self, partitions: list[int]) -> None:
+        """More than our share: let go of these in order, so that another replica takes them over at once."""
+        epochs = {partition: self.epochs[partition] for partition in partitions}
+        self._give_up(partitions)
+        await self._tell()
+        await self._ground.store.leases.release(self.owner, epochs)
+        if self.replicas is not None:
+            self.replicas.announce("released")
 
     async def run(self) -> None:
         """Rounds until cancelled, three in a lease's time, at once when something is lost."""
@@ -109,6 +139,8 @@ class Leases:
             except TimeoutError:
                 pass
             self._wake.clear()
+            if self.replicas is not None:
+                self.replicas.announce()
             try:
                 await self.take()
             except TransientError as error:

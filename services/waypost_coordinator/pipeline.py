@@ -14,6 +14,7 @@ take-over publishes what lies above the published position, and redelivery bring
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from waypost_proto.ids import RunId
 log = structlog.get_logger(__name__)
 
 IDLE_LOOK_SECONDS = 0.01
+COMMIT_SECONDS = 0.5
+"""How long a partition's leaving waits for a commit under way. Not longer: with it renewals wait, and a late commit is fenced anyway."""
 
 
 class Ownership(Protocol):
@@ -102,6 +105,9 @@ class Pipeline:
             for letter in self._ground.box.remove(partitions):
                 letter.drop(not_confirmed(letter, "its partition is moving to another replica"))
             self._ground.runs.drop_partitions(partitions)
+        with contextlib.suppress(TimeoutError):  # what is being committed for them is best finished before somebody else owns them
+            async with asyncio.timeout(COMMIT_SECONDS), self._committing:
+                pass
 
     async def idle(self) -> None:
         """Wait until no letter is waiting, being decided or being committed. For a drain: nothing new must be coming in."""

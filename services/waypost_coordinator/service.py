@@ -25,6 +25,7 @@ from waypost_coordinator.pipeline import Pipeline, Stages
 from waypost_coordinator.posting import Poster
 from waypost_coordinator.registry import Registry
 from waypost_coordinator.settling import Settler
+from waypost_coordinator.sharing import Replicas
 from waypost_coordinator.sweep import Sweep
 from waypost_coordinator.takeover import TakeOver
 from waypost_coordinator.timers import Timers
@@ -71,6 +72,9 @@ class Coordinator:
         )
         self._registry = registry = Registry(store, bus, ground.subjects, monotonic, lost_after_seconds=settings.heartbeat_seconds)
         self.leases = Leases(ground, lease_seconds=settings.lease_seconds, gained=self._gained, lost=self._lost)
+        silent_seconds = settings.lease_seconds * 0.8  # below the lease, so that its partitions are for us when they are free
+        self._replicas = Replicas(ground, self.leases.name, silent_seconds=silent_seconds, changed=self.leases.again)
+        self.leases.replicas = self._replicas
         self._undertaker = undertaker = Undertaker(ground)
         self._timers = timers = Timers(store, ground.clock, self._fire)
         poster = Poster(ground, registry)
@@ -98,7 +102,7 @@ class Coordinator:
         await self._sweep.start()
         self._ground.bus.on_reconnect(self._sweep.look)
         self._registry.listen(on_new_definition=self._sweep.hosts_found, on_lost=self._sweep.workers_lost)
-        async with self._registry, self._front, asyncio.TaskGroup() as group:
+        async with self._registry, self._front, self._replicas, asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._settler.run(), name="settle")
             group.create_task(self._pipeline.run(), name="pipeline")

@@ -138,7 +138,7 @@ class _WithPostgres(Settings, frozen=True, kw_only=True):
 class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     """The coordinator's."""
 
-    lease_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_LEASE_SECONDS", "partition lease", low=1, high=300)] = 5.0
+    lease_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_LEASE_SECONDS", "partition lease", low=1, high=300)] = 3.0
     """A dead replica's partitions are taken over after this."""
     batch_max: Annotated[int, Env("WAYPOST_COORDINATOR_BATCH_MAX", "messages in one commit", low=1, high=10_000)] = 500
     cache_runs: Annotated[int, Env("WAYPOST_COORDINATOR_CACHE_RUNS", "runs kept in memory", low=1, high=10_000_000)] = 20_000

@@ -25,7 +25,7 @@ POSTGRES = {"WAYPOST_POSTGRES_URL": "postgresql://u:secret@db/waypost"}
 def test_nothing_set_gives_the_documented_defaults() -> None:
     settings = load(WorkerSettings, {})
     assert (settings.nats_url, settings.prefix, settings.partitions, settings.ops_addr) == ("nats://127.0.0.1:4222", "waypost", 8, "")
-    assert load(CoordinatorSettings, POSTGRES).lease_seconds == 5.0
+    assert load(CoordinatorSettings, POSTGRES).lease_seconds == 3.0
 
 
 @pytest.mark.parametrize("kind", [CoordinatorSettings, GatewaySettings, AuditSettings])
