@@ -12,12 +12,17 @@ Row = tuple[str, ...]
 
 
 def sides(report: Report) -> list[Row]:
-    """Waypost beside the floor: medians of the rounds, percentiles over all runs of all rounds. The ratio is Waypost through floor."""
+    """Waypost beside the floor: medians of the rounds, percentiles over all runs of all rounds.
+
+    The ratio is Waypost through floor, the median over pairs of rounds: two that follow each other met the same load.
+    """
     rows: list[Row] = [("", "Waypost", "floor", "ratio")]
 
     def add(label: str, value: Callable[[Round], float], digits: int = 2) -> None:
-        ours, floor = (statistics.median(map(value, rounds)) for rounds in (report.waypost, report.floor))
-        rows.append((label, f"{ours:,.{digits}f}", f"{floor:,.{digits}f}", f"{ours / floor:.2f}" if floor else "-"))
+        ours, floor = (list(map(value, rounds)) for rounds in (report.waypost, report.floor))
+        ratios = [mine / least for mine, least in zip(ours, floor, strict=True) if least]
+        medians = (f"{statistics.median(values):,.{digits}f}" for values in (ours, floor))
+        rows.append((label, *medians, f"{statistics.median(ratios):.2f}" if ratios else "-"))
 
     plan = report.plan
     add(f"steps/s, {plan.in_flight} runs in flight", lambda found: found.steps_per_second, 0)
@@ -118,7 +123,7 @@ def as_markdown(report: Report) -> str:
     measured = (
         f"Measured {machine.date} on {machine.cpu}, {machine.cores} cores, {machine.memory_gib:g} GiB, {machine.system}; {versions}. "
         f"{plan.rounds} rounds of each side in turn, of {plan.runs} runs with {plan.in_flight} in flight and {plan.sequential} one after "
-        "another; medians of the rounds."
+        "another; medians of the rounds, and medians of the ratios of neighbouring rounds."
     )
     return "\n\n".join([measured, _markdown(sides(report)), "\n".join(f"- {fact}" for fact in facts(report)), _markdown(idle(report))])
 
