@@ -37,6 +37,8 @@ class Sweep:
         self._lost: set[str] = set()
         self._found: set[str] = set()
         self._known: dict[str, tuple[str, int]] = {}
+        self._lying: set[str] = set()
+        """Mail between runs that was unreceived at the last round."""
         self._compared: set[int] = set()
         """Partitions whose stored marks were compared when they came to us; before that a round must not overwrite them."""
 
@@ -105,6 +107,7 @@ class Sweep:
     async def _round(self) -> None:
         marks = await self._marks()
         await self._compare(marks, self._compared & self._ground.epochs.keys())
+        await self._unreceived_mail()
         if self._lost:
             workers, self._lost = sorted(self._lost), set()
             await self._elsewhere(workers)
@@ -112,6 +115,24 @@ class Sweep:
             names, self._found = sorted(self._found), set()
             held = await self.release_held(list(self._ground.epochs))
             log.info("hosts_found", names=names, held_runs=held)
+
+    async def _unreceived_mail(self) -> None:
+        """Hand over messages between runs that lay unreceived for a whole round: their sender's replica ended before it could send them.
+
+        Only then: what is younger is on its way. Skipped while there is more to do than a page.
+        """
+        if len(self._ground.box) >= PAGE:
+            return
+        lying = {}
+        for partition in self._compared & self._ground.epochs.keys():
+            for letter in await self._takeover.unreceived(partition):
+                lying[letter.inbox_id] = letter
+        late = [letter for inbox_id, letter in lying.items() if inbox_id in self._lying]
+        self._lying = set(lying)
+        for letter in late:
+            self._ground.box.put(letter)
+        if late:
+            log.warning("mail_lay_unreceived", letters=len(late))
 
     async def _marks(self) -> dict[str, tuple[str, int]]:
         """Creation time and last sequence of every stream; one that is missing is made."""

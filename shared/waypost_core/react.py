@@ -77,6 +77,8 @@ def _on_the_road(state: RunState, call_id: CallId, call: Call, *, permits: bool)
         return [SendTool(call_id, call.sent, "reconcile")]
     if call.stage != "sent":
         return []
+    if call.abandoned and call.permit:  # never a fresh permit; whoever has started it is still to answer
+        return [RevokeCall(call_id), SendTool(call_id, call.sent)]
     grant: Effects = [GrantPermit(call_id)] if permits and call.permit else []
     return [*grant, SendTool(call_id, call.sent)]
 

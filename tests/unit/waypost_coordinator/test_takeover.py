@@ -6,6 +6,7 @@ from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import Replica, Site, call
 from tests.waiting import wait_until
+from waypost_io.store.ports import Lease
 from waypost_proto import commands as cmd
 from waypost_proto.ids import CallId, RunId, child_run_id
 from waypost_proto.mailbox import Signal
@@ -84,6 +85,32 @@ async def test_mail_between_runs_that_nobody_received_is_delivered(desk: Site) -
     async with desk.replica():
         await desk.until(child, "run_started")
         assert desk.database.inbox == {}
+
+
+async def test_mail_for_another_replicas_run_arrives_although_its_sender_died_before_sending_it(desk: Site) -> None:
+    """CORRECTNESS.md row 2: nobody takes the receiver's partition over, so its owner looks for what lies there."""
+    async with desk.replica() as heir:
+        await desk.hosts()
+        heir.store.leases.acquire = _none  # type: ignore[method-assign]
+        run_id = await heir.start(partition=0)
+        given = await desk.activation(run_id)
+        number = next(n for n in range(1, 100) if heir.ground.partition(child_run_id(run_id, CallId(f"0:{n}"))) == 1)
+        child = child_run_id(run_id, CallId(f"0:{number}"))
+        heir.coordinator.leases.lost([0])
+        desk.database.partitions[0].expires_at = 0.0
+        async with desk.replica() as sender:
+            await wait_until(lambda: sender.ground.owns(0))
+            sender.bus.held = "t.mailbox"
+            await desk.advance(given, cmd.StartChild(seen=given.upto, id=CallId(f"0:{number}"), agent="clerk", input=Raw(b"1")))
+            await desk.until(run_id, "child_requested")
+            assert desk.types(child) == []
+        await desk.until(child, "run_started")
+        await wait_until(lambda: desk.database.inbox == {})
+        assert not heir.ground.owns(0)
+
+
+async def _none(*_args: object, **_more: object) -> list[Lease]:
+    return []
 
 
 async def test_nothing_is_decided_in_a_partition_before_its_take_over_is_queued(desk: Site) -> None:
