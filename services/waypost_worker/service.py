@@ -24,7 +24,7 @@ from waypost_io.payloads import Payloads
 from waypost_io.peer import Peer
 from waypost_proto import work
 from waypost_proto.codec import decode
-from waypost_proto.errors import Denied, Misconfigured
+from waypost_proto.errors import Denied, Misconfigured, TransientError
 from waypost_proto.ids import WorkerId
 from waypost_proto.registry import Announce
 from waypost_proto.subjects import Subjects
@@ -108,7 +108,7 @@ class Worker:
                 await self._drain(runs, loops)
             for subscription in subscriptions:
                 await subscription.close()
-        await self._bus.delete_consumer(self._sticky().stream, self._sticky().name)
+        await self._leave()
 
     async def _announced(self, peer: Peer, stop: Stop) -> bool:
         """Wait for a coordinator to take us, or for the end; False for the end."""
@@ -136,6 +136,13 @@ class Worker:
             _log.info("drained", worker=self.id)
         except TimeoutError:
             _log.warning("leaving runs to other workers", worker=self.id, active=runs.active)
+
+    async def _leave(self) -> None:
+        """Take our own consumer away; where that is not possible now, it expires."""
+        try:
+            await self._bus.delete_consumer(self._sticky().stream, self._sticky().name)
+        except TransientError as error:
+            _log.info("could not take this worker's consumer away", worker=self.id, error=str(error))
 
     def _make_runs(self, effects: EffectRunner, tasks: asyncio.TaskGroup) -> Runs:
         payloads = Payloads(self._bus, self._subjects)

@@ -16,6 +16,7 @@ from tests.integration.worker.conftest import QUICK
 from tests.unit.waypost_worker.stand_in import Run, StandIn
 from tests.waiting import wait_until
 from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.servers import EmbeddedNats
 from waypost_proto.subjects import Subjects
 
 BUILD = "b1"
@@ -116,6 +117,28 @@ async def test_it_runs_and_drains_at_sigterm(site: Site, coordinator: StandIn) -
         assert await asyncio.wait_for(process.wait(), 20) == 0
     assert coordinator.heartbeats[-1].state == "stopped"
     assert site.notes.read_text().split() == ["one", "one-again", "two", "two-again"]
+
+
+async def test_sigterm_without_a_coordinator(site: Site, free_port: int) -> None:
+    async with site.worker(WAYPOST_OPS_ADDR=f"127.0.0.1:{free_port}") as process:
+        answer = await wait_until(lambda: _get(free_port, "/readyz"), ignore=(OSError,))
+        assert answer.startswith("HTTP/1.1 503"), "nobody has taken what it hosts"
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_sigterm_without_a_server(tmp_path: Path, own_nats: EmbeddedNats) -> None:
+    site = Site(tmp_path, own_nats.url, "waypost")
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(JetStreamBus(own_nats.url, tuning=QUICK))
+        coordinator = await stack.enter_async_context(StandIn(bus, Subjects()))
+        async with site.worker() as process:
+            await wait_until(lambda: coordinator.announced)
+            await wait_until(lambda: coordinator.heartbeats)
+            await own_nats.kill()
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 30) == 0
+        await own_nats.start()
 
 
 BOUNDARIES = [f"worker.{boundary}.{side}" for boundary in ("activation", "publish", "ack") for side in ("before", "after")]
