@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,11 @@ from waypost_io.settings import WorkerSettings, load
 from waypost_worker.catalog import load_catalog
 from waypost_worker.loop_watch import watch_loop
 from waypost_worker.service import Worker
+from waypost_worker.threads import StepThreads
 from waypost_worker.tuning import Tuning
+
+_THREADS_PER_EFFECT = 2
+"""Half of the threads may be lost to steps that nobody waits for any more, before one that is wanted must wait."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,6 +38,7 @@ async def _serve(stop: Stop, options: argparse.Namespace) -> None:
     if options.concurrency is not None:
         tuning = replace(tuning, concurrency=options.concurrency)
     catalog = load_catalog(options.modules, options.agent, settings)
+    asyncio.get_running_loop().set_default_executor(StepThreads(_THREADS_PER_EFFECT * tuning.concurrency))
     metrics = Metrics()
     creds, ca = (str(path) if path is not None else None for path in (settings.nats_creds, settings.nats_ca))
     async with JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-worker") as bus:

@@ -196,7 +196,8 @@ class Session:
 
     def _send(self, parts: Sequence[bytes]) -> None:
         """One advance with these items, or as many as their size needs; without items an empty one."""
-        running = self._effects.in_flight + (0 if self._holder.paused else self._effects.wanted)
+        # wanted ones count while the run is paused too: they are why it needs an activation once it is resumed
+        running = self._effects.in_flight + self._effects.wanted
         frames = list(frames_of(parts)) if parts else [EMPTY]
         for frame in frames:
             # before the last of them the code has not come to rest

@@ -222,6 +222,20 @@ async def test_agent_code_that_blocks_is_named(site: Site, coordinator: StandIn)
         assert b"in blocks" in line
 
 
+async def test_a_step_in_a_thread_does_not_keep_a_stopped_worker(site: Site, coordinator: StandIn) -> None:
+    (site.folder / "threads.py").write_text(
+        "import time\nfrom waypost import Context, agent\n\n"
+        "@agent\nasync def waits(ctx: Context) -> None:\n    await ctx.step(time.sleep, 600)\n"
+    )
+    async with site.worker("threads.py", WAYPOST_DRAIN_SECONDS="1") as process:
+        await wait_until(lambda: coordinator.announced)
+        run = coordinator.start("waits", BUILD)
+        await wait_until(lambda: run.running == 1)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert run.of_type("step_failed") == [], "it was not finished, and nothing was said of it"
+
+
 async def test_a_module_without_agents_says_what_it_has(site: Site) -> None:
     (site.folder / "tools_only.py").write_text(
         'from waypost import tool\n\n@tool(effect="read")\nasync def lookup(key: str) -> str:\n    return key\n'
