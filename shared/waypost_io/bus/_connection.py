@@ -198,7 +198,8 @@ class Connection:
     async def _errored(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
         if text != self._last_error or self._up:
-            log.warning("bus.error", server=self.url, error=text)
+            # before the first connection the caller gets it as `Unreachable`: one clear line is enough
+            (log.warning if self._inbox else log.debug)("bus.error", server=self.url, error=text)
         if _REFUSED not in self._last_error.lower():  # the resets that follow a refusal say less
             self._last_error = text
 
