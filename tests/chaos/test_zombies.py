@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
 import signal
+import time
 import uuid
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import nats
@@ -18,9 +20,10 @@ from tests.integration.coordinator.outside import Outside
 from tests.waiting import wait_until
 from waypost_io.store.postgres import PostgresStore
 from waypost_proto.codec import encode
-from waypost_proto.ids import RunId
+from waypost_proto.ids import RunId, partition_of, uuid7
 from waypost_proto.mailbox import Mail, Pause, Resume, Signal
 
+PARTITIONS = 8
 WALKERS = 6
 STEPS = 60
 
@@ -42,10 +45,15 @@ class Scene:
         call = json.loads(message.data)
         self.call_ids[call["run_id"], call["call_id"], call["attempt"]].add((message.headers or {})["Nats-Msg-Id"])
 
-    async def task(self, agent: str, given: object) -> RunId:
-        key = uuid.uuid4().hex
-        await self.outside.task(agent, {"input": given, "correlation_id": key})
-        return await self.outside.run_of(key)
+    async def task(self, agent: str, given: object, *, partitions: Collection[int] = range(PARTITIONS)) -> RunId:
+        """A run in one of these partitions."""
+        while True:
+            run_id = uuid7(int(time.time() * 1000), os.urandom(10))
+            if partition_of(run_id, PARTITIONS) in partitions:
+                break
+        await self.outside.task(agent, {"input": given, "run_id": run_id})
+        await self.recorded(run_id, "run_started")
+        return run_id
 
     async def mail(self, mail: Mail) -> None:
         """As another run or an API replica would send it; the coordinator that owns the run reads it."""
@@ -58,22 +66,31 @@ class Scene:
 
         await wait_until(there, seconds=30, message=self.services.log)
 
-    async def owners(self) -> set[str]:
-        return {lease.owner for lease in await self.store.leases.owners()}
+    async def owned(self, name: str) -> set[int]:
+        """The partitions of a coordinator, by its process id in the owner's name."""
+        mark = f".{self.services.processes[name].pid}."
+        return {lease.partition for lease in await self.store.leases.owners() if mark in lease.owner}
+
+    async def until_owned(self, name: str, count: int) -> set[int]:
+        """Wait until a coordinator owns so many partitions."""
+
+        async def so_many() -> bool:
+            return len(await self.owned(name)) == count
+
+        await wait_until(so_many, seconds=30, message=self.services.log)
+        return await self.owned(name)
 
     def send(self, name: str, number: signal.Signals) -> None:
         self.services.processes[name].send_signal(number)
 
 
-async def start(scene: Scene) -> str:
-    """The first coordinator owns everything, the second one stands by; the first one's name."""
+async def start(scene: Scene) -> set[int]:
+    """Both coordinators have their share; the first one's partitions."""
     async with scene.services.client() as client:
         await hosted(client)
-    (first,) = await scene.owners()
     await scene.services.start("coordinator", key="second")
-    await wait_until(lambda: scene.services.log().count("coordinator_ready") >= 2, seconds=20, message=scene.services.log)
-    assert await scene.owners() == {first}
-    return first
+    await scene.until_owned("second", PARTITIONS // 2)
+    return await scene.until_owned("coordinator", PARTITIONS // 2)
 
 
 @pytest.mark.crash
@@ -87,20 +104,17 @@ async def test_a_coordinator_that_wakes_up_after_its_lease_changes_nothing(tmp_p
         scene = await begin(services, connection, store)
         async with scene.outside:
             first = await start(scene)
+            ours = await scene.task("walker", STEPS)  # anywhere
             await scene.watch()
-            waiter = await scene.task("waiter", 5)
+            waiter = await scene.task("waiter", 5, partitions=first)
             await scene.recorded(waiter, "signal_awaited")
-            walkers = [await scene.task("walker", STEPS) for _ in range(WALKERS)]
-            await scene.recorded(walkers[0], "tool_call_completed", 3)
+            walkers = [ours, *[await scene.task("walker", STEPS, partitions=first) for _ in range(WALKERS)]]
+            await scene.recorded(walkers[-1], "tool_call_completed", 3)
             await scene.mail(Pause(run_id=waiter, request_id="p1"))  # perhaps in the zombie's hands, perhaps not
             await scene.mail(Resume(run_id=waiter, request_id="r1"))
             scene.send("coordinator", signal.SIGSTOP)
             await scene.mail(Pause(run_id=waiter, request_id="p2"))
-
-            async def taken_over() -> bool:
-                return first not in await scene.owners() and "" not in await scene.owners()
-
-            await wait_until(taken_over, seconds=30, message=services.log)
+            await scene.until_owned("second", PARTITIONS)
             await scene.recorded(waiter, "run_paused", 2)
             scene.send("coordinator", signal.SIGCONT)
             await scene.mail(Resume(run_id=waiter, request_id="r2"))
@@ -109,7 +123,7 @@ async def test_a_coordinator_that_wakes_up_after_its_lease_changes_nothing(tmp_p
                 last = json.loads((await scene.outside.finished(run_id))[-1].data)
                 assert last["type"] == "run_completed", last
             assert services.processes["coordinator"].returncode is None, services.log()
-            assert first not in await scene.owners()
+            await scene.until_owned("coordinator", PARTITIONS // 2)  # under new epochs, like any replica that comes
             await check(scene, walkers, waiter)
     await connection.close()
 
@@ -152,15 +166,11 @@ async def test_the_zombie_is_as_good_as_new(tmp_path: Path, nats_url: str, datab
             await start(scene)
             runs = [await scene.task("clerk", f"n{number}") for number in range(WALKERS)]
             for name in ("coordinator", "second", "coordinator"):
-                before = await scene.owners()
+                other = "second" if name == "coordinator" else "coordinator"
+                mine = await scene.until_owned(name, PARTITIONS // 2)
                 scene.send(name, signal.SIGSTOP)
-                runs.append(await asyncio.wait_for(scene.task("walker", 20), 30))
-
-                async def moved(before: set[str] = before) -> bool:
-                    now = await scene.owners()
-                    return now.isdisjoint(before) and "" not in now
-
-                await wait_until(moved, seconds=30, message=services.log)
+                runs.append(await scene.task("walker", 20, partitions=mine))
+                await scene.until_owned(other, PARTITIONS)
                 scene.send(name, signal.SIGCONT)
             for run_id in runs:
                 last = json.loads((await scene.outside.finished(run_id))[-1].data)
