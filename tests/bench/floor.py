@@ -42,7 +42,7 @@ Confirmation = Awaitable[PubAck]
 # the run's row is of the same width as a real one; times are the database's
 _COMMIT = """
 WITH written AS (
-    INSERT INTO events (run_id, seq, type, partition, position, recorded_at, body, cause)
+    INSERT INTO events (run_id, seq, type, partition, position, recorded_at, data, cause)
     SELECT e.run_id, e.seq, e.type, e.partition, e.position, now(), e.body, e.cause
       FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::integer[], $5::bigint[], $6::bytea[], $7::text[])
            AS e (run_id, seq, type, partition, position, body, cause)

@@ -128,7 +128,7 @@ async def _commits(postgres_url: str, run_id: RunId) -> list[list[EventShape]]:
     connection = await asyncpg.connect(postgres_url)
     try:
         rows = await connection.fetch(
-            "SELECT type, octet_length(body) AS body, octet_length(cause) AS cause FROM events WHERE run_id = $1 ORDER BY seq", run_id
+            "SELECT type, octet_length(data) AS body, octet_length(cause) AS cause FROM events WHERE run_id = $1 ORDER BY seq", run_id
         )
     finally:
         await connection.close()

@@ -115,7 +115,7 @@ async def test_partitions_of_events_are_made_ahead_and_take_over_rows(empty_url:
     far = await connection.fetchval(
         "SELECT waypost_uuid7_floor(date_trunc('month', now()) + make_interval(months => $1) + interval '36 hours')", MONTHS_AHEAD + 2
     )
-    insert = "INSERT INTO events (run_id, seq, position, recorded_at, partition, type, body) VALUES ($1, $2, $2, now(), 0, 't', '')"
+    insert = "INSERT INTO events (run_id, seq, position, recorded_at, partition, type, data) VALUES ($1, $2, $2, now(), 0, 't', '')"
     await connection.execute(insert, far, 1)
     assert await connection.fetchval("SELECT count(*) FROM events_default") == 1
     assert await create_event_partitions(connection) == []

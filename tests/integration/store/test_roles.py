@@ -97,7 +97,7 @@ async def test_the_gateway_may_not(postgres: EmbeddedPostgres, postgres_url: str
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
-    "statement", ["UPDATE events SET body = ''", "DELETE FROM events", "DELETE FROM audit_entries", "DROP TABLE events"]
+    "statement", ["UPDATE events SET data = ''", "DELETE FROM events", "DELETE FROM audit_entries", "DROP TABLE events"]
 )
 async def test_nobody_rewrites_history(postgres: EmbeddedPostgres, postgres_url: str, role: str, statement: str) -> None:
     await refuses(postgres_url, role, statement)

@@ -92,12 +92,12 @@ CREATE TABLE events (
     partition   integer     NOT NULL,
     type        text        NOT NULL,
     cause       text        NOT NULL DEFAULT '',
-    body        bytea       NOT NULL,
+    data        bytea       NOT NULL,
     PRIMARY KEY (run_id, seq)
 ) PARTITION BY RANGE (run_id);
 CREATE UNIQUE INDEX events_cause ON events (run_id, cause) WHERE cause <> '';
 CREATE INDEX events_position ON events (partition, position);
-COMMENT ON TABLE events IS 'writer: coordinator. The log; body is the exact published bytes.';
+COMMENT ON TABLE events IS 'writer: coordinator. The log; data is the exact published bytes.';
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 COMMENT ON TABLE events_default IS 'writer: coordinator. Events of runs whose id lies in no month that has a partition.';
 

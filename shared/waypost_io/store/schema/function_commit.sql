@@ -44,7 +44,7 @@ BEGIN
       FROM unnest(l_partition, l_last, l_published) AS l (partition, last, published)
      WHERE p.partition = l.partition AND p.partition = ANY (v_held) AND (l.last IS NOT NULL OR l.published <> p.published);
 
-    INSERT INTO events (run_id, seq, type, partition, position, recorded_at, body, cause)
+    INSERT INTO events (run_id, seq, type, partition, position, recorded_at, data, cause)
     SELECT e.run_id, e.seq, e.type, e.partition, e.position, e.recorded_at, e.body, e.cause
       FROM unnest(e_run_id, e_seq, e_type, e_partition, e_position, e_recorded_at, e_body, e_cause)
            AS e (run_id, seq, type, partition, position, recorded_at, body, cause)

@@ -12,7 +12,7 @@ SELECT e.index, e.run_id, e.seq, e.partition, e.position, e.digest
 -- name: entries
 -- Audit.entries of all runs. An event that is missing comes with an empty body, which no digest fits.
 SELECT a.index, a.digest, a.run_id, a.seq, a.partition, a.position, coalesce(e.type, '') AS type,
-       coalesce(e.recorded_at, 'epoch') AS recorded_at, coalesce(e.body, '') AS body, coalesce(e.cause, '') AS cause
+       coalesce(e.recorded_at, 'epoch') AS recorded_at, coalesce(e.data, '') AS body, coalesce(e.cause, '') AS cause
   FROM audit_entries a
   LEFT JOIN events e ON e.run_id = a.run_id AND e.seq = a.seq
  WHERE a.index > $1
@@ -22,7 +22,7 @@ SELECT a.index, a.digest, a.run_id, a.seq, a.partition, a.position, coalesce(e.t
 -- name: entries_of_run
 -- Audit.entries of one run.
 SELECT a.index, a.digest, a.run_id, a.seq, a.partition, a.position, coalesce(e.type, '') AS type,
-       coalesce(e.recorded_at, 'epoch') AS recorded_at, coalesce(e.body, '') AS body, coalesce(e.cause, '') AS cause
+       coalesce(e.recorded_at, 'epoch') AS recorded_at, coalesce(e.data, '') AS body, coalesce(e.cause, '') AS cause
   FROM audit_entries a
   LEFT JOIN events e ON e.run_id = a.run_id AND e.seq = a.seq
  WHERE a.run_id = $3 AND a.index > $1

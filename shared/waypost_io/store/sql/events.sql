@@ -31,7 +31,7 @@ SELECT held, run_id, call_id, attempt, state, gateway, lease_until, hard_deadlin
 
 -- name: load_events
 -- Log.load_events: a run's history, for folding and for people.
-SELECT run_id, seq, type, partition, position, recorded_at, body, cause
+SELECT run_id, seq, type, partition, position, recorded_at, data AS body, cause
   FROM events
  WHERE run_id = $1 AND seq > $2
  ORDER BY seq
@@ -39,7 +39,7 @@ SELECT run_id, seq, type, partition, position, recorded_at, body, cause
 
 -- name: load_events_of_types
 -- Log.load_events with `types`.
-SELECT run_id, seq, type, partition, position, recorded_at, body, cause
+SELECT run_id, seq, type, partition, position, recorded_at, data AS body, cause
   FROM events
  WHERE run_id = $1 AND seq > $2 AND type = ANY ($4::text[])
  ORDER BY seq
@@ -51,7 +51,7 @@ SELECT seq FROM events WHERE run_id = $1 AND cause = $2 AND cause <> '';
 
 -- name: events_after
 -- Log.events_after: the audit logger, and take-over.
-SELECT run_id, seq, type, partition, position, recorded_at, body, cause
+SELECT run_id, seq, type, partition, position, recorded_at, data AS body, cause
   FROM events
  WHERE partition = $1 AND position > $2
  ORDER BY position
