@@ -61,7 +61,7 @@ class Work:
         """Stop the tool's code where it waits, now or as soon as it runs. The handler goes on and settles what that means. Idempotent."""
         if self.interrupted is None:
             self.interrupted = why
-            if self.scope is not None:
+            if self.scope is not None and not self.scope.expired():  # past its time limit it is ending already
                 self.scope.reschedule(asyncio.get_running_loop().time())
 
     @property
