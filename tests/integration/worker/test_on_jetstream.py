@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from tests.unit.waypost_worker.counted import Counted
 from tests.unit.waypost_worker.desk import QUICK, Desk
-from tests.unit.waypost_worker.test_fencing import Counted
 from tests.waiting import wait_until
 from waypost import Context, agent, tool
 from waypost_io.servers import EmbeddedNats

@@ -384,3 +384,8 @@ def _endpoint(subjects: Subjects, noun: str, verb: str, handler: Any) -> Any:
     from waypost_io.bus.ports import Endpoint
 
     return Endpoint(f"{noun}-{verb}", subjects.api(noun, verb), handler)
+
+
+def renumbered(activation: Activation, counter: int) -> Activation:
+    """The same activation under another token of the first epoch."""
+    return msgspec.structs.replace(activation, token=Token(epoch=1, counter=counter))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from tests.unit.waypost_worker.counted import Counted
 from tests.unit.waypost_worker.desk import QUICK, Desk
 from tests.unit.waypost_worker.gated_bus import GatedBus
-from tests.unit.waypost_worker.test_fencing import Counted
 from tests.waiting import wait_until
 from waypost import Context, agent
 from waypost_io.bus.memory import MemoryBroker
@@ -146,3 +146,20 @@ async def test_what_a_run_said_that_was_let_go_is_not_said_again(desk: Desk, bro
     other = desk.start(waits)
     await wait_until(lambda: sum(other.run_id in mail for mail in bus.mail) > 2)
     assert sum(run.run_id in mail for mail in bus.mail) == said
+
+
+async def test_an_empty_answer_of_a_run_brought_back_is_no_repeat(desk: Desk) -> None:
+    """Its journal is the same each time, and JetStream drops what has the same message id."""
+
+    @agent
+    async def waits(ctx: Context) -> str:
+        return await ctx.signal("go", str)
+
+    await desk.hire(waits, tuning=replace(QUICK, cache_runs=0))
+    run = desk.start(waits)
+    for count in range(1, 4):
+        await desk.advances(run, count)
+        desk.coordinator.signal(run, "other", "x")
+    await desk.advances(run, 4)
+    assert [seen.kinds for seen in desk.coordinator.of(run)] == [["AwaitSignal"], [], [], []]
+    assert run.seen == run.outside
