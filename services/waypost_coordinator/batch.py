@@ -22,6 +22,8 @@ class Outgoing:
     body: bytes
     msg_id: str
     headers: dict[str, str] | None = None
+    call: tuple[RunId, CallId] | None = None
+    """The call that it dispatches under a permit of this very batch."""
 
 
 @dataclass(slots=True)
@@ -86,3 +88,13 @@ class Batch:
     positions: dict[int, int] = field(default_factory=dict)
     """Last position of this batch by partition."""
     touched: set[RunId] = field(default_factory=set)
+
+    def revoke(self, run_id: RunId, call_id: CallId | None) -> None:
+        """Revoke permits, and send nothing whose permit would have come with this batch: a gateway would find none and fail the call."""
+        self.rows.revoke(run_id, call_id)
+        self.outgoing = [out for out in self.outgoing if not _of(out.call, run_id, call_id)]
+        self.hydrate = [each for each in self.hydrate if not (each[0].permit and _of((each[0].run_id, each[0].call_id), run_id, call_id))]
+
+
+def _of(call: tuple[RunId, CallId] | None, run_id: RunId, call_id: CallId | None) -> bool:
+    return call is not None and call[0] == run_id and call_id in (None, call[1])

@@ -28,6 +28,7 @@ from waypost_core.react import outstanding, react
 from waypost_core.state import RunState
 from waypost_core.timing import LATEST, due_of
 from waypost_io.store.ports import TimerRow
+from waypost_proto import events as ev
 from waypost_proto.events import OUTSIDE
 from waypost_proto.mailbox import Advance, Reply, StartRun
 from waypost_proto.work import Accepted, Rejected
@@ -126,9 +127,10 @@ class Decider:
         effects = list(decision.effects)
         for offset, data in enumerate(decision.events):
             effects.extend(react(state, first + offset, data))
+        resumed = any(isinstance(data, ev.RunResumed) for data in decision.events)  # its worker has let the run go
         for effect in effects:
             if isinstance(effect, fx.Activate):
-                self._waker.want(live)
+                self._waker.want(live, forced=resumed)
             else:
                 self._poster.post(batch, live, effect)
         if decision.events:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Self
 
 import msgspec
@@ -23,6 +23,8 @@ from waypost_proto.errors import BadMessage, NotConfirmed, NotFound
 from waypost_proto.ids import RunId
 from waypost_proto.mailbox import AnyControl, ChildEnded, Reply, StartRun
 
+EVERYTHING = ""
+"""On the replicas' subject: derive all of yours again. Anything else there is the id of one run."""
 CONFIRM_SECONDS = 10.0
 """How long a caller waits for the commit before it is told that it may or may not happen."""
 
@@ -34,7 +36,6 @@ class FrontDesk:
         self._ground = ground
         self._inbox = ground.bus.new_inbox()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
-        self._redispatch_all: Callable[[], Awaitable[int]] | None = None
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,10 +88,11 @@ class FrontDesk:
         return mail if run_id == mail.run_id else msgspec.structs.replace(mail, run_id=run_id)
 
     async def redispatch(self, run_id: RunId | None) -> RedispatchAnswer:
-        """See `api.Commands.redispatch`: one run here; all of them by a call to every replica."""
+        """See `api.Commands.redispatch`: one run by its owner; all of them by a call to every replica, ourselves among them."""
         if run_id is None:
-            assert self._redispatch_all is not None
-            return RedispatchAnswer(runs=await self._redispatch_all(), dispatches=0)
+            runs = await self._open_runs()
+            self._ground.bus.send(self._ground.subjects.broadcast(), encode(EVERYTHING))
+            return RedispatchAnswer(runs=runs, dispatches=0)
         if await self._ground.store.reads.get(run_id) is None:
             raise NotFound(f"no run {run_id}")
         partition = self._ground.partition(run_id)
@@ -100,14 +102,25 @@ class FrontDesk:
             self._ground.bus.send(self._ground.subjects.broadcast(), encode(run_id))
         return RedispatchAnswer(runs=1, dispatches=0)
 
-    def redispatch_with(self, everything: Callable[[], Awaitable[int]]) -> None:
-        """Who derives everything again."""
-        self._redispatch_all = everything
+    async def _open_runs(self) -> int:
+        """How many runs are open, whoever owns them."""
+        count = 0
+        for partition in range(self._ground.partitions):
+            after = ""
+            while rows := await self._ground.store.log.open_runs(partition, after=after):
+                count += len(rows)
+                after = rows[-1].run_id
+        return count
 
     async def _send(self, mail: AnyControl, reply_to: str) -> None:
         name = mail.agent if isinstance(mail, StartRun) else "run"
         addressed = mail if isinstance(mail, ChildEnded) else msgspec.structs.replace(mail, reply_to=reply_to)
-        await self._ground.bus.publish(self._ground.subjects.mail("control", name, mail.run_id), encode(addressed), msg_id=reply_to)
+        subject = self._ground.subjects.mail("control", name, mail.run_id)
+        try:
+            await self._ground.bus.publish(subject, encode(addressed), msg_id=reply_to)
+        except NotFound as error:  # the streams were wiped and are made again at once: not the caller's fault, and not for good
+            self._ground.look()
+            raise NotConfirmed(f"run {mail.run_id}: the mailbox is being made again ({error}); ask again") from error
 
     async def _replied(self, message: Message) -> None:
         future = self._waiting.pop(message.subject.rsplit(".", 1)[-1], None)

@@ -91,6 +91,8 @@ class Leases:
 
     def admit(self, lease: Lease) -> None:
         """A partition that `gained` was called for is taken over: from now on it is ours to decide in."""
+        if lease.partition not in self._until:
+            return  # its time ran out while it was taken over; owned without a time it would be renewed after its mailbox is closed
         self.epochs[lease.partition] = lease.epoch
         self.published[lease.partition] = lease.published
 
@@ -163,6 +165,7 @@ class Leases:
     async def _welcome(self, leases: list[Lease], until: float) -> None:
         """Take over what was acquired. What cannot be taken over is given back: owned without a mailbox it would stand still."""
         for done, lease in enumerate(leases):
+            await self._tell()  # that it was lost before must be told before it is gained, or that news would close what is opened now
             log.info("partition_gained", partition=lease.partition, epoch=lease.epoch, position=lease.position)
             self._until[lease.partition] = until
             try:

@@ -113,7 +113,9 @@ class Runs:
     async def revive(self, row: RunRow) -> LiveRun:
         """A live run from its row, folded from the log where the stored state is of another version."""
         state = await self._state_of(row)
-        live = LiveRun(state=state, partition=row.partition, delivered=state.outside, sure=False, unhosted=row.held and state.held == 0)
+        # what came while the run was paused was held back: the resume must send it
+        delivered = state.seen if state.paused else state.outside
+        live = LiveRun(state=state, partition=row.partition, delivered=delivered, sure=False, unhosted=row.held and state.held == 0)
         if not state.terminal and state.outside > state.seen:  # also of a paused run: it will be resumed
             rows = await self._all_events(row.run_id, after=state.seen, types=_OUTSIDE_TYPES)
             live.unread = [entry_of(event) for event in rows]

@@ -73,9 +73,9 @@ class Poster:
             case fx.GrantPermit():
                 rows.permits[run_id, effect.call_id] = _permit(state, effect)
             case fx.RevokeRun():
-                rows.revoke(run_id, None)
+                batch.revoke(run_id, None)
             case fx.RevokeCall():
-                rows.revoke(run_id, effect.call_id)
+                batch.revoke(run_id, effect.call_id)
             case fx.OpenApproval():
                 rows.approvals[effect.approval_id] = _opened(state, effect)
             case fx.CloseApproval():
@@ -128,11 +128,13 @@ class Poster:
             batch.hydrate.append((message, call.seq, msg_id))
         else:
             headers = {TRACE_HEADER: traceparent(state.run_id, effect.sent)}
-            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers))
+            of = (state.run_id, effect.call_id) if call.permit else None
+            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, of))
 
     def _send_mail(self, batch: Batch, sender: RunId, effect: fx.SendMail, emission: int) -> None:
         partition = self._ground.partition(effect.to)
-        message_id = f"{sender}.{effect.key}.{effect.to}"
+        # the inbox is read in this order: a start comes before what was sent to the child after it
+        message_id = f"{sender}.{effect.sent:08d}.{effect.key}.{effect.to}"
         subject = self._ground.subjects.mail("control", effect.agent, effect.to)
         body = encode(effect.mail)
         batch.rows.inbox[message_id] = InboxRow(message_id, effect.to, partition, subject, body, sender)

@@ -13,7 +13,7 @@ from waypost_coordinator.api import SERVICE_DESCRIPTION, SERVICE_NAME, Api, endp
 from waypost_coordinator.clock import DatabaseClock
 from waypost_coordinator.dead import Undertaker
 from waypost_coordinator.deciding import Decider
-from waypost_coordinator.front import FrontDesk
+from waypost_coordinator.front import EVERYTHING, FrontDesk
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.intake import Intake
 from waypost_coordinator.leases import Leases
@@ -88,7 +88,6 @@ class Coordinator:
         specs = stream_specs(ground.subjects, partitions=settings.partitions, replicas=settings.replicas)
         self._sweep = Sweep(ground, self._takeover, specs, settings.sweep_seconds)
         self._front = FrontDesk(ground)
-        self._front.redispatch_with(self._sweep.everything)
         self._mailroom = Mailroom(ground, undertaker.unreadable)
         self._intake = Intake(ground, self._front, undertaker)
         self._group: asyncio.TaskGroup | None = None
@@ -172,11 +171,14 @@ class Coordinator:
         asyncio.get_running_loop().call_later(seconds, self._ground.box.put, letter)
 
     async def _broadcast(self, message: Message) -> None:
-        """Another replica was asked to derive work again that is ours."""
+        """A replica (perhaps this one) was asked to derive work again that is ours."""
         try:
             run_id = decode(str, message.body)
         except BadMessage as error:
             log.warning("broadcast_unreadable", error=str(error))
+            return
+        if run_id == EVERYTHING:
+            await self._sweep.everything()
             return
         partition = self._ground.partition(RunId(run_id))
         if self._ground.owns(partition):

@@ -55,7 +55,7 @@ def new_run(partition: int | None = None, partitions: int = PARTITIONS) -> RunId
 
 
 def start(run_id: RunId, **more: Any) -> StartRun:
-    return StartRun(run_id=run_id, agent="clerk", **{"input": Raw(b"1"), **more})
+    return StartRun(run_id=run_id, **{"agent": "clerk", "input": Raw(b"1"), **more})
 
 
 class GatedLog:

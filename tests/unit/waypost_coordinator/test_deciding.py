@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, new_run, start
 from waypost_coordinator.deciding import Decider, Undecidable
@@ -13,9 +14,12 @@ from waypost_coordinator.posting import Poster
 from waypost_coordinator.waking import Waker
 from waypost_core.evolve import fold
 from waypost_core.state import decode_state
-from waypost_proto.codec import decode
+from waypost_proto.codec import decode, encode
+from waypost_proto.commands import CallTool, StartChild
 from waypost_proto.events import Event
-from waypost_proto.mailbox import Pause, Resume, Signal, StartRun
+from waypost_proto.ids import CallId, RunId
+from waypost_proto.mailbox import Advance, Cancel, Pause, Resume, Signal, StartRun
+from waypost_proto.values import Token
 
 
 @pytest.fixture
@@ -47,8 +51,6 @@ async def test_one_batch_holds_many_messages_of_many_runs(parts: Parts, decider:
 
 async def test_the_stored_bytes_are_the_published_bytes(desk: Site, replica: Replica) -> None:
     """CORRECTNESS.md row 14: numbers and key order as they came."""
-    from msgspec import Raw
-
     odd = b'{"b": 1.50,  "a": [1e3, "\\u0000", "\xc3\xa9"]}'
     run_id = await replica.start(input=Raw(odd))
     (stored,) = desk.events(run_id)
@@ -114,3 +116,48 @@ async def test_a_repeat_gives_no_rows_and_is_answered_as_one(parts: Parts, decid
     )
     assert batch.rows.empty()
     assert [reply.duplicate for _, reply in batch.replies] == [True, True]
+
+
+def advance(run_id: RunId, *items: object, base: str = "", seen: int = 1) -> Advance:
+    return Advance(
+        run_id=run_id, agent="clerk", worker="w1", build="b1", token=Token(1, 1), base=base, seen=seen, items=Raw(encode(list(items)))
+    )
+
+
+def pays() -> CallTool:
+    return CallTool(seen=1, id=CallId("0:1"), tool="pay", args=Raw(b"{}"))
+
+
+async def test_a_call_that_is_paused_in_the_batch_that_requests_it_is_not_sent_before_the_resume(parts: Parts, decider: Decider) -> None:
+    """A gateway that got it would find no permit, and the call would fail for good."""
+    run_id = new_run()
+    await decider.decide([parts.letter(start(run_id))])
+    batch = await decider.decide([parts.letter(advance(run_id, pays())), parts.letter(Pause(run_id=run_id, request_id="p"))])
+    assert [out.subject for out in batch.outgoing if ".tools." in out.subject] == []
+    assert batch.rows.permits == {}
+    resumed = await decider.decide([parts.letter(Resume(run_id=run_id, request_id="r"))])
+    assert [out.subject for out in resumed.outgoing if ".tools." in out.subject] == ["t.tools.pay"]
+    assert list(resumed.rows.permits) == [(run_id, "0:1")]
+
+
+async def test_a_resumed_run_gets_an_activation_whatever_was_sent_before_the_pause(parts: Parts, decider: Decider) -> None:
+    """Its worker has let it go: an answer to what was sent before may never come."""
+    run_id = new_run()
+    started = await decider.decide([parts.letter(start(run_id))])
+    sent = [out.msg_id for out in started.outgoing if ".work." in out.subject]
+    await decider.decide([parts.letter(Pause(run_id=run_id, request_id="p"))])
+    resumed = await decider.decide([parts.letter(Resume(run_id=run_id, request_id="r"))])
+    again = [out.msg_id for out in resumed.outgoing if ".work." in out.subject]
+    assert (len(sent), len(again)) == (1, 1)
+    assert sent != again
+
+
+async def test_mail_to_a_child_is_read_in_the_order_in_which_it_was_sent(parts: Parts, decider: Decider) -> None:
+    """The inbox is read by message id: a cancel that came before the start would find no run and be lost."""
+    run_id = new_run()
+    await decider.decide([parts.letter(start(run_id))])
+    child = StartChild(seen=1, id=CallId("0:1"), agent="clerk", input=Raw(b"1"))
+    begun = await decider.decide([parts.letter(advance(run_id, child))])
+    ended = await decider.decide([parts.letter(Cancel(run_id=run_id, request_id="c"))])
+    (start_id,), (cancel_id,) = begun.rows.inbox, ended.rows.inbox
+    assert start_id < cancel_id

@@ -91,6 +91,19 @@ async def test_redispatching_another_replicas_run_is_done_there(desk: Site, repl
         await desk.activation(run_id, 2)
 
 
+async def test_redispatching_everything_reaches_every_replica(desk: Site, replica: Replica) -> None:
+    async with desk.replica() as other:
+        await shared_out(replica, other)
+        await desk.beat()
+        await wait_until(lambda: other.coordinator._registry.live_workers("clerk", "b1"))
+        runs = [await replica.start(partition=partition) for partition in (0, 1)]
+        for run_id in runs:
+            await desk.activation(run_id)
+        assert (await replica.coordinator._front.redispatch(None)).runs == 2
+        for run_id in runs:
+            await desk.activation(run_id, 2)
+
+
 async def test_no_answer_in_time_is_not_confirmed(desk: Site, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(front, "CONFIRM_SECONDS", 0.05)
     replica.log.gate.clear()
@@ -108,6 +121,6 @@ async def test_a_request_whose_mailbox_is_gone_leaves_nothing_behind(desk: Site,
     desk.database.partitions[1].owner = "another"
     leases.lost([1])
     del desk.broker.streams["T_MAILBOX"]
-    with pytest.raises(NotFound):
+    with pytest.raises(NotConfirmed, match="ask again"):  # the stream is made again at once: not for good
         await replica.submit(start(new_run(1)))
     assert replica.coordinator._front._waiting == {}

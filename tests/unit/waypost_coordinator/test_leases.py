@@ -155,3 +155,33 @@ async def test_the_loop_goes_on_by_itself_while_the_database_comes_and_goes(part
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+
+
+async def test_a_partition_that_is_lost_while_it_is_acquired_is_lost_before_it_is_gained(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the late news of the loss would close the mailbox that was just opened, and the partition would stand still for ever."""
+    store = owner.parts.store.leases
+    await store.acquire("another", at_most=1, lease_seconds=1_000)
+    await owner.leases.take()
+    (mine,) = owner.leases.epochs
+    news: list[str] = []
+    gained, acquire = owner.leases._gained, store.acquire
+
+    async def note_gained(lease: Lease) -> None:
+        news.append("gained")
+        await gained(lease)
+
+    async def note_lost(_partitions: frozenset[int]) -> None:
+        news.append("lost")
+
+    async def late(name: str, *, at_most: int, lease_seconds: float) -> list[Lease]:
+        owner.parts.pass_seconds(LEASE_SECONDS + 1)
+        owner.leases.lost([mine])
+        return await acquire(name, at_most=at_most, lease_seconds=lease_seconds)
+
+    owner.leases._gained, owner.leases._lost = note_gained, note_lost
+    monkeypatch.setattr(store, "acquire", late)
+    await owner.leases.take()
+    assert news == ["lost", "gained"]
+    assert list(owner.leases.epochs) == [mine]

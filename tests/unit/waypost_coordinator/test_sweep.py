@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, Parts, Replica, Site, call, complete, site
@@ -124,6 +126,20 @@ async def test_a_call_that_nobody_hosts_is_held_and_sent_when_a_gateway_comes(de
         asked = await desk.call(run_id)
         assert (asked.permit, asked.effect) == (True, "unsafe")
         assert desk.database.ledger[run_id, CallId("0:1")].state == "permitted"
+
+
+async def test_what_nobody_hosts_is_waited_for_until_the_deadline(desk: Site) -> None:
+    async with desk.replica() as replica:
+        await desk.announce(Announce(peer="w1", kind="worker", build="b1", agents=[AGENT]))
+        run_id = await replica.start(deadline="PT0.3S")
+        given = await desk.activation(run_id)
+        await desk.advance(given, call("pay", given))
+        await desk.until(run_id, "run_failed")
+        failure = json.loads(desk.events(run_id)[-1].body)["data"]["error"]
+        assert failure["type"] == "DeadlineExceeded"
+        assert "pay (held)" in failure["message"]
+        unhosted = await replica.start(deadline="PT0.2S", agent="nobody")
+        await desk.until(unhosted, "run_failed")
 
 
 async def test_a_finished_child_that_is_started_again_sends_its_outcome_again(desk: Site, replica: Replica) -> None:
