@@ -297,6 +297,31 @@ class Connection:
 
     # -- subscriptions
 
+    async def subscriptions_known(self, timeout_seconds: float) -> None:
+        """Wait until the server knows of every subscription made so far. Raises `Unreachable`.
+
+        Goes on through a reconnect, which makes them again: the answer to a flush before it never comes.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_seconds
+        while True:
+            lost: asyncio.Future[None] = loop.create_future()
+
+            def went_down(lost: asyncio.Future[None] = lost) -> None:
+                if not lost.done():
+                    lost.set_result(None)
+
+            self.on_down(went_down)
+            flushing = loop.create_task(self.flush(max(0.1, until - loop.time())), name="flush subscriptions")
+            try:
+                await asyncio.wait((flushing, lost), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._on_down.remove(went_down)
+                if not flushing.done():
+                    await end_task(flushing)
+            if not flushing.cancelled():
+                return flushing.result()
+
     async def add_sink(self, subject: str, sink: Sink) -> NatsSubscription:
         return await self.wire.add_sink(subject, sink)
 

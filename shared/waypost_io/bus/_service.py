@@ -49,7 +49,7 @@ class JetStreamService:
                 await self._micro.add_endpoint(name=endpoint.name, subject=subject, handler=self._handler(endpoint))
             except ValueError as error:
                 raise BadInput(f"endpoint {endpoint.name!r} on {subject!r}: {error}") from error
-        await self._connection.flush(self._connection.tuning.connect_seconds)
+        await self._connection.subscriptions_known(self._connection.tuning.connect_seconds)
 
     async def close(self) -> None:
         """Stop taking requests, let those in progress finish within a bound. Idempotent."""

@@ -179,7 +179,7 @@ class CoreSubscription:
     async def start(self, connection: Connection, subject: str, queue: str) -> None:
         """Subscribe. When this returns, the server knows of it."""
         self._subscription = await connection.wire.subscribe(subject, queue=queue, cb=self._deliver)
-        await connection.flush(FLUSH_SECONDS)
+        await connection.subscriptions_known(FLUSH_SECONDS)
 
     async def close(self) -> None:
         """Stop listening; a handler that is running is cancelled. Idempotent."""

@@ -242,6 +242,25 @@ async def test_a_server_that_stands_still_and_goes_on(own_nats: EmbeddedNats, pi
         assert delivery.stream_seq == ack.seq == 1
 
 
+async def test_subscribing_goes_on_through_a_reconnect(own_nats: EmbeddedNats) -> None:
+    """The answer to the flush behind a subscription died with the server; the one that came back knows the subscription all the same."""
+    async with JetStreamBus(own_nats.url, tuning=QUICK) as bus:
+        os.kill(own_nats.pid, signal.SIGSTOP)
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def hear(message: Message) -> None:
+            heard.put_nowait(message.body)
+
+        subscribing = asyncio.ensure_future(bus.subscribe("news", hear))
+        await asyncio.sleep(0)
+        await own_nats.kill()
+        await own_nats.start()
+        subscription = await asyncio.wait_for(subscribing, 20)
+        bus.send("news", b"1")
+        assert await asyncio.wait_for(heard.get(), 20) == b"1"
+        await subscription.close()
+
+
 async def test_publishes_past_the_bounds_wait_or_fail_at_once(own_nats: EmbeddedNats) -> None:
     tuning = replace(QUICK, max_in_flight=10, max_queued=50)
     async with JetStreamBus(own_nats.url, tuning=tuning) as bus:
