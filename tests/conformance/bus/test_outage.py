@@ -251,8 +251,10 @@ async def test_subscribing_goes_on_through_a_reconnect(own_nats: EmbeddedNats) -
         async def hear(message: Message) -> None:
             heard.put_nowait(message.body)
 
+        wire = bus._connection.wire
+        answers_due = len(wire._pongs)
         subscribing = asyncio.ensure_future(bus.subscribe("news", hear))
-        await asyncio.sleep(0)
+        await wait_until(lambda: len(wire._pongs) > answers_due, message="the flush is on its way")
         await own_nats.kill()
         await own_nats.start()
         subscription = await asyncio.wait_for(subscribing, 20)
