@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import inspect
@@ -102,13 +103,31 @@ def prepare_step(function: Callable[..., Any], args: tuple[Any, ...], name: str 
 async def _run(label: str, function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     plain = function.func if isinstance(function, functools.partial) else function
     if inspect.iscoroutinefunction(plain):
-        result = await function(*args)
+        result = await _awaited(label, function(*args))
     else:
         result = await in_thread(function, *args)
         if inspect.isawaitable(result):
-            result = await result
+            result = await _awaited(label, result)
     what = f"the result of step {label!r}"
     return fit(what, encode_result(what, result))
+
+
+async def _awaited(label: str, awaitable: Awaitable[Any]) -> Any:
+    """The awaitable's result. A `GeneratorExit` of its own is no sign that we are being closed, and becomes `RuntimeError`."""
+    task = asyncio.current_task()
+    try:
+        return await awaitable
+    except GeneratorExit as error:
+        if not _is_running(task):
+            raise
+        raise RuntimeError(f"{label} raised GeneratorExit") from error
+
+
+def _is_running(task: asyncio.Task[Any] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop is running any more
+        return False
 
 
 _RETURNS: weakref.WeakKeyDictionary[Callable[..., Any], Any] = weakref.WeakKeyDictionary()

@@ -110,3 +110,19 @@ async def test_a_step_that_raises_stop_iteration_ends_and_one_that_is_too_deep_t
         await Rig(steps).effects["0:1"].run()
     with pytest.raises(BadInput, match="nested deeper"):
         await Rig(deep).effects["0:1"].run()
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["in a thread", "on the loop"])
+async def test_a_generator_exit_of_a_step_is_its_failure_and_not_the_end_of_who_runs_it(plain: bool) -> None:
+    def sync() -> None:
+        raise GeneratorExit
+
+    async def on_loop() -> None:
+        raise GeneratorExit
+
+    @agent
+    async def steps(ctx: Context) -> None:
+        await ctx.step(sync if plain else on_loop)
+
+    with pytest.raises(RuntimeError, match="raised GeneratorExit"):
+        await Rig(steps).effects["0:1"].run()
