@@ -22,6 +22,8 @@ def run(arguments: Sequence[str]) -> int:
     from waypost_cli.app import build
     from waypost_proto.errors import BadInput, BadMessage, Misconfigured, TransientError, WaypostError
 
+    if list(arguments) == ["--version"]:  # as every other program takes it
+        arguments = ["version"]
     try:
         result = build(arguments)(list(arguments), exit_on_error=False, result_action="return_value")
     except CycloptsError:

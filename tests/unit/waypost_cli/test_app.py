@@ -92,6 +92,7 @@ def test_a_bad_setting_is_exit_2(waypost: Command, monkeypatch: pytest.MonkeyPat
 
 def test_version(waypost: Command) -> None:
     assert waypost("version").out.startswith("waypost ")
+    assert waypost("--version").out == waypost("version").out
     assert '"protocol"' in waypost("version", "--json").out
 
 
