@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from tests.bench import page, report
-from tests.bench.measuring import Progress, measure
+from tests.bench import page, report, scale
+from tests.bench.measuring import measure
+from tests.bench.peer import command as peer_command
 from tests.bench.plan import Plan
 from tests.bench.profiles import find_py_spy
+from tests.bench.terminal import forget_settings, positive, progress
 from waypost_proto.errors import Misconfigured
 
 DEFAULTS = Plan()
@@ -23,7 +23,13 @@ DEFAULTS = Plan()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit 0 whatever the figures are: they are for people to judge. Exit 2: usage."""
-    options = _parser().parse_args(argv)
+    forget_settings()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["peer"]:
+        return peer_command.main(arguments[1:])
+    if arguments[:1] == ["scale"]:
+        return scale.main(arguments[1:], progress())
+    options = _parser().parse_args(arguments)
     plan = Plan(
         runs=options.runs,
         in_flight=options.in_flight,
@@ -39,10 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Misconfigured as error:
             print(error, file=sys.stderr)
             return 2
-    for name in [name for name in os.environ if name.startswith("WAYPOST_")]:
-        del os.environ[name]  # settings from outside would change what is measured
     try:
-        found = asyncio.run(measure(plan, _progress()))
+        found = asyncio.run(measure(plan, progress()))
     except KeyboardInterrupt:
         return 130
     print(report.as_text(found))
@@ -58,16 +62,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.bench",
         description=(
             "What a step with a tool costs: every service its own process, on embedded NATS and Postgres, beside the floor (the same "
-            "messages and rows with no logic) in the same run, in turn. Asserts nothing. A few minutes; Linux."
+            "messages and rows with no logic) in the same run, in turn. Asserts nothing. A few minutes; Linux. `python -m tests.bench peer` "
+            "compares with LangGraph instead."
         ),
     )
     parser.add_argument(
-        "--runs", type=_positive, default=DEFAULTS.runs, metavar="N", help="runs of a round, in flight together (%(default)s)"
+        "--runs", type=positive, default=DEFAULTS.runs, metavar="N", help="runs of a round, in flight together (%(default)s)"
     )
-    parser.add_argument("--in-flight", type=_positive, default=DEFAULTS.in_flight, metavar="N", help="runs in flight at once (%(default)s)")
-    parser.add_argument("--rounds", type=_positive, default=DEFAULTS.rounds, metavar="N", help="rounds of each side (%(default)s)")
+    parser.add_argument("--in-flight", type=positive, default=DEFAULTS.in_flight, metavar="N", help="runs in flight at once (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=DEFAULTS.rounds, metavar="N", help="rounds of each side (%(default)s)")
     parser.add_argument(
-        "--sequential", type=_positive, default=DEFAULTS.sequential, metavar="N", help="runs of a round, one after another (%(default)s)"
+        "--sequential", type=positive, default=DEFAULTS.sequential, metavar="N", help="runs of a round, one after another (%(default)s)"
     )
     parser.add_argument("--idle-seconds", type=float, default=DEFAULTS.idle_seconds, metavar="S", help="how long to watch idle services")
     parser.add_argument("--starts", type=int, default=DEFAULTS.starts, metavar="N", help="how often to start `waypost dev` (%(default)s)")
@@ -75,30 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--write-docs", action="store_true", help=f"put the table into {page.PAGE.name} of docs/")
     parser.add_argument("--profile", metavar="FOLDER", help="then sample each service with py-spy, raw stacks into FOLDER")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _progress() -> Progress:
-    """One line that changes on a terminal; a line for each part elsewhere."""
-    last_what, last_time = "", 0.0
-
-    def show(what: str, done: int, total: int) -> None:
-        nonlocal last_what, last_time
-        if sys.stderr.isatty():
-            if time.monotonic() - last_time > 0.1 or what != last_what or done == total:
-                print(f"\r\x1b[K{what}: {done} of {total}", end="", file=sys.stderr, flush=True)
-                last_time = time.monotonic()
-        elif what != last_what:
-            print(what, file=sys.stderr, flush=True)
-        last_what = what
-
-    return show
 
 
 if __name__ == "__main__":
