@@ -75,7 +75,7 @@ class Budget(Value, frozen=True, kw_only=True):
     max_seconds: Positive | None = None
     max_repeats: AtLeastOne | None = None
 
-    def tightened(self, other: Budget | None) -> Budget:
+    def overridden_by(self, other: Budget | None) -> Budget:
         """Every limit that `other` sets replaces ours."""
         if other is None:
             return self

@@ -44,6 +44,8 @@ class Activation(Value, frozen=True, kw_only=True):
     deadline_at: float | None = None
     correlation_id: str = ""
     tenant: str = "default"
+    now: float = 0.0
+    """The database's clock when it was sent, Unix seconds: what a worker goes by instead of its own wall clock."""
     v: int = 1
 
 
@@ -68,6 +70,8 @@ class Confirm(Value, frozen=True, kw_only=True):
 
     accepted: list[Accepted] = []
     rejected: list[Rejected] = []
+    now: float = 0.0
+    """The database's clock when it was sent, Unix seconds."""
 
 
 class Stop(Value, frozen=True, kw_only=True):

@@ -40,8 +40,9 @@ class Letter:
 
     `done` is called when its events are committed and its dispatches are in JetStream; `answer` and `committed` right after the
     commit. `dropped` is called instead of `committed` when the letter is given up here: whoever takes the partition over derives it
-    again. `limit` is the size of batch that it may be part of: a letter from a failed batch is tried in smaller company. `source` names
-    the stored message for counting failures, "" for letters that the shell wrote itself. `place` is its place in the order of arrival.
+    again. `buried` is called when nothing will ever come of it. `limit` is the size of batch that it may be part of: a letter from a
+    failed batch is tried in smaller company. `source` names the stored message for counting failures, "" for letters that the shell
+    wrote itself. `place` is its place in the order of arrival.
     """
 
     mail: Message
@@ -51,6 +52,7 @@ class Letter:
     answer: Callable[[Reply], None] | None = None
     committed: Callable[[], None] | None = None
     dropped: Callable[[], None] | None = None
+    buried: Callable[[], None] | None = None
     inbox_id: str = ""
     source: str = ""
     subject: str = ""
@@ -66,6 +68,36 @@ class Letter:
             self.answer(reply)
         if self.dropped is not None:
             self.dropped()
+
+
+class Tally:
+    """Counts letters until all of them are done or given up; then `settled` is called, once, and `whole` says whether all were done.
+
+    It holds one count of its own from the start, for whoever still adds letters: give it back with `done`.
+    """
+
+    def __init__(self, settled: Callable[[], None]) -> None:
+        self._settled = settled
+        self._left = 1
+        self.whole = True
+
+    def count(self, letter: Letter) -> None:
+        """Wait for this letter too."""
+        self._left += 1
+        letter.done, letter.dropped, letter.buried = self.done, self._drop, self.done
+
+    def done(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._settled()
+
+    def dropped(self) -> None:
+        """Something is missing, and no letter stands for it."""
+        self.whole = False
+
+    def _drop(self) -> None:
+        self.dropped()
+        self.done()
 
 
 class LetterBox:

@@ -111,7 +111,7 @@ class Poster:
         sticky = bool(state.worker) and build == state.build and self._registry.worker_alive(state.worker)
         target = state.worker if sticky else ANY_WORKER
         token = self.emissions.token(epoch)
-        message = activation(state, live.unread, build=build, token=token)
+        message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
         headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)} | (STICKY_HEADERS if sticky else {})
         batch.outgoing.append(Outgoing(self._ground.subjects.work(state.agent, build, target), encode(message), msg_id, headers))

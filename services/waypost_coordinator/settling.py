@@ -146,7 +146,11 @@ class Settler:
 
     def _tell_workers(self, batch: Batch) -> None:
         for worker in batch.accepted.keys() | batch.rejected.keys():
-            confirm = Confirm(accepted=batch.accepted.get(worker, []), rejected=batch.rejected.get(worker, []))
+            confirm = Confirm(
+                accepted=batch.accepted.get(worker, []),
+                rejected=batch.rejected.get(worker, []),
+                now=round(self._ground.clock.now(), 6),
+            )
             self._ground.bus.send(self._ground.subjects.confirm(worker), encode(confirm))
         for stop in batch.stops:
             self._ground.bus.send(self._ground.subjects.stop(), encode(stop))

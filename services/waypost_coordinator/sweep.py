@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 import structlog
 
 from waypost_coordinator.ground import Ground
-from waypost_coordinator.letters import Letter, Rederive
+from waypost_coordinator.letters import Letter, Rederive, Tally
 from waypost_coordinator.takeover import TakeOver
 from waypost_core.messages import HostFound
 from waypost_io.bus.ports import StreamSpec
@@ -37,6 +37,10 @@ class Sweep:
         self._lost: set[str] = set()
         self._found: set[str] = set()
         self._known: dict[str, tuple[str, int]] = {}
+        self._deriving: set[int] = set()
+        """Partitions whose work is being derived again, and is not in JetStream yet."""
+        self._settled: dict[str, tuple[str, int]] = {}
+        """Marks to save: all that they stand for is in JetStream."""
         self._lying: set[str] = set()
         """Mail between runs that was unreceived at the last round."""
         self._compared: set[int] = set()
@@ -88,15 +92,15 @@ class Sweep:
         """Derive all outstanding work of our partitions again; the number of runs looked at."""
         return await self._derive(list(self._ground.epochs))
 
-    async def _derive(self, partitions: Iterable[int]) -> int:
+    async def _derive(self, partitions: Iterable[int], tally: Tally | None = None) -> int:
         count = 0
         for partition in partitions:
             for letter in await self._takeover.unreceived(partition):
-                self._ground.box.put(letter)
+                self._put(letter, tally)
             after = ""
             while True:
                 rows = await self._ground.store.log.open_runs(partition, after=after, limit=PAGE)
-                self._each((row.run_id for row in rows), Rederive())
+                self._each((row.run_id for row in rows), Rederive(), tally)
                 count += len(rows)
                 if len(rows) < PAGE:
                     break
@@ -148,15 +152,40 @@ class Sweep:
         Kept per partition, because a wipe may happen while nobody owns one. Nothing is purged: old messages are harmless, and another
         replica may have dispatched its part already.
         """
+        settled, self._settled = self._settled, {}
+        await self._save(settled)
+        partitions = [p for p in partitions if p not in self._deriving]
         stale = [p for p in partitions if any(self._other(f"{name}@{p}", mark) for name, mark in marks.items())]
         if stale:
             log.warning("streams_changed", partitions=stale)
-            await self._derive(stale)
-        kept = {f"{name}@{p}": mark for p in partitions for name, mark in marks.items()}
-        changed = {key: mark for key, mark in kept.items() if self._known.get(key) != mark}
-        if changed:
-            await self._ground.store.streams.save(changed)
-            self._known.update(changed)
+        kept = {f"{name}@{p}": mark for p in partitions if p not in stale for name, mark in marks.items()}
+        for partition in stale:
+            await self._derive_after_a_wipe(partition, {f"{name}@{partition}": mark for name, mark in marks.items()})
+        await self._save({key: mark for key, mark in kept.items() if self._known.get(key) != mark})
+
+    async def _save(self, marks: dict[str, tuple[str, int]]) -> None:
+        if marks:
+            await self._ground.store.streams.save(marks)
+            self._known.update(marks)
+
+    async def _derive_after_a_wipe(self, partition: int, marks: dict[str, tuple[str, int]]) -> None:
+        """The new marks count only when all that was derived is in JetStream: if we die before, the next owner must derive it again."""
+
+        def settled() -> None:
+            self._deriving.discard(partition)
+            if tally.whole:
+                self._settled.update(marks)
+            self._note.set()
+
+        self._deriving.add(partition)
+        tally = Tally(settled)
+        try:
+            await self._derive([partition], tally)
+        except BaseException:
+            tally.dropped()
+            raise
+        finally:
+            tally.done()
 
     def _other(self, key: str, mark: tuple[str, int]) -> bool:
         known = self._known.get(key)
@@ -179,6 +208,11 @@ class Sweep:
         self._each(run_ids, HostFound())
         return len(run_ids)
 
-    def _each(self, run_ids: Iterable[RunId], mail: Rederive | HostFound) -> None:
+    def _each(self, run_ids: Iterable[RunId], mail: Rederive | HostFound, tally: Tally | None = None) -> None:
         for run_id in run_ids:
-            self._ground.box.put(Letter(mail=mail, run_id=run_id, partition=self._ground.partition(run_id)))
+            self._put(Letter(mail=mail, run_id=run_id, partition=self._ground.partition(run_id)), tally)
+
+    def _put(self, letter: Letter, tally: Tally | None) -> None:
+        if tally is not None:
+            tally.count(letter)
+        self._ground.box.put(letter)

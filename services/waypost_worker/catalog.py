@@ -47,7 +47,7 @@ def load_catalog(names: Sequence[str], only: Sequence[str], settings: Settings) 
         raise Misconfigured(f"no agent {', '.join(map(repr, missing))}: {'; '.join(found)}")
     if only:
         agents = {name: agents[name] for name in only}
-    if not agents:
+    if not agents and settings.allow_empty != "yes":
         raise Misconfigured(f"nothing to host: {'; '.join(found)}. A worker hosts the functions decorated with @agent in its modules")
     try:
         build = settings.build_of(modules)

@@ -22,7 +22,9 @@ class EffectRunner:
     `done` is not called for an effect whose handle was cancelled by `Handle.drop`: its run has let go of it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives the Unix seconds that results carry: the database's time, for whoever has it."""
+        self._clock = clock
         self._gate = asyncio.Semaphore(limit)
         self._tasks = asyncio.TaskGroup()
         self._running: set[Handle] = set()
@@ -43,7 +45,7 @@ class EffectRunner:
 
     def start(self, effect: LocalEffect, done: Done) -> Handle:
         """Start one effect. `done` is called from the event loop, once, unless the handle is dropped first."""
-        handle = Handle(effect, done)
+        handle = Handle(effect, done, self._clock)
         task = self._tasks.create_task(self._run(handle))
         handle.task = task
         effect.on_cancel = handle.cancel
@@ -70,9 +72,10 @@ class EffectRunner:
 class Handle:
     """One effect under way."""
 
-    __slots__ = ("_done", "effect", "error", "result", "started", "task")
+    __slots__ = ("_clock", "_done", "effect", "error", "result", "started", "task")
 
-    def __init__(self, effect: LocalEffect, done: Done) -> None:
+    def __init__(self, effect: LocalEffect, done: Done, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.effect = effect
         self.task: asyncio.Task[None] | None = None
         self.started: float | None = None
@@ -100,7 +103,7 @@ class Handle:
             error = Failure(type="Cancelled", message="the step was cancelled before it ended")
         duration = 0.0 if self.started is None else time.monotonic() - self.started
         result = None if error is not None else self.result
-        done(EffectResult(call_id=self.effect.call_id, at=time.time(), duration_seconds=duration, result=result, error=error))
+        done(EffectResult(call_id=self.effect.call_id, at=self._clock(), duration_seconds=duration, result=result, error=error))
 
 
 def shortened(failure: Failure) -> Failure:

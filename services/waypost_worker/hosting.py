@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from waypost_io.metrics import Metrics
 from waypost_proto.subjects import Subjects
+from waypost_worker.clock import DatabaseTime
 from waypost_worker.effects import EffectRunner
 from waypost_worker.frames import BlobStore
 from waypost_worker.journal import JournalReader
@@ -55,6 +56,8 @@ class Hosting:
     payloads: BlobStore
     metrics: WorkerMetrics
     clock: Callable[[], float] = time.time
+    run_clock: DatabaseTime = field(default_factory=DatabaseTime)
+    """The time that results carry."""
     """Unix seconds."""
 
 

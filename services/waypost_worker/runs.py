@@ -92,6 +92,7 @@ class Runs:
         self._hosting.metrics.activations.inc()
         try:
             activation = decode(Activation, delivery.body)
+            self._hosting.run_clock.learn(activation.now)
         except BadMessage as error:
             _log.error("not an activation that this version understands", subject=delivery.subject, error=str(error))
             return
@@ -123,6 +124,7 @@ class Runs:
 
     def confirm(self, message: Confirm) -> None:
         """What the coordinator committed, and what it refused. A run that is not here needs neither."""
+        self._hosting.run_clock.learn(message.now)
         for accepted in message.accepted:
             slot = self._slots.get(accepted.run_id)
             if slot is not None:

@@ -30,6 +30,7 @@ from waypost_proto.registry import Announce
 from waypost_proto.subjects import Subjects
 from waypost_worker import upkeep
 from waypost_worker.catalog import Catalog
+from waypost_worker.clock import DatabaseTime
 from waypost_worker.effects import EffectRunner
 from waypost_worker.hosting import Hosting, WorkerMetrics
 from waypost_worker.journal import JournalReader
@@ -55,6 +56,7 @@ class Worker:
         self, bus: Bus, subjects: Subjects, catalog: Catalog, *, tuning: Tuning | None = None, metrics: Metrics | None = None
     ) -> None:
         self.id = new_worker_id()
+        self._time = DatabaseTime(wall=time.time)  # looked up here, not when the module was imported, for simulations
         self.catalog = catalog
         self.runs: Runs | None = None
         self._bus = bus
@@ -75,7 +77,7 @@ class Worker:
         """
         self._bus.on_reconnect(self._reconnected.set)
         refusal: Misconfigured | None = None
-        async with EffectRunner(self._tuning.concurrency) as effects, asyncio.TaskGroup() as tasks:
+        async with EffectRunner(self._tuning.concurrency, self._time) as effects, asyncio.TaskGroup() as tasks:
             runs = self.runs = self._make_runs(effects, tasks)
             background = [tasks.create_task(loop) for loop in self._clocks(runs)]
             try:
@@ -156,6 +158,7 @@ class Worker:
             reader=JournalReader(self._bus, self._subjects, payloads),
             payloads=payloads,
             metrics=self.metrics,
+            run_clock=self._time,
             clock=time.time,  # looked up here, not when the module was imported: simulations put a clock of theirs in its place
         )
         return Runs(self.catalog.agents, hosting, tasks)

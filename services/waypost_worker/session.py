@@ -70,7 +70,7 @@ class Session:
         self._hosting = hosting
         self._holder = holder
         self._loop = asyncio.get_running_loop()
-        self._effects = RunEffects(hosting.effects, hosting.clock, self._effect_done)
+        self._effects = RunEffects(hosting.effects, hosting.run_clock, self._effect_done)
         sender = Sender(
             run_id=begin.run_id,
             agent=begin.agent,

@@ -3,7 +3,7 @@
     from waypost import agent, tool, Approval, Budget, Context, ToolContext, Retry, NOT_DONE
     from waypost import Client          # imported when it is first used: agents do without it
 
-`testing` is a submodule; `waypost.execution` is for whoever executes agents.
+`waypost.execution` is for whoever executes agents.
 """
 
 from typing import TYPE_CHECKING, Any

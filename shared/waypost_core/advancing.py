@@ -187,6 +187,11 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
         deadline_at=deadline,
     )
     turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child), event)
+    known = turn.definition
+    if known is not None and item.agent != state.agent and item.agent not in known.agents:
+        message = f"agent {state.agent} may not start {item.agent}: it is not in its tools=[…] or agents=[…]"
+        error = Failure(type="ToolDenied", message=message)
+        _close(turn, item.id, ev.ChildFailed(call_id=item.id, child_run_id=child, status=RunStatus.FAILED, error=error))
 
 
 def _start_timer(turn: _Turn, item: cmd.StartTimer) -> None:

@@ -70,7 +70,7 @@ def _ended(state: RunState) -> str:
 def _resume(state: RunState, message: mb.Resume, env: Env) -> Decision:
     if not state.paused:
         return done(state.run_id, [], duplicate=True)
-    limit = state.budget.tightened(message.budget).max_steps
+    limit = state.budget.overridden_by(message.budget).max_steps
     if limit is not None and state.steps > limit:
         return refused(
             state.run_id,

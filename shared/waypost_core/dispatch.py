@@ -16,7 +16,7 @@ from waypost_proto.values import Effect, Parent, Token
 from waypost_proto.work import Activation, Entry
 
 
-def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: Token) -> Activation:
+def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: Token, now: float = 0.0) -> Activation:
     """What is new since the worker's last answer. Entries that are too many to carry are fetched by the worker."""
     size = sum(len(bytes(entry.data)) + 64 for entry in entries)
     fetch = size > MAX_ENTRY_BYTES_PER_ACTIVATION
@@ -34,6 +34,7 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
         deadline_at=state.deadline_at,
         correlation_id=state.correlation_id,
         tenant=state.tenant,
+        now=round(now, 6),
     )
 
 

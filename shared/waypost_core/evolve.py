@@ -219,7 +219,7 @@ def _paused(state: RunState, data: ev.RunPaused, _seq: int) -> None:
 def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
     state.paused = False
     state.pause_reason = ""
-    state.budget = state.budget.tightened(data.budget)
+    state.budget = state.budget.overridden_by(data.budget)
     for call in state.calls.values():
         call.sent = seq
         if call.stage == "unsent":

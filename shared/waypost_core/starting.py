@@ -40,7 +40,7 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
         input=message.input,
         input_ref=message.input_ref,
         input_digest=digest,
-        budget=(own or Budget()).tightened(message.budget),
+        budget=(own or Budget()).overridden_by(message.budget),
         deadline_at=deadline_at,
         labels=message.labels,
         idempotency_key=message.idempotency_key,

@@ -147,9 +147,11 @@ class Site:
         return store, log
 
     @asynccontextmanager
-    async def replica(self, *, committing: bool = True) -> AsyncIterator[Replica]:
-        """A coordinator, ready; cancelled at the end without a drain, as by kill -9. Not `committing`: its commits wait at the gate."""
+    async def replica(self, *, committing: bool = True, held: str = "") -> AsyncIterator[Replica]:
+        """A coordinator, ready; cancelled at the end without a drain, as by kill -9. Not `committing`: its commits wait at the gate.
+        Publishes on subjects with `held` wait at the bus's."""
         async with GatedBus(self.broker) as bus:
+            bus.held = held
             store, log = self.store()
             if not committing:
                 log.gate.clear()

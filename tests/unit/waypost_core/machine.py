@@ -32,7 +32,7 @@ TOOLS = {
     "asks": ToolDefinition(name="asks", effect=Effect.UNSAFE, retry=RETRY, reconcile=True),
     "forbidden": ToolDefinition(name="forbidden", effect=Effect.READ),
 }
-AGENTS = {"clerk": AgentDefinition(name="clerk", build="b1", tools=["read", "safe", "pay", "asks", "later"])}
+AGENTS = {"clerk": AgentDefinition(name="clerk", build="b1", tools=["read", "safe", "pay", "asks", "later"], agents=["helper"])}
 
 
 class Machine:

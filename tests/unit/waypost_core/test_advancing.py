@@ -68,6 +68,14 @@ def test_a_tool_that_is_not_on_the_allow_list_is_denied_and_never_sent() -> None
     assert run.of(fx.Activate) == [fx.Activate(3)]
 
 
+def test_an_agent_that_is_not_on_the_allow_list_is_not_started() -> None:
+    run = Machine().advance(cmd.StartChild(seen=1, id=CallId("0:1"), agent="stranger", input=Raw(b"1")))
+    assert run.types == ["child_requested", "child_failed"]
+    assert run.of(fx.SendMail) == []
+    itself = Machine().advance(cmd.StartChild(seen=1, id=CallId("0:1"), agent="clerk", input=Raw(b"1")))
+    assert len(itself.of(fx.SendMail)) == 1
+
+
 def test_a_tool_that_nobody_hosts_is_held_until_someone_does() -> None:
     run = Machine().calls("later")
     assert run.of(fx.SendTool) == []

@@ -52,8 +52,8 @@ def test_check_text_passes_what_json_makes(value: object) -> None:
 
 
 def test_a_budget_is_tightened_where_the_other_says_something() -> None:
-    assert Budget(max_steps=5, max_tokens=9).tightened(Budget(max_steps=3)) == Budget(max_steps=3, max_tokens=9)
-    assert Budget(max_steps=5).tightened(None) == Budget(max_steps=5)
+    assert Budget(max_steps=5, max_tokens=9).overridden_by(Budget(max_steps=3)) == Budget(max_steps=3, max_tokens=9)
+    assert Budget(max_steps=5).overridden_by(None) == Budget(max_steps=5)
 
 
 @pytest.mark.parametrize("body", [b'{"max_attempts":0}', b'{"factor":0.5}', b'{"jitter":2}', b'{"initial_seconds":0}'])
