@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.bench",
         description=(
             "What a step with a tool costs: every service its own process, on embedded NATS and Postgres, beside the floor (the same "
-            "messages and rows with no logic) in the same run, in turn. Asserts nothing. A few minutes; Linux. `python -m tests.bench peer` "
-            "compares with LangGraph instead."
+            "messages and rows with no logic) in the same run, in turn. Asserts nothing. A few minutes; Linux. `python -m tests.bench "
+            "peer` compares with LangGraph instead."
         ),
     )
     parser.add_argument(

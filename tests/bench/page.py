@@ -1,4 +1,4 @@
-"""`docs/benchmarks.md`: the words are written by hand, the figures between two marks by `python -m tests.bench --write-docs`."""
+"""`docs/benchmarks.md`: the words are written by hand, the figures between marks by `python -m tests.bench` with `--write-docs`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from tests.bench.report import as_markdown
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 BEGIN = "<!-- figures: python -m tests.bench --write-docs -->"
 END = "<!-- end of figures -->"
+PEER_BEGIN = "<!-- figures: python -m tests.bench peer --write-docs -->"
+PEER_END = "<!-- end of the peer's figures -->"
 
 
 def write(report: Report, path: Path = PAGE) -> None:
@@ -17,10 +19,10 @@ def write(report: Report, path: Path = PAGE) -> None:
     path.write_text(replaced(path.read_text(encoding="utf-8"), as_markdown(report)), encoding="utf-8")
 
 
-def replaced(text: str, figures: str) -> str:
-    """The page's text with these figures between its marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replaced(text: str, figures: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
+    """The page's text with these figures between the marks. Raises `ValueError`."""
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"the page has no place for figures: put the lines {BEGIN!r} and {END!r} into it")
-    return f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}"
+        raise ValueError(f"the page has no place for figures: put the lines {marks[0]!r} and {marks[1]!r} into it")
+    return f"{before}{begin}\n\n{figures}\n\n{end}{after}"

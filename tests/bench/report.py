@@ -110,9 +110,9 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 def as_text(report: Report) -> str:
     """For a terminal."""
-    parts = [_aligned(sides(report)), _aligned(idle(report)), "\n".join(facts(report))]
+    parts = [aligned(sides(report)), aligned(idle(report)), "\n".join(facts(report))]
     if report.profiles:
-        parts.append(_aligned(profile(report)))
+        parts.append(aligned(profile(report)))
     return "\n\n".join(parts)
 
 
@@ -125,10 +125,11 @@ def as_markdown(report: Report) -> str:
         f"{plan.rounds} rounds of each side in turn, of {plan.runs} runs with {plan.in_flight} in flight and {plan.sequential} one after "
         "another; medians of the rounds, and medians of the ratios of neighbouring rounds."
     )
-    return "\n\n".join([measured, _markdown(sides(report)), "\n".join(f"- {fact}" for fact in facts(report)), _markdown(idle(report))])
+    return "\n\n".join([measured, markdown(sides(report)), "\n".join(f"- {fact}" for fact in facts(report)), markdown(idle(report))])
 
 
-def _aligned(rows: Sequence[Row]) -> str:
+def aligned(rows: Sequence[Row]) -> str:
+    """Rows in columns, for a terminal."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -139,7 +140,8 @@ def _aligned(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table; the first is its head."""
     head, *body = rows
     rule = ("---", *("---:" for _ in head[1:]))
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
