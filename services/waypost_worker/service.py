@@ -56,7 +56,7 @@ class Worker:
         self, bus: Bus, subjects: Subjects, catalog: Catalog, *, tuning: Tuning | None = None, metrics: Metrics | None = None
     ) -> None:
         self.id = new_worker_id()
-        self._time = DatabaseTime(wall=time.time)  # looked up here, not when the module was imported, for simulations
+        self._time = DatabaseTime(time.monotonic, time.time)  # looked up here, not when the module was imported, for simulations
         self.catalog = catalog
         self.runs: Runs | None = None
         self._bus = bus

@@ -84,7 +84,7 @@ class Faults:
         self._loop.later(seconds, up)
 
     def _jump(self, member: Member) -> None:
-        if member.process is not None and member.role != "worker":  # a worker's clock still moves timers: docs/simulation.md
+        if member.process is not None:
             member.process.wall_offset = self._chance.uniform(-MOST_OFFSET_SECONDS, MOST_OFFSET_SECONDS)
             self._trace.add("CLOCK JUMPED", member.process, f"to {member.process.wall_offset:+.0f} s")
 
