@@ -21,6 +21,7 @@ from tests.bench.scale_stack import Servers, Stack, new_database, running_stack
 from waypost_proto.ids import RunId
 
 EARLY_STEP = 100
+MARCH_STEPS = 250
 IN_FLIGHT = 64
 WARM_UP_RUNS = 128
 SETTLE_SECONDS = 2.0
@@ -44,8 +45,7 @@ async def along_a_run(servers: Servers, plan: ScalePlan, on_progress: Progress) 
         await gauges.connect()
         try:
             await crowd.start("walker", [[EARLY_STEP]] * plan.parallel)
-            on_progress(f"{plan.parallel} runs walk to step", before_late, plan.steps)
-            late = await crowd.start("walker", [[before_late] + [plan.window] * plan.rounds] * plan.parallel)
+            late = await _walked(crowd, plan, before_late, on_progress)
             for number in range(plan.rounds):
                 on_progress("steps early and late", number, plan.rounds)
                 early = await crowd.start("walker", [[before_early, plan.window]] * plan.parallel)
@@ -58,6 +58,16 @@ async def along_a_run(servers: Servers, plan: ScalePlan, on_progress: Progress) 
             await gauges.close()
     part = f"step {plan.steps:,} beside step {EARLY_STEP}"
     return [*_cpu(part, pairs, RUN_LIMIT), _paired(part, "ms a step", [(1e3 * a.seconds, 1e3 * b.seconds) for a, b in pairs], RUN_LIMIT)]
+
+
+async def _walked(crowd: Crowd, plan: ScalePlan, steps: int, on_progress: Progress) -> list[RunId]:
+    """Runs that have come so far, with the plan's rounds before them. They pause now and then, so that a stall is noticed."""
+    marches = [MARCH_STEPS] * (steps // MARCH_STEPS) + [steps % MARCH_STEPS]
+    run_ids = await crowd.start("walker", [marches + [plan.window] * plan.rounds] * plan.parallel)
+    for number in range(1, len(marches)):
+        on_progress(f"{plan.parallel} runs walk, step", number * MARCH_STEPS, steps)
+        await crowd.go(run_ids)
+    return run_ids
 
 
 async def _walk(stack: Stack, crowd: Crowd, gauges: Gauges, run_ids: list[RunId], plan: ScalePlan) -> Side:
