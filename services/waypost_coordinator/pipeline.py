@@ -164,7 +164,8 @@ class Pipeline:
     async def _commit(self, batch: Batch) -> None:
         partitions = {letter.partition for letter in batch.letters}
         owned = self._ground.epochs
-        if not self._ownership.hold(partitions):  # also without rows: a zombie must not answer from its memory
+        # also without rows: a zombie must not answer from its memory; a partition that is being gained again is held and not ours yet
+        if not self._ownership.hold(partitions) or not partitions <= owned.keys():
             await self._refuse(batch, TransientError("a partition was lost while its batch was decided"))
             return
         result = CommitResult()

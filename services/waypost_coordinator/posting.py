@@ -105,10 +105,15 @@ class Poster:
             return entry.current.build
         return None
 
+    def is_sticky(self, live: LiveRun, build: str) -> bool:
+        """Whether the worker that holds the coroutine gets the activation."""
+        state = live.state
+        return bool(state.worker) and build == state.build and self._registry.worker_alive(state.worker)
+
     def activate(self, batch: Batch, live: LiveRun, *, build: str, epoch: int, emission: int = 0) -> None:
         """One activation with everything unread: to the worker that holds the coroutine if it lives, to any otherwise."""
         state = live.state
-        sticky = bool(state.worker) and build == state.build and self._registry.worker_alive(state.worker)
+        sticky = self.is_sticky(live, build)
         target = state.worker if sticky else ANY_WORKER
         token = self.emissions.token(epoch)
         message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())

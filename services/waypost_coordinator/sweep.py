@@ -16,9 +16,8 @@ from waypost_coordinator.letters import Letter, Rederive, Tally
 from waypost_coordinator.takeover import TakeOver
 from waypost_core.messages import HostFound
 from waypost_io.bus.ports import StreamSpec
-from waypost_io.bus.topology import sticky_consumer
 from waypost_proto.errors import WaypostError
-from waypost_proto.ids import RunId, WorkerId
+from waypost_proto.ids import RunId
 
 log = structlog.get_logger(__name__)
 
@@ -192,14 +191,13 @@ class Sweep:
         return known is not None and (mark[0] != known[0] or mark[1] < known[1])
 
     async def _elsewhere(self, workers: Sequence[str]) -> None:
-        """Runs whose coroutine a lost worker held get a new activation; what lies on its own subject is removed (row 22)."""
+        """Runs whose coroutine a lost worker held get a new activation.
+
+        What lies on its own subject is left to its lifetime (row 22): it may be for runs of partitions that are not ours, whose owner
+        still hears that worker and would never send it again. Should the worker come back, the digests tell what is stale.
+        """
         run_ids = await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)
         log.info("workers_lost", workers=list(workers), runs=len(run_ids))
-        for worker in map(WorkerId, workers):
-            await self._ground.bus.delete_consumer(
-                self._ground.subjects.stream("WORK"), sticky_consumer(self._ground.subjects, worker).name
-            )
-            await self._ground.bus.purge(self._ground.subjects.stream("WORK"), self._ground.subjects.work("*", "*", worker))
         self._each(run_ids, Rederive(activation_only=True))
 
     async def release_held(self, partitions: Sequence[int]) -> int:

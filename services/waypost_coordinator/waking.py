@@ -54,7 +54,10 @@ class Waker:
     def rejected(self, live: LiveRun, worker: str) -> None:
         """An advance did not fit. Its sender drops the run; if nobody else has it, it must be given out again."""
         state = live.state
-        if not state.wants_worker or (worker != state.worker and self._registry.worker_alive(state.worker)):
+        if not state.wants_worker:
+            return
+        unanswered = live.delivered > state.seen  # it may have been this one's to answer; the worker that has the run knows it if not
+        if worker != state.worker and self._registry.worker_alive(state.worker) and not unanswered:
             return
         live.rejections += 1
         if live.rejections <= REJECTIONS_AT_ONCE:
@@ -82,8 +85,14 @@ class Waker:
         build = self._poster.build_for(live)
         if (build is None) != live.unhosted:
             live.unhosted = build is None
-            batch.touched.add(state.run_id)
+            if live.unhosted:
+                batch.touched.add(state.run_id)
+            # that it is held no longer is written with its next event: this batch may be committed and its activation never sent,
+            # and a row that says "held" makes the next owner look again
         if build is None:
             return
-        emission = self._poster.emissions.again(epoch) if forced and state.run_id not in self._kept_ids else 0
+        # what was sent to a worker under its name may have been purged when somebody took that worker for lost, and its id is then still
+        # known to the server; a second one to the same worker is harmless, so only one for `any` keeps its id
+        kept = state.run_id in self._kept_ids and not self._poster.is_sticky(live, build)
+        emission = self._poster.emissions.again(epoch) if forced and not kept else 0
         self._poster.activate(batch, live, build=build, epoch=epoch, emission=emission)

@@ -40,6 +40,9 @@ def control(state: RunState, message: mb.AnyControl, env: Env) -> Decision:
         case mb.Signal():
             data = ev.SignalReceived(name=message.name, payload=message.payload, payload_ref=message.payload_ref, by=message.by)
             decision = done(state.run_id, [data])
+        case mb.Pause() | mb.Resume() if state.ending is not None:
+            # a resume would permit again what the ending has revoked
+            decision = refused(state.run_id, "409", f"run {state.run_id} is ending: it can be neither paused nor resumed", state.status)
         case mb.Pause():
             events: list[ev.Data] = [] if state.paused else [ev.RunPaused(reason=message.reason, by=message.by)]
             decision = done(state.run_id, events, duplicate=state.paused)

@@ -213,7 +213,7 @@ def _paused(state: RunState, seq: int, data: ev.RunPaused) -> Effects:
 
 
 def _resumed(state: RunState, seq: int, _data: ev.RunResumed) -> Effects:
-    again = outstanding(state, above=seq - 1, permits=True)
+    again = outstanding(state, above=seq - 1, permits=state.ending is None)
     effects = [*_run_timers(state), *(e for e in again if not (isinstance(e, SendTool) and e.sent > seq))]
     if state.wants_worker and not any(isinstance(e, Activate) for e in effects):
         effects.append(Activate(seq))

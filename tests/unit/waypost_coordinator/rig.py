@@ -133,7 +133,7 @@ class Site:
                 "WAYPOST_PREFIX": "t",
                 "WAYPOST_PARTITIONS": str(PARTITIONS),
                 "WAYPOST_COORDINATOR_HEARTBEAT_SECONDS": "600",
-                "WAYPOST_COORDINATOR_LEASE_SECONDS": "1",
+                "WAYPOST_COORDINATOR_LEASE_SECONDS": "3",
                 "WAYPOST_COORDINATOR_SWEEP_SECONDS": "0.1",
                 **settings,
             },

@@ -83,7 +83,8 @@ async def test_a_stream_restored_from_an_old_copy_is_noticed(desk: Site, replica
 
 
 async def test_a_lost_workers_runs_go_to_whoever_comes_first(desk: Site, replica: Replica) -> None:
-    """CORRECTNESS.md row 22: its own subject is emptied and the run is given out again under a new token."""
+    """CORRECTNESS.md row 22: the run is given out again under a new token. What lies on the worker's own subject is left to its
+    lifetime: it may be for runs whose owner still hears the worker."""
     await desk.hosts(worker="w2")
     run_id = await replica.start()
     given = await desk.activation(run_id)
@@ -94,7 +95,6 @@ async def test_a_lost_workers_runs_go_to_whoever_comes_first(desk: Site, replica
     await wait_until(lambda: [m.subject for m in desk.on("WORK")][-1] == "t.work.clerk.b1.any")
     third = desk.activations(run_id)[-1]
     assert third.token != second.token
-    assert "t.work.clerk.b1.w1" not in [m.subject for m in desk.on("WORK")]
 
 
 async def test_a_silent_worker_is_lost_after_the_time_that_the_settings_say(desk: Site) -> None:
@@ -111,7 +111,9 @@ async def test_a_run_without_a_host_is_held_and_starts_when_one_comes(desk: Site
         row = desk.database.runs[run_id]
         assert (row.status, row.held) == (RunStatus.PENDING, True)
         await desk.hosts()
-        await desk.activation(run_id)
+        given = await desk.activation(run_id)
+        assert desk.database.runs[run_id].held, "cleared with the next event, so that a crash before the activation is out looks again"
+        await desk.advance(given)
         await wait_until(lambda: not desk.database.runs[run_id].held)
 
 

@@ -89,13 +89,21 @@ def test_a_rejected_advance_leads_to_another_activation_and_then_to_growing_paus
 
 def test_a_rejection_of_a_stranger_changes_nothing_while_the_holder_lives(bench: Bench) -> None:
     """CORRECTNESS.md row 4: the slower of two workers that got the same activation."""
-    run = run_with(worker="w1", build="b1")
+    run = run_with(seen=1, running=1, worker="w1", build="b1")
     run.delivered = 1
     bench.waker.rejected(run, "w2")
     assert bench.send() == []
     bench.hosts.alive.clear()
     bench.waker.rejected(run, "w2")
     assert len(bench.send()) == 1
+
+
+def test_a_strangers_rejection_may_be_the_answer_that_was_waited_for(bench: Bench) -> None:
+    """What was delivered went to the stranger on an older journal: the holder must get it, or nobody ever answers."""
+    run = run_with(outside=2, seen=1, worker="w1", build="b1")
+    run.delivered = 2
+    bench.waker.rejected(run, "w2")
+    assert [subject for _, subject, _ in bench.send()] == ["t.work.clerk.b1.w1"]
 
 
 def test_a_rejection_for_a_run_that_wants_no_worker_changes_nothing(bench: Bench) -> None:

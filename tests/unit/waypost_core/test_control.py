@@ -155,6 +155,19 @@ def test_a_retry_that_falls_due_while_paused_waits_for_the_resume() -> None:
     assert run.of(fx.SetTimer) == [fx.SetTimer("0:1#retry", START + 1.0)]
 
 
+def test_a_run_that_is_ending_is_neither_paused_nor_resumed() -> None:
+    """A resume would permit again what the ending has revoked."""
+    run = Machine().calls("pay").tell(mb.Pause(run_id=RUN, request_id="p"))
+    run.tell(mb.Cancel(run_id=RUN, request_id="c"))
+    assert run.types == ["run_ending"]
+    for late in (mb.Resume(run_id=RUN, request_id="r"), mb.Pause(run_id=RUN, request_id="q")):
+        run.tell(late)
+        assert run.events == []
+        assert run.of(fx.GrantPermit) == []
+        assert run.decision.reply is not None
+        assert run.decision.reply.code == "409"
+
+
 def test_the_deadline_ends_the_run_and_says_what_it_waited_for() -> None:
     run = Machine(deadline="PT10S").calls("read")
     run.now = START + 10
