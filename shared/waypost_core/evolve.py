@@ -7,6 +7,7 @@ whether an event may happen is `decide`'s affair.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,7 +22,14 @@ from waypost_proto.values import Mark, RunStatus
 
 def initial(event: ev.Event) -> RunState:
     """The state before the first event, which names the run."""
-    return RunState(run_id=event.run_id, agent=event.agent, tenant=event.tenant, correlation_id=event.correlation_id)
+    correlation_id = event.run_id if event.correlation_id == event.run_id else event.correlation_id
+    return RunState(run_id=event.run_id, agent=_shared(event.agent), tenant=_shared(event.tenant), correlation_id=correlation_id)
+
+
+@lru_cache(maxsize=4_096)
+def _shared(name: str) -> str:
+    """One object for equal names: a waiting run must not hold copies of its own of what thousands have in common."""
+    return name
 
 
 def evolve(state: RunState, seq: int, at: float, data: ev.Data, cause: str = "") -> RunState:
@@ -57,8 +65,8 @@ def _mark(state: RunState, mark: Mark) -> None:
     state.digest = mark.digest
     state.seen = max(state.seen, mark.seen)
     state.running = mark.running
-    state.worker = mark.worker or state.worker
-    state.build = mark.build or state.build
+    state.worker = _shared(mark.worker or state.worker)
+    state.build = _shared(mark.build or state.build)
 
 
 def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
