@@ -16,8 +16,9 @@ from waypost_coordinator.letters import Letter, Rederive, Tally
 from waypost_coordinator.takeover import TakeOver
 from waypost_core.messages import HostFound
 from waypost_io.bus.ports import StreamSpec
+from waypost_io.bus.topology import sticky_consumer
 from waypost_proto.errors import WaypostError
-from waypost_proto.ids import RunId
+from waypost_proto.ids import RunId, WorkerId
 
 log = structlog.get_logger(__name__)
 
@@ -194,8 +195,12 @@ class Sweep:
         """Runs whose coroutine a lost worker held get a new activation.
 
         What lies on its own subject is left to its lifetime (row 22): it may be for runs of partitions that are not ours, whose owner
-        still hears that worker and would never send it again. Should the worker come back, the digests tell what is stale.
+        still hears that worker and would never send it again. Its consumer goes: one with unacked messages never expires by itself.
+        Should the worker come back, it makes its consumer again, everything unacked comes again, and the digests tell what is stale.
         """
+        for worker in map(WorkerId, workers):
+            spec = sticky_consumer(self._ground.subjects, worker)
+            await self._ground.bus.delete_consumer(spec.stream, spec.name)
         run_ids = await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)
         log.info("workers_lost", workers=list(workers), runs=len(run_ids))
         self._each(run_ids, Rederive(activation_only=True))
