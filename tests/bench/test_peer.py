@@ -52,6 +52,7 @@ def test_what_was_measured_less_often_is_compared_with_the_same_rounds_and_named
     found = made_up(side(WAYPOST, 100, 900, 400), side(LANGGRAPH, 50))
 
     assert report.ratio(found, LANGGRAPH, 64, report.steps_per_second) == 2.0
+    assert "Waypost through LangGraph: 2.00 of its steps/s" in report.as_text(found)
     assert "Too slow to be measured in every round: LangGraph, one run at a time (1)" in report.as_text(found)
 
 

@@ -101,12 +101,16 @@ def svg(chart: Chart) -> str:
                 f'fill="{COLOURS.get(name, "#57606a")}"/>'
             )
             parts.append(
-                f'<text x="{x + bar_width / 2 - 1:.1f}" y="{floor_y - height - 4:.1f}" font-size="10" text-anchor="middle">'
-                f"{values[index]:,.{chart.digits}f}</text>"
+                f'<text x="{x + bar_width / 2 - 1:.1f}" y="{floor_y - height - 4:.1f}" font-size="9" text-anchor="middle">'
+                f"{_short(values[index], chart.digits)}</text>"
             )
         parts.append(f'<text x="{begin + group_width * (1 - GAP) / 2:.1f}" y="{floor_y + 18}" text-anchor="middle">{escape(group)}</text>')
     parts.append(f'<line x1="{LEFT}" y1="{floor_y}" x2="{WIDTH - RIGHT}" y2="{floor_y}" stroke="#24292f"/>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _short(value: float, digits: int) -> str:
+    return f"{value / 1_000:.0f}k" if value >= 10_000 else f"{value:,.{digits}f}"
 
 
 def _heights(chart: Chart) -> dict[str, list[float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,8 @@ from tests.bench.peer.contenders import Contender, LangGraph, contenders
 from tests.bench.peer.plan import REPEATED_SECONDS, Cell, Level, PeerPlan, PeerReport, Side
 from tests.bench.platform import temporary_folder, waypost
 
+SETTLE_SECONDS = 0.3
+
 
 async def compare(plan: PeerPlan, python: Path, on_progress: Progress) -> PeerReport:
     """Everything. Minutes; cancelling ends all processes. Raises `Stalled`, `NotReady`, `ValueError`."""
@@ -24,13 +28,7 @@ async def compare(plan: PeerPlan, python: Path, on_progress: Progress) -> PeerRe
         async with contenders(platform, python, plan.steps, strict=plan.strict, with_floor=plan.floor) as sides:
             cells: dict[str, dict[int, list[Cell]]] = {side.name: {level.at_once: [] for level in plan.levels} for side in sides}
             for number in range(plan.rounds):
-                for level in plan.levels:
-                    for side in turned(sides, number):
-                        so_far = cells[side.name][level.at_once]
-                        if so_far and _seconds(so_far[-1], level, plan.steps) > REPEATED_SECONDS:
-                            continue
-                        on_progress(f"round {number + 1} of {plan.rounds}, {level.at_once} in flight, {side.name}", 0, level.runs)
-                        so_far.append(await _cell(side, level, plan.steps))
+                await _round(number, sides, cells, plan, on_progress)
             found = [Side(name=side.name, cells=cells[side.name], resident_mib=_resident(side)) for side in sides]
             versions = next((side.versions for side in sides if isinstance(side, LangGraph)), {})
     measured_on = machine.describe()
@@ -42,10 +40,19 @@ async def compare(plan: PeerPlan, python: Path, on_progress: Progress) -> PeerRe
     )
 
 
-def turned(sides: Sequence[Contender], number: int) -> list[Contender]:
-    """Another side begins in each round: none always follows the same one."""
-    begin = number % len(sides)
-    return [*sides[begin:], *sides[:begin]]
+async def _round(
+    number: int, sides: Sequence[Contender], cells: dict[str, dict[int, list[Cell]]], plan: PeerPlan, on_progress: Progress
+) -> None:
+    order = list(sides)
+    for level in plan.levels:
+        random.Random(f"{number} {level.at_once}").shuffle(order)  # nobody always follows the same one, or begins
+        for side in order:
+            so_far = cells[side.name][level.at_once]
+            if so_far and _seconds(so_far[-1], level, plan.steps) > REPEATED_SECONDS:
+                continue
+            on_progress(f"round {number + 1} of {plan.rounds}, {level.at_once} in flight, {side.name}", 0, level.runs)
+            await asyncio.sleep(SETTLE_SECONDS)  # acks, events and confirmations behind the last run of the side before
+            so_far.append(await _cell(side, level, plan.steps))
 
 
 async def _cell(side: Contender, level: Level, steps: int) -> Cell:

@@ -113,10 +113,24 @@ def facts(report: PeerReport) -> list[str]:
     loads = [cell.load for side in report.sides for cells in side.cells.values() for cell in cells]
     spread = [_spread(side, at_once) for side in report.sides if side.name in (WAYPOST, SPREAD) for at_once in cost_levels(report)]
     return [
+        *_in_short(report),
         f"Load average of the machine, on {report.machine.cores} cores: {min(loads):.1f} to {max(loads):.1f}; the bench itself is in it.",
         f"Steps/s of single rounds: {'; '.join(spread)}.",
         f"All of it took {report.seconds:.0f} s.{_fewer_rounds(report)}",
     ]
+
+
+def _in_short(report: PeerReport) -> Iterator[str]:
+    alone, crowded = (function(cost_levels(report)) for function in (min, max))
+    for name in RATED:
+        steps = ratio(report, name, crowded, steps_per_second)
+        cpu = ratio(report, name, crowded, all_cpu_ms)
+        p50 = ratio(report, name, alone, latency(0.5))
+        if steps and cpu and p50:
+            yield (
+                f"{WAYPOST} through {name}: {steps:.2f} of its steps/s and {cpu:.2f} of its CPU per step, {in_flight(crowded)}; "
+                f"{p50:.2f} of its run latency (p50), {in_flight(alone)}."
+            )
 
 
 def _fewer_rounds(report: PeerReport) -> str:
