@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -163,19 +163,46 @@ class Leases:
             log.warning("leases_not_released", error=str(error))
 
     async def _welcome(self, leases: list[Lease], until: float) -> None:
-        """Take over what was acquired. What cannot be taken over is given back: owned without a mailbox it would stand still."""
-        for done, lease in enumerate(leases):
-            await self._tell()  # that it was lost before must be told before it is gained, or that news would close what is opened now
-            log.info("partition_gained", partition=lease.partition, epoch=lease.epoch, position=lease.position)
-            self._until[lease.partition] = until
+        """Take over what was acquired. What cannot be taken over is given back: owned without a mailbox it would stand still.
+
+        After a crash there may be more to take over than a lease's time allows, so all of it is renewed meanwhile.
+        """
+        pending = {lease.partition: until for lease in leases}
+        keeping = asyncio.create_task(self._keep({lease.partition: lease.epoch for lease in leases}, pending))
+        try:
+            for done, lease in enumerate(leases):
+                await self._tell()  # that it was lost before must be told before it is gained, or that news would close what is opened now
+                log.info("partition_gained", partition=lease.partition, epoch=lease.epoch, position=lease.position)
+                self._until[lease.partition] = pending.pop(lease.partition)
+                try:
+                    await self._gained(lease)
+                except TransientError:
+                    rest = {lease.partition: lease.epoch for lease in leases[done:]}
+                    pending.clear()
+                    self._give_up(rest)
+                    await self._tell()
+                    await self._ground.store.leases.release(self.owner, rest)
+                    raise
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, acquired: Mapping[int, int], pending: dict[int, float]) -> None:
+        """Renew what is ours and what is `pending` (partition → until when), until cancelled. What fails, the next round finds out."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            asked = self._ground.clock.monotonic()
+            wanted = {p: epoch for p, epoch in {**acquired, **self.epochs}.items() if p in pending or p in self._until}
             try:
-                await self._gained(lease)
-            except TransientError:
-                rest = {lease.partition: lease.epoch for lease in leases[done:]}
-                self._give_up(rest)
-                await self._tell()
-                await self._ground.store.leases.release(self.owner, rest)
-                raise
+                renewed = await self._ground.store.leases.renew(self.owner, wanted, lease_seconds=self._lease_seconds)
+            except TransientError as error:
+                log.warning("leases_not_renewed", error=str(error))
+                continue
+            for lease in renewed:
+                if lease.partition in pending:
+                    pending[lease.partition] = self._safe_until(asked)
+                elif lease.partition in self._until:
+                    self._until[lease.partition] = self._safe_until(asked)
 
     async def _step_down(self) -> None:
         log.warning("stepping_down", why=self._stepping_down)

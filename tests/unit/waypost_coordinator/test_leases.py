@@ -121,6 +121,25 @@ async def test_a_take_over_that_fails_gives_the_partition_back(owner: Owner) -> 
     assert owner.gained == [0, 1]
 
 
+async def test_a_take_over_that_lasts_longer_than_a_lease_is_renewed_meanwhile(owner: Owner, parts: Parts) -> None:
+    lease_seconds = 0.03
+
+    async def slowly(lease: Lease) -> None:
+        for _ in range(6):
+            until = leases._until[lease.partition]
+            parts.pass_seconds(lease_seconds / 3)
+            await wait_until(lambda: leases._until[lease.partition] > until)  # noqa: B023  # waited for before the next turn
+        leases.admit(lease)
+        owner.gained.append(lease.partition)
+
+    leases = Leases(parts.ground, lease_seconds=lease_seconds, gained=slowly, lost=owner._lost)
+    await leases.take()
+
+    assert owner.gained == [0, 1]
+    assert leases.hold([0, 1])
+    assert owner.lost == []
+
+
 async def test_released_partitions_are_free_for_others_at_once(owner: Owner, parts: Parts) -> None:
     await owner.leases.take()
     await owner.leases.release()
