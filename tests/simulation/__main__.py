@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -26,6 +27,7 @@ def main() -> int:
             without=without,
             keep_trace=options.verbose,
             calm=options.calm,
+            sabotage=options.sabotage,
         )
         for seed in ([options.seed] if options.seed is not None else range(options.first, options.first + options.seeds))
     ]
@@ -39,7 +41,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _reports(plans: list[Plan], jobs: int):
+def _reports(plans: list[Plan], jobs: int) -> Iterator[Report]:
     if len(plans) == 1 or jobs == 1:
         yield from map(simulate, plans)
         return
@@ -51,9 +53,8 @@ def _tell(report: Report, options: argparse.Namespace) -> bool:
     for line in report.lines:
         print(line)
     if options.verbose or options.seed is not None:
-        print(
-            f"{report.trouble}\nseed {report.seed}: {report.seconds:.1f} simulated seconds, {report.steps} steps, digest {report.digest:08x}"
-        )
+        seconds = f"{report.seconds:.1f} simulated seconds"
+        print(f"{report.trouble}\nseed {report.seed}: {seconds}, {report.steps} steps, digest {report.digest:08x}")
     if report.violations:
         print(f"FAILED seed {report.seed} (replay: python -m tests.simulation --seed {report.seed} -v)")
         for violation in report.violations[: options.shown]:
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=12.0, help="simulated seconds of trouble")
     parser.add_argument("--without", nargs="*", choices=KINDS, default=[], help="kinds of trouble to leave out")
     parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
+    parser.add_argument(
+        "--sabotage", action="store_true", help="lose an event and make an effect twice at the end: the invariants must notice"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--stop", action="store_true", help="at the first failure")
     parser.add_argument("--shown", type=int, default=6, help="violations shown per seed")

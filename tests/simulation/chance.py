@@ -1,4 +1,4 @@
-"""Every random decision of a simulation, from one seed. Separate streams, so that more of one kind of trouble does not reshuffle another."""
+"""Every random decision of a simulation, from one seed. Separate streams: more trouble of one kind does not reshuffle another."""
 
 from __future__ import annotations
 

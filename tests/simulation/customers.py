@@ -21,7 +21,7 @@ from waypost import Client
 from waypost_io.store.memory import MemoryDatabase
 from waypost_proto import api
 from waypost_proto.codec import encode
-from waypost_proto.errors import Conflict, NotFound, TransientError
+from waypost_proto.errors import Conflict, NotFound, TransientError, WaypostError
 from waypost_proto.ids import RunId
 
 NAMES = ("trader", "boss", "clerk", "bumpy")
@@ -113,7 +113,7 @@ class Customers:
         while True:
             try:
                 await bus.publish(SUBJECTS.task(order.agent), body, msg_id=f"{key}.{self._loop.now}")
-            except (TransientError, Exception) as error:
+            except WaypostError as error:
                 order.notes.append(str(error))
             for _ in range(10):
                 await asyncio.sleep(0.3)

@@ -36,6 +36,6 @@ def simulated_machine(loop: SimulatedLoop, seed: int, *, containers: bool) -> It
         mock.patch.object(os, "urandom", chance.randbytes),
         mock.patch.object(os, "getpid", process_id),
         mock.patch.object(socket, "gethostname", host),
-        mock.patch.object(deciding, "Random", lambda: random.Random(jitter.randbytes(8))),
+        mock.patch.object(deciding, "Random", side_effect=lambda: random.Random(jitter.randbytes(8))),
     ):
         yield

@@ -128,8 +128,9 @@ def effects(tables: MemoryDatabase, provider: Provider, orders: list[Order]) -> 
         for row in rows.values():
             if row.type == "tool_call_completed":
                 data = msgspec.json.decode(decode(Event, row.body).data)
-                if data["tool"] == "pay" and provider.effects[f"{run_id}/{data['call_id']}"] != 1:
-                    yield f"run {run_id}: payment {data['call_id']} is recorded as made, {provider.effects[f'{run_id}/' + data['call_id']]} were"
+                made = provider.effects[f"{run_id}/{data['call_id']}"]
+                if data["tool"] == "pay" and made != 1:
+                    yield f"run {run_id}: payment {data['call_id']} is recorded as made, {made} were"
 
 
 def ends(tables: MemoryDatabase, orders: list[Order], expected: dict[tuple[str, int], bytes]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tests.simulation.chance import Chance
-from tests.simulation.loop import PROCESS, Process, SimulatedLoop
+from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.trace import Trace
 from tests.simulation.trouble import Trouble
 from waypost_io.bus._memory_pull import MemoryDelivery
@@ -122,7 +122,7 @@ class SimulatedBus(MemoryBus):
         try:
             message = self._message(subject, body, headers, "", msg_id)
         except WaypostError as error:
-            loop.call_soon(_fail, future, error)
+            loop.call_soon(fail, future, error)
             return future
         fate = network.trouble.publish_fate(network.chance)
 
@@ -141,10 +141,10 @@ class SimulatedBus(MemoryBus):
             if fate == "unconfirmed":
                 network.trace.add("confirmation lost", self.process, subject, msg_id)
             else:
-                self._come(lambda: _settle(future, outcome))
+                self._come(lambda: settle(future, outcome))
 
         self._go(arrive)
-        timer = loop.later(PUBLISH_SECONDS, _fail, future, PublishTimeout(f"no confirmation for {subject!r} (simulated)"))
+        timer = loop.later(PUBLISH_SECONDS, fail, future, PublishTimeout(f"no confirmation for {subject!r} (simulated)"))
         future.add_done_callback(lambda _: timer.cancel(), context=loop.world.context)
         return future
 
@@ -188,7 +188,7 @@ class SimulatedBus(MemoryBus):
 
         def arrive() -> None:
             if not self.broker.route(message)[1]:
-                self._come(lambda: _fail(answer, Unreachable(f"nobody listens on {message.subject!r} (simulated)")))
+                self._come(lambda: fail(answer, Unreachable(f"nobody listens on {message.subject!r} (simulated)")))
 
         self._go(arrive)
 
@@ -231,10 +231,10 @@ class SimulatedBus(MemoryBus):
                 outcome = error
             network.trace.add(what, self.process, *args)
             if fate != "unconfirmed":
-                self._come(lambda: _settle(future, outcome))
+                self._come(lambda: settle(future, outcome))
 
         self._go(arrive)
-        timer = loop.later(ADMIN_SECONDS, _fail, future, Unreachable(f"{what}: no answer (simulated)"))
+        timer = loop.later(ADMIN_SECONDS, fail, future, Unreachable(f"{what}: no answer (simulated)"))
         try:
             return await future
         finally:
@@ -382,21 +382,18 @@ def at_once(result: Any) -> Any:
         return stop.value
 
 
-def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+def settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    """Give the waiting process its answer or its error, unless it waits no longer."""
     if future.done():
         return
     if isinstance(outcome, BaseException):
-        _fail(future, outcome)
+        fail(future, outcome)
     else:
         future.set_result(outcome)
 
 
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Give the waiting process an error, unless it waits no longer."""
     if not future.done():
         future.set_exception(error)
         future.exception()  # marks it as seen: who drops the awaitable gets no warning
-
-
-def process_here() -> Process:
-    """The process whose code is running."""
-    return PROCESS.get()

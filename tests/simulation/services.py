@@ -1,4 +1,4 @@
-"""The deployment: replicas of the real services, each put together as its `__main__` does, started again when they end. No behaviour of its own."""
+"""The deployment: replicas of the real services, put together as their `__main__`s do, started again when they end."""
 
 from __future__ import annotations
 

@@ -45,6 +45,8 @@ class Plan:
     without: frozenset[str] = frozenset()
     keep_trace: bool = False
     calm: bool = False
+    sabotage: bool = False
+    """Lose an event and make an effect twice when all is over, to see that the invariants notice."""
 
 
 @dataclass(slots=True)
@@ -163,6 +165,9 @@ class _Simulation:
             late = self._look_late()
             if not late or self._loop.now > until:
                 break
+        if self._plan.sabotage:
+            del next(iter(self._tables.events.values()))[2]
+            self._provider.effects.update(list(self._provider.effects)[:1])
         violations += self._bugs + self._fleet.failures + self._watch.violations + complaints
         if served.done() and not served.cancelled() and served.exception() is not None:
             violations.append(f"the customers met an error: {served.exception()!r}")

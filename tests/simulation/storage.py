@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.simulation.chance import Chance
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.network import at_once, _fail, _settle
+from tests.simulation.network import at_once, fail, settle
 from tests.simulation.trace import Trace
 from tests.simulation.trouble import Trouble
 from waypost_io.store.memory import MemoryDatabase, MemoryStore
@@ -38,7 +38,24 @@ FACETS = (
     "maintenance",
 )
 WRITES = frozenset(
-    "acquire renew release commit reserve put put_chunk add count_failure remove save start take_over extend settle append".split()
+    {
+        "acquire",
+        "renew",
+        "release",
+        "commit",
+        "reserve",
+        "put",
+        "put_chunk",
+        "add",
+        "count_failure",
+        "remove",
+        "save",
+        "start",
+        "take_over",
+        "extend",
+        "settle",
+        "append",
+    }
 )
 TIMEOUT_SECONDS = 5.0
 LATE_SECONDS = 4.0
@@ -113,7 +130,7 @@ class Link:
             delay = self._commits_at - loop.now
         if fate == "late":
             delay = db.chance.uniform(0.01, LATE_SECONDS)
-            loop.later(db.latency(), _fail, future, Unreachable(f"{name}: the connection broke (simulated)"))
+            loop.later(db.latency(), fail, future, Unreachable(f"{name}: the connection broke (simulated)"))
 
         def carry_out() -> None:
             if self._cut_at is not None and loop.now > self._cut_at:
@@ -126,17 +143,17 @@ class Link:
                     return  # it died just before
                 try:
                     outcome = at_once(method(*args, **kwargs))
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it is its caller's
                     outcome = error
                 db.trace.add(name, self._process, fate, *_told(args, kwargs), "→", _outcome(outcome))
                 for observe in db.observers:
                     observe(self._process, name, args, kwargs, outcome)
                 if fate == "after":
                     outcome = Unreachable(f"{name}: the answer was lost (simulated)")
-            loop.later(db.latency(), _settle, future, outcome)
+            loop.later(db.latency(), settle, future, outcome)
 
         loop.later(delay, carry_out)
-        timer = loop.later(TIMEOUT_SECONDS, _fail, future, Unreachable(f"{name}: no answer (simulated)"))
+        timer = loop.later(TIMEOUT_SECONDS, fail, future, Unreachable(f"{name}: no answer (simulated)"))
         try:
             return await future
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,9 @@ class Trace:
             self.lines.append(f"{self._now():9.4f} {name:16} {what:20} {told}")
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
 def _short(detail: Any) -> str:
-    text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+    text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else _ADDRESS.sub("", str(detail))
     return text if len(text) <= 160 else f"{text[:160]}…"
