@@ -9,6 +9,8 @@ MAX_MESSAGE_BYTES = 512 * 1024
 """Body plus headers of one message. Half of the server's default: probed, a 1 MiB body plus one header closes nats-py."""
 HEADER_ALLOWANCE_BYTES = 8 * 1024
 """What headers may take of `MAX_MESSAGE_BYTES`."""
+MAX_DEAD_BYTES = 1024 * 1024 - HEADER_ALLOWANCE_BYTES
+"""Body plus headers of a dead letter: a task that was too large is kept whole, as far as the server's default payload goes."""
 CLAIM_CHECK_BYTES = 256 * 1024
 """A value past this travels as a `BlobRef` to a row in `blobs`."""
 BLOB_CHUNK_BYTES = 256 * 1024

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 
 from waypost_coordinator.service import Coordinator
-from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.bus.jetstream import BusTuning, JetStreamBus
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
 from waypost_io.ops import OpsServer
 from waypost_io.settings import CoordinatorSettings, load
 from waypost_io.store.migrate import check_current
 from waypost_io.store.postgres import PostgresStore
+from waypost_proto.limits import MAX_DEAD_BYTES
 
 DRAIN_SECONDS = 5.0
 """What is in hand takes milliseconds; longer only when a server is away, and then waiting does not help."""
@@ -25,7 +26,8 @@ async def serve(stop: Stop) -> None:
     creds, ca = (None if path is None else str(path) for path in (settings.nats_creds, settings.nats_ca))
     await check_current(settings.postgres_url)
     store = PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-coordinator")
-    bus = JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-coordinator")
+    tuning = BusTuning(max_message_bytes=MAX_DEAD_BYTES)  # for dead letters; every stream's own limit holds for what goes into it
+    bus = JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-coordinator", tuning=tuning)
     async with store, bus:
         coordinator = Coordinator(store, bus, settings, metrics)
         checks = {"nats": lambda: bus.connected, "partitions": coordinator.ready.is_set}

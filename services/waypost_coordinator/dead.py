@@ -14,7 +14,6 @@ from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
 from waypost_io.bus.ports import Delivery
 from waypost_proto.errors import WaypostError
-from waypost_proto.limits import HEADER_ALLOWANCE_BYTES, MAX_MESSAGE_BYTES
 from waypost_proto.mailbox import Reply
 from waypost_proto.notices import DEAD_ID_HEADER, DEAD_ORIGIN_HEADER, DEAD_REASON_HEADER, DEAD_SEQUENCE_HEADER, DEAD_STREAM_HEADER
 
@@ -80,8 +79,6 @@ class Undertaker:
             DEAD_STREAM_HEADER: self._ground.subjects.stream(origin.upper()),
             DEAD_SEQUENCE_HEADER: source.rsplit(".", 1)[-1],
         }
-        if len(body) > MAX_MESSAGE_BYTES - HEADER_ALLOWANCE_BYTES:
-            body = b""  # with our headers it would be past the limit; the row has it whole
         await self._ground.bus.publish(self._ground.subjects.dead(origin), body, headers=copy, msg_id=source)
         self._ground.metrics.dead(origin)
         log.warning("dead_letter", origin=origin, dead_id=dead_id, reason=reason)

@@ -19,7 +19,7 @@ async def doctor(*, json: AsJson = False) -> int:
     use_running_dev()
     settings = load(Settings)
     findings = [
-        warning("environment", f"{name} is set and nothing reads it", "see the environment variables in docs/operations.md for its right name")
+        warning("environment", f"{name} is set and nothing reads it", "its right name is in docs/operations.md")
         for name in unknown_variables()
     ]
     findings += await _nats(settings)

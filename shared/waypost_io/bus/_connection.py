@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 class BusTuning:
     """Limits and intervals of a bus connection; the defaults suit every service of Waypost."""
 
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    """Body plus headers of what this connection sends; the server's own limit holds besides."""
     connect_seconds: float = 3.0
     """How long entering the bus tries to reach a server before it raises `Unreachable`."""
     ping_seconds: float = 5.0
@@ -108,7 +110,7 @@ class Connection:
             if not connecting.done() or connecting.cancelled() or connecting.exception() is not None:
                 await end_task(connecting)
                 await self._give_up()
-        self.limit = min(MAX_MESSAGE_BYTES, self.wire.max_payload)
+        self.limit = min(self.tuning.max_message_bytes, self.wire.max_payload)
         self._inbox = self.wire.new_inbox()
         await self.wire.add_sink(f"{self._inbox}.*", self._answered)
         self._mark_up()

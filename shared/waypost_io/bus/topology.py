@@ -11,6 +11,7 @@ from typing import Literal
 
 from waypost_io.bus.ports import ConsumerSpec, StreamSpec
 from waypost_proto.ids import WorkerId, check_name
+from waypost_proto.limits import HEADER_ALLOWANCE_BYTES, MAX_DEAD_BYTES
 from waypost_proto.subjects import ANY_WORKER, Subjects
 
 MIB = 1 << 20
@@ -25,7 +26,7 @@ CLIENT_DUPLICATE_SECONDS = 120.0
 TASK_BYTES = 256 * MIB
 """Intake commits at once, worker or no worker, so tasks wait here only while every coordinator is down: 500 full-size
 tasks, or half a million of 500 bytes. When it is full, publishers are told so."""
-STORED_TASK_BYTES = MIB - 16 * 1024
+STORED_TASK_BYTES = MAX_DEAD_BYTES - HEADER_ALLOWANCE_BYTES
 """A task past `limits.MAX_MESSAGE_BYTES` is refused, but stored first, as far as the server's default payload goes: intake makes it
 a dead letter with its reason. The stream's own refusal reaches nobody who publishes without asking for an answer."""
 MAILBOX_BYTES = 512 * MIB
@@ -98,7 +99,7 @@ def stream_specs(
         replace(queue("TOOLS", subjects.all_tools(), TOOL_BYTES), storage=derivable_storage),
         window("EVENTS", subjects.all_events(), EVENT_BYTES, EVENT_SECONDS),
         window("SUPERVISOR", subjects.all_supervisor(), SUPERVISOR_BYTES, SUPERVISOR_SECONDS),
-        window("DEAD", subjects.all_dead(), DEAD_BYTES, DEAD_SECONDS),
+        replace(window("DEAD", subjects.all_dead(), DEAD_BYTES, DEAD_SECONDS), max_message_bytes=MAX_DEAD_BYTES),
     ]
 
 

@@ -10,7 +10,6 @@ from waypost_coordinator.dead import TRIES, Undertaker
 from waypost_coordinator.letters import Letter
 from waypost_io.bus.ports import ConsumerSpec, Delivery
 from waypost_proto.errors import Unreachable
-from waypost_proto.limits import MAX_MESSAGE_BYTES
 from waypost_proto.mailbox import Reply, Signal
 from waypost_proto.notices import DEAD_REASON_HEADER
 
@@ -51,13 +50,6 @@ async def test_without_the_row_there_is_no_ack(parts: Parts, undertaker: Underta
         await undertaker.refuse(delivery, "TASKS.a.1", "why")
     assert len(parts.bus.broker.streams["T_TASKS"].messages) == 1
     assert copies(parts) == []
-
-
-async def test_a_body_that_no_longer_fits_with_our_headers_is_whole_in_the_row(parts: Parts, undertaker: Undertaker) -> None:
-    body = b"x" * (MAX_MESSAGE_BYTES - 100)
-    await undertaker.refuse(await delivered(parts, body), "TASKS.a.1", "too large")
-    assert copies(parts) == [b""]
-    assert (await parts.store.dead.get(1))[2] == body
 
 
 def failing(parts: Parts, told: list[object], source: str = "MAILBOX.1.1") -> Letter:
