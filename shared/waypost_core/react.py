@@ -226,7 +226,9 @@ def _resumed(state: RunState, seq: int, _data: ev.RunResumed) -> Effects:
 
 def _ending(state: RunState, seq: int, _data: ev.RunEnding) -> Effects:
     cancels = [_cancel_child(state, call, seq, "its parent run is ending") for call in _children(state)]
-    return [RevokeRun(), StopWork("ended"), *cancels]
+    # a pause held these back; nobody can resume an ending run, and it ends when they are settled
+    doubts = [SetTimer(i + RETRY, c.due_at) for i, c in state.calls.items() if c.stage == "doubt" and c.due_at is not None and state.paused]
+    return [RevokeRun(), StopWork("ended"), *cancels, *doubts]
 
 
 def _children(state: RunState) -> list[Call]:

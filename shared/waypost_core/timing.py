@@ -88,9 +88,9 @@ def _max_seconds(state: RunState, env: Env) -> list[ev.Data]:
 
 
 def _retry(state: RunState, call_id: CallId, env: Env) -> list[ev.Data]:
-    """The next attempt, or the question to the reconcile hook. While paused it waits for the resume."""
+    """The next attempt, or the question to the reconcile hook. While paused it waits for the resume, which an ending run never sees."""
     call = state.calls.get(call_id)
-    if call is None or state.paused or (call.due_at is not None and env.now < call.due_at):
+    if call is None or (state.paused and state.ending is None) or (call.due_at is not None and env.now < call.due_at):
         return []  # early: the timer was moved by a later attempt while this message was under way
     return [next_dispatch(call_id, call, env)] if _waits(call, state) else []
 

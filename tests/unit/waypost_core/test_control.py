@@ -168,6 +168,19 @@ def test_a_run_that_is_ending_is_neither_paused_nor_resumed() -> None:
         assert run.decision.reply.code == "409"
 
 
+def test_a_call_in_doubt_of_a_paused_run_is_settled_when_the_run_is_cancelled() -> None:
+    """While paused its hook is not asked; once the run is ending it must be, or the run never ends."""
+    run = Machine().calls("asks").tell(mb.Pause(run_id=RUN, request_id="p")).tell(uncertain())
+    due = run.the.calls[CALL].due_at
+    assert due is not None
+    assert run.tell(TimersDue(("0:1#retry",))).events == []
+    run.tell(mb.Cancel(run_id=RUN, request_id="c"))
+    assert run.types == ["run_ending"]
+    assert fx.SetTimer("0:1#retry", due) in run.effects
+    run.tell(TimersDue(("0:1#retry",)))
+    assert run.of(fx.SendTool) == [fx.SendTool(CALL, run.the.seq, "reconcile")]
+
+
 def test_the_deadline_ends_the_run_and_says_what_it_waited_for() -> None:
     run = Machine(deadline="PT10S").calls("read")
     run.now = START + 10
