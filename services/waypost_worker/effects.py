@@ -101,6 +101,8 @@ class Handle:
         error = self.error
         if task.cancelled():
             error = Failure(type="Cancelled", message="the step was cancelled before it ended")
+        elif task.exception() is not None:  # what `_run` lets through must not pass for a result
+            error = shortened(failure_of(task.exception() or RuntimeError()))
         duration = 0.0 if self.started is None else time.monotonic() - self.started
         result = None if error is not None else self.result
         done(EffectResult(call_id=self.effect.call_id, at=self._clock(), duration_seconds=duration, result=result, error=error))
