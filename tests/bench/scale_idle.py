@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 import asyncpg
 
@@ -16,8 +15,6 @@ from tests.bench.scale_stack import Servers, Stack, running_stack
 WARM_UP_RUNS = 500
 """They come and end before memory is read: what buffers and pools grow to is not the waiting runs'."""
 TABLES = ("runs", "events", "timers", "tool_ledger", "inbox")
-SETTLE_SECONDS = 6.0
-"""A round of the sweep, and heartbeats, after the last run."""
 
 
 async def waiting(servers: Servers, plan: ScalePlan, on_progress: Progress) -> list[Figure]:
@@ -50,8 +47,7 @@ async def waiting(servers: Servers, plan: ScalePlan, on_progress: Progress) -> l
 
 async def _idle(stack: Stack, plan: ScalePlan, on_progress: Progress) -> dict[str, float]:
     """CPU ms a second by process."""
-    gc.collect()
-    await asyncio.sleep(SETTLE_SECONDS)
+    await asyncio.sleep(plan.settle_seconds)
     on_progress("idle", 0, 1)
     gauges = Gauges(stack.servers.nats, stack.servers.postgres)
     await gauges.connect()

@@ -33,6 +33,8 @@ class ScalePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Runs of one round where the size of the store is measured, 64 of them in flight."""
     store_steps: Positive = 5
     idle_seconds: float = 10.0
+    settle_seconds: float = 6.0
+    """After work and before anything is read: a round of the sweep, and heartbeats."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

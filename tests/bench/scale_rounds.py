@@ -24,7 +24,6 @@ EARLY_STEP = 100
 MARCH_STEPS = 250
 IN_FLIGHT = 64
 WARM_UP_RUNS = 128
-SETTLE_SECONDS = 2.0
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +90,7 @@ async def over_store_size(servers: Servers, plan: ScalePlan, on_progress: Progre
             try:
                 for crowd in (small, large):
                     await crowd.in_flight("clerk", WARM_UP_RUNS, plan.store_steps, IN_FLIGHT)
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(plan.settle_seconds)
                 for number in range(plan.rounds):
                     on_progress("empty store and full store", number, plan.rounds)
                     sides = [(0, empty, small), (1, full, large)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import msgspec
+import pytest
 
 from tests.bench import machine, scale
 from tests.bench.platform import temporary_folder
@@ -13,11 +14,23 @@ from tests.bench.scale_crowd import Crowd
 from tests.bench.scale_idle import waiting
 from tests.bench.scale_plan import ScalePlan, ScaleReport, amount, ratio
 from tests.bench.scale_recovery import recovery
-from tests.bench.scale_rounds import along_a_run
+from tests.bench.scale_rounds import along_a_run, over_store_size
 from tests.bench.scale_rows import fill
 from tests.bench.scale_stack import new_database, running_servers, running_stack
 
-SMALL = ScalePlan(steps=6, finished=20, waiting=4, recover=4, parallel=2, rounds=1, window=2, store_runs=4, store_steps=2, idle_seconds=0.1)
+SMALL = ScalePlan(
+    steps=6,
+    finished=20,
+    waiting=4,
+    recover=4,
+    parallel=2,
+    rounds=1,
+    window=2,
+    store_runs=4,
+    store_steps=2,
+    idle_seconds=0.1,
+    settle_seconds=0.0,
+)
 
 
 async def test_a_store_is_filled_with_whole_runs_that_a_coordinator_goes_on_beside() -> None:
@@ -50,6 +63,15 @@ async def test_early_and_late_steps_and_waiting_runs_are_measured() -> None:
     assert next(figure.judged for figure in waited if figure.what == "rows of runs; a run") == 1.0
 
 
+async def test_an_empty_and_a_full_store_are_measured() -> None:
+    async with temporary_folder() as folder, running_servers(folder) as servers:
+        found = await over_store_size(servers, SMALL, lambda _what, _done, _of: None)
+
+    assert [figure.limit for figure in found if figure.limit] == [1.1, 1.1]
+    assert all(figure.judged > 0 for figure in found if figure.limit)
+
+
+@pytest.mark.crash
 async def test_every_run_goes_on_after_everything_was_killed() -> None:
     async with temporary_folder() as folder, running_servers(folder) as servers:
         found = await recovery(servers, SMALL, lambda _what, _done, _of: None)
