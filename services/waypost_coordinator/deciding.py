@@ -58,12 +58,13 @@ class Decider:
 
         Raises `Unreachable` when states cannot be loaded (nothing has changed then), and `Undecidable`.
         """
-        broken = await self._ground.runs.load(letter.run_id for letter in letters)
+        owned = frozenset(self._ground.epochs)  # a state loaded while another replica may write it must not be in the cache when we own it
+        broken = await self._ground.runs.load(letter.run_id for letter in letters if letter.partition in owned)
         batch = Batch(letters=[])
         env = Env(now=self._ground.clock.now(), jitter=self._random.random(), tools=self._registry.tools, agents=self._registry.agents)
         stamp = Stamp(env.now)
         for letter in letters:
-            if letter.partition not in self._ground.epochs:
+            if letter.partition not in owned or letter.partition not in self._ground.epochs:
                 _not_ours(letter)
                 continue
             if letter.run_id in broken:
@@ -163,6 +164,8 @@ class Decider:
     def _rederive(self, batch: Batch, live: LiveRun, order: Rederive) -> None:
         """Everything outstanding again. Children are started again, permits and timers are rows and need nothing."""
         epoch = self._ground.epochs[live.partition]
+        if order.wake and live.state.wants_worker:
+            self._waker.want(live, forced=True, fresh=order.fresh)
         for effect in outstanding(live.state, above=order.above):
             if isinstance(effect, fx.Activate):
                 self._waker.want(live, forced=True, fresh=order.fresh)

@@ -29,6 +29,8 @@ class Rederive:
     above: int = 0
     fresh: bool = True
     activation_only: bool = False
+    wake: bool = False
+    """Among what a take-over publishes again is an event after which the run gets an activation although nothing outside is new."""
 
 
 Message = AnyMessage | Rederive

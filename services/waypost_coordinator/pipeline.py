@@ -95,6 +95,7 @@ class Pipeline:
         """A partition is ours now; its last event is at `position`."""
         self._decider.positions[partition] = position
         self._committed_positions[partition] = position
+        self._ground.runs.drop_partitions([partition])
 
     async def forget(self, partitions: Iterable[int]) -> None:
         """Partitions are no longer ours: drop their letters (unacked) and their runs.

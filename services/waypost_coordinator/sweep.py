@@ -23,6 +23,8 @@ from waypost_proto.ids import RunId, WorkerId
 log = structlog.get_logger(__name__)
 
 PAGE = 500
+LATE_LOOKS = 3
+"""So many rounds after a host was found, what is held is looked at again: a run that was being committed then is not in the table yet."""
 
 
 class Sweep:
@@ -36,6 +38,8 @@ class Sweep:
         self._note = asyncio.Event()
         self._lost: set[str] = set()
         self._found: set[str] = set()
+        self._looks = 0
+        """Rounds in which to look at what is held once more."""
         self._known: dict[str, tuple[str, int]] = {}
         self._deriving: set[int] = set()
         """Partitions whose work is being derived again, and is not in JetStream yet."""
@@ -119,6 +123,10 @@ class Sweep:
             names, self._found = sorted(self._found), set()
             held = await self.release_held(list(self._ground.epochs))
             log.info("hosts_found", names=names, held_runs=held)
+            self._looks = LATE_LOOKS
+        elif self._looks:
+            self._looks -= 1
+            await self.release_held(list(self._ground.epochs))
 
     async def _unreceived_mail(self) -> None:
         """Hand over messages between runs that lay unreceived for a whole round: their sender's replica ended before it could send them.

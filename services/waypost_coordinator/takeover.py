@@ -13,12 +13,15 @@ from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.settling import Settler
 from waypost_io.store.ports import Lease
 from waypost_proto.codec import decode_union
+from waypost_proto.events import FromWorker
 from waypost_proto.ids import RunId
 from waypost_proto.mailbox import AnyControl
 
 log = structlog.get_logger(__name__)
 
 PAGE = 1_000
+_WAKES = frozenset({"run_resumed", *(str(kind.__struct_config__.tag) for kind in FromWorker.__subclasses__())})
+"""After these a run may get an activation for what came before them: a resume, and every answer of its worker."""
 
 
 class TakeOver:
@@ -34,17 +37,21 @@ class TakeOver:
         Doing it twice is harmless.
         """
         first: dict[RunId, int] = {}
+        woken: set[RunId] = set()
         position = lease.published
         while True:
             rows = await self._ground.store.log.events_after(lease.partition, position, limit=PAGE)
             await self._settler.settle_now(self._settler.publish_again(rows))
             for row in rows:
                 first.setdefault(row.run_id, row.seq)
+                if row.type in _WAKES:
+                    woken.add(row.run_id)
             if len(rows) < PAGE:
                 break
             position = rows[-1].position
         letters = [
-            Letter(mail=Rederive(above=seq - 1, fresh=False), run_id=run_id, partition=lease.partition) for run_id, seq in first.items()
+            Letter(mail=Rederive(above=seq - 1, fresh=False, wake=run_id in woken), run_id=run_id, partition=lease.partition)
+            for run_id, seq in first.items()
         ]
         mail = await self.unreceived(lease.partition)
         if first or mail:

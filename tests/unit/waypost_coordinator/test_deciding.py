@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec import Raw
 
-from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, new_run, start
+from tests.unit.waypost_coordinator.rig import PARTITIONS, Parts, Replica, Site, new_run, start
 from waypost_coordinator.deciding import Decider, Undecidable
 from waypost_coordinator.letters import Rederive
 from waypost_coordinator.posting import Poster
@@ -161,3 +161,18 @@ async def test_mail_to_a_child_is_read_in_the_order_in_which_it_was_sent(parts: 
     ended = await decider.decide([parts.letter(Cancel(run_id=run_id, request_id="c"))])
     (start_id,), (cancel_id,) = begun.rows.inbox, ended.rows.inbox
     assert start_id < cancel_id
+
+
+async def test_a_letter_of_another_replicas_run_leaves_no_state_in_the_cache(parts: Parts, decider: Decider) -> None:
+    """The owner goes on with the run; a state from before would be decided on when its partition comes to us."""
+    await parts.store.leases.ensure_partitions(PARTITIONS)
+    leases = await parts.store.leases.acquire("me", at_most=PARTITIONS, lease_seconds=1_000)
+    run_id = new_run(1)
+    batch = await decider.decide([parts.letter(start(run_id))])
+    epoch = next(lease.epoch for lease in leases if lease.partition == 1)
+    await parts.store.log.commit(batch.rows.commit("me", [(1, epoch, 1, 0)]))
+    assert await parts.store.reads.get(run_id) is not None
+    parts.ground.runs.clear()
+    del parts.ground.epochs[1]
+    await decider.decide([parts.letter(Signal(run_id=run_id, request_id="s", name="go"))])
+    assert parts.ground.runs.get(run_id) is None

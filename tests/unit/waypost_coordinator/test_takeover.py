@@ -9,7 +9,7 @@ from tests.waiting import wait_until
 from waypost_io.store.ports import Lease
 from waypost_proto import commands as cmd
 from waypost_proto.ids import CallId, RunId, child_run_id
-from waypost_proto.mailbox import Signal
+from waypost_proto.mailbox import Pause, Resume, Signal
 
 
 async def test_what_was_published_is_not_dispatched_again(desk: Site) -> None:
@@ -160,3 +160,16 @@ async def test_a_take_over_that_is_interrupted_is_done_again(desk: Site) -> None
         await wait_until(lambda: not fails and len(replica.coordinator.leases.epochs) == 2)
         await desk.mail(Signal(run_id=run_id, request_id="s", name="go"), kind="control", name="run")
         await desk.until(run_id, "signal_received")
+
+
+async def test_a_resume_whose_activation_was_never_sent_wakes_the_run_at_the_take_over(desk: Site) -> None:
+    """Nothing outside is new after a resume, so the events alone would not tell that the run wants its worker."""
+    async with desk.replica(held="t.work") as first:
+        await desk.hosts()
+        run_id = await first.start(partition=0)
+        await first.submit(Pause(run_id=run_id, request_id="p"))
+        await first.submit(Resume(run_id=run_id, request_id="r"))
+        assert desk.activations(run_id) == []
+    async with desk.replica():
+        await desk.hosts()
+        await wait_until(lambda: desk.activations(run_id))
