@@ -69,6 +69,11 @@ class Gauges:
     async def connect(self) -> None:
         self._connection = await asyncpg.connect(self._postgres.url)
 
+    @property
+    def nats_pid(self) -> int:
+        """Of the server that it reads."""
+        return self._nats.pid
+
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()

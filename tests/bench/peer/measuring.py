@@ -71,4 +71,5 @@ def _seconds(cell: Cell, level: Level, steps: int) -> float:
 
 
 def _resident(side: Contender) -> dict[str, float]:
-    return {name: resident_mib(pid) for name, pid in side.pids.items()}
+    pids = {**side.pids, "nats": side.gauges.nats_pid} if side.on_nats else side.pids
+    return {name: resident_mib(pid) for name, pid in pids.items()}

@@ -49,7 +49,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     cells: dict[int, list[Cell]]
     """By runs in flight; one for each round, or only for the first where one took longer than `REPEATED_SECONDS`."""
     resident_mib: dict[str, float]
-    """By process, after the last round."""
+    """By process, after the last round; with NATS where it is used."""
 
 
 class PeerReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,10 +98,13 @@ def ratio(report: PeerReport, name: str, at_once: int, value: Value) -> float | 
 
 
 def _memory(sides: list[Side], rated: int) -> list[Row]:
-    sums = (_number(sum(side.resident_mib.values()), 0) for side in sides)
-    counts = (str(len(side.resident_mib)) for side in sides)
     blank = ("",) * rated
-    return [("own processes", *counts, *blank), ("resident MiB of them, after the load", *sums, *blank)]
+    own = [[size for name, size in side.resident_mib.items() if name not in SERVERS] for side in sides]
+    return [
+        ("own processes", *(str(len(sizes)) for sizes in own), *blank),
+        ("resident MiB of them, after the load", *(_number(sum(sizes), 0) for sizes in own), *blank),
+        ("resident MiB of NATS, after the load", *(_number(side.resident_mib.get("nats"), 0) for side in sides), *blank),
+    ]
 
 
 def _number(value: float | None, digits: int) -> str:
