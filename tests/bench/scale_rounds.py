@@ -93,11 +93,10 @@ async def over_store_size(servers: Servers, plan: ScalePlan, on_progress: Progre
                 await asyncio.sleep(plan.settle_seconds)
                 for number in range(plan.rounds):
                     on_progress("empty store and full store", number, plan.rounds)
-                    sides = [(0, empty, small), (1, full, large)]
-                    found = {}
-                    for which, stack, crowd in sides if number % 2 else reversed(sides):
-                        found[which] = await _work(stack, crowd, gauges, plan)
-                    pairs.append((found[0], found[1]))
+                    sides = [(empty, small), (full, large)]
+                    order = sides if number % 2 else sides[::-1]
+                    found = [await _work(stack, crowd, gauges, plan) for stack, crowd in order]
+                    pairs.append((found[0], found[1]) if number % 2 else (found[1], found[0]))
             finally:
                 await gauges.close()
     part = f"{plan.finished:,} finished runs beside none"

@@ -149,6 +149,6 @@ async def test_impossible_numbers_of_chunks(bus: MemoryBus, blobs: Blobs, chunks
 @pytest.mark.parametrize(("code", "kind"), [("404", NotFound), ("409", Conflict), ("503", TransientError), ("500", WaypostError)])
 def test_an_error_answer_is_raised_as_its_class(code: str, kind: type[WaypostError]) -> None:
     answer = Message("", b"", {"Nats-Service-Error-Code": code, "Nats-Service-Error": "because"})
-    with pytest.raises(kind, match="^because$") as caught:
+    with pytest.raises(kind, match=r"^because$") as caught:
         answer_of(answer)
     assert (type(caught.value), caught.value.code) == (kind, code)
