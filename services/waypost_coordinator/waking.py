@@ -91,8 +91,8 @@ class Waker:
             # and a row that says "held" makes the next owner look again
         if build is None:
             return
-        # what was sent to a worker under its name may have been purged when somebody took that worker for lost, and its id is then still
-        # known to the server; a second one to the same worker is harmless, so only one for `any` keeps its id
+        # an id that the server still knows swallows a repeat, also when the message itself is gone; a second activation to the worker that
+        # has the run is harmless, so only one for `any`, which another worker might take as well, keeps its id
         kept = state.run_id in self._kept_ids and not self._poster.is_sticky(live, build)
         emission = self._poster.emissions.again(epoch) if forced and not kept else 0
         self._poster.activate(batch, live, build=build, epoch=epoch, emission=emission)
