@@ -12,12 +12,14 @@ from msgspec import UNSET, Raw, UnsetType
 
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.values import (
+    AtLeastOne,
     BlobRef,
     Budget,
     Count,
     Failure,
     NonNegative,
     Parent,
+    Positive,
     RunStatus,
     Token,
     Value,
@@ -94,6 +96,24 @@ class ToolRefused(ToolMail, tag="tool_refused", frozen=True, kw_only=True):
     """The gateway did not start the call: no valid permit, other arguments, no valid approval, not on the allow-list."""
 
     error: Failure
+
+
+class ToolNeedsApproval(ToolMail, tag="tool_needs_approval", frozen=True, kw_only=True):
+    """The gateway did not start the call: its policy wants people to approve exactly these arguments first.
+
+    `quorum` people with `role` within `expires_seconds`; what happens when nobody decides in time is `on_expiry`. `rule` and
+    `policy_version` name what asked. When the approval is granted the call is sent again, and the policy is asked again.
+    """
+
+    tool: str
+    args_digest: str
+    rule: str
+    policy_version: str
+    role: str
+    quorum: AtLeastOne = 1
+    expires_seconds: Positive = 48 * 3600.0
+    on_expiry: Literal["deny", "escalate"] = "deny"
+    reason: str = ""
 
 
 class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
@@ -177,7 +197,7 @@ class ChildEnded(Mail, tag="child_ended", frozen=True, kw_only=True):
     error: Failure | None = None
 
 
-AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused
+AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused | ToolNeedsApproval
 AnyControl = StartRun | Signal | Pause | Resume | Cancel | DecideApproval | ResolveCall | ChildEnded
 AnyMail = Advance | AnyToolMail | AnyControl
 

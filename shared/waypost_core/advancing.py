@@ -18,6 +18,7 @@ from waypost_core.ending import end
 from waypost_core.messages import Env
 from waypost_core.state import Call, Ending, RunState
 from waypost_core.timing import LATEST
+from waypost_core.tool_mail import approval_id
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.codec import decode
@@ -163,11 +164,6 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
                 reason=item.approval.reason,
             )
         )
-
-
-def approval_id(state: RunState, call_id: CallId) -> str:
-    """Short enough to type, and the same however often it is derived."""
-    return f"ap-{digest_of(idempotency_key(state.run_id, call_id).encode())[:16]}"
 
 
 def _start_child(turn: _Turn, item: cmd.StartChild) -> None:

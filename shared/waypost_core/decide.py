@@ -4,7 +4,7 @@ One function per family of messages, in the module named after it:
 
     starting     StartRun
     advancing    Advance
-    tool_mail    ToolSucceeded, ToolFailed, ToolUncertain, ToolNotDone, ToolUnknown, ToolRefused
+    tool_mail    ToolSucceeded, ToolFailed, ToolUncertain, ToolNotDone, ToolUnknown, ToolRefused, ToolNeedsApproval
     control      Signal, Pause, Resume, Cancel, DecideApproval, ResolveCall, ChildEnded
     timing       TimersDue
     permits      PermitsRevoked, HostFound
@@ -33,7 +33,15 @@ def decide(state: RunState | None, message: AnyMessage, env: Env) -> Decision:
     match message:
         case mb.Advance():
             return advancing.advance(state, message, env)
-        case mb.ToolSucceeded() | mb.ToolFailed() | mb.ToolUncertain() | mb.ToolNotDone() | mb.ToolUnknown() | mb.ToolRefused():
+        case (
+            mb.ToolSucceeded()
+            | mb.ToolFailed()
+            | mb.ToolUncertain()
+            | mb.ToolNotDone()
+            | mb.ToolUnknown()
+            | mb.ToolRefused()
+            | mb.ToolNeedsApproval()
+        ):
             return tool_mail.tool_answer(state, message, env)
         case mb.Signal() | mb.Pause() | mb.Resume() | mb.Cancel() | mb.DecideApproval() | mb.ResolveCall() | mb.ChildEnded():
             return control.control(state, message, env)

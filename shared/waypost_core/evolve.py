@@ -208,6 +208,7 @@ def _approval_requested(state: RunState, data: ev.ApprovalRequested, _seq: int) 
     call = state.calls[data.call_id]
     _stage(state, call, "approval")
     call.approval_id = data.approval_id
+    call.approved = False
     call.due_at = data.expires_at
 
 

@@ -12,7 +12,7 @@ from waypost_core.messages import Env
 from waypost_core.state import Call, RunState
 from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
-from waypost_proto.ids import CallId
+from waypost_proto.ids import CallId, digest_of, idempotency_key
 from waypost_proto.values import Failure, Retry
 
 RECONCILE_TRIES = 5
@@ -38,13 +38,15 @@ def tool_answer(state: RunState, message: mb.AnyToolMail, env: Env) -> Decision:
             events = [] if _stale(call, message) else [_still_in_doubt(call, message, env)]
         case mb.ToolRefused():
             events = [] if _stale(call, message) else _refused(call, message)
+        case mb.ToolNeedsApproval():
+            events = [] if _stale(call, message) else _approval_wanted(state, call, message, env)
         case _:
             assert_never(message)
     settled = any(isinstance(e, (ev.ToolCallCompleted, ev.ToolCallFailed, ev.ToolCallCancelled)) for e in events)
     if settled:
         events = [*events, *end_if_settled(state, message.call_id)]
     decision = Decision(events=events)
-    if isinstance(message, mb.ToolRefused) and events and call.permit:
+    if isinstance(message, (mb.ToolRefused, mb.ToolNeedsApproval)) and events and call.permit:
         decision.effects.append(RevokeCall(message.call_id))  # refused here, it must not be started elsewhere after all
     return decision
 
@@ -131,3 +133,32 @@ def _refused(call: Call, message: mb.ToolRefused) -> list[ev.Data]:
     if message.error.type == "PermitRevoked":
         return []
     return [failed_for_good(message.call_id, call, message.error)]
+
+
+def _approval_wanted(state: RunState, call: Call, message: mb.ToolNeedsApproval, env: Env) -> list[ev.Data]:
+    """The gateway's policy wants people to approve the call: it waits as if its agent had asked for that.
+
+    An approval that was given already did not suffice (the policy has changed since): a new one is asked for, under a new id. A policy
+    that speaks of other arguments speaks of another call.
+    """
+    if call.stage != "sent" or message.args_digest != call.args_digest:
+        return []
+    if call.abandoned or state.ending is not None:
+        return [ev.ToolCallCancelled(call_id=message.call_id, tool=call.name)]
+    return [
+        ev.ApprovalRequested(
+            approval_id=approval_id(state, message.call_id, after=call.approval_id),
+            call_id=message.call_id,
+            tool=call.name,
+            args_digest=call.args_digest,
+            role=message.role,
+            expires_at=env.now + message.expires_seconds,
+            reason=message.reason,
+        )
+    ]
+
+
+def approval_id(state: RunState, call_id: CallId, *, after: str | None = None) -> str:
+    """Short enough to type, and the same however often it is derived. `after`: the approval that this one replaces."""
+    named = idempotency_key(state.run_id, call_id) if after is None else f"{idempotency_key(state.run_id, call_id)} after {after}"
+    return f"ap-{digest_of(named.encode())[:16]}"
