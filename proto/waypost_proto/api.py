@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from waypost_proto.notices import Action
-from waypost_proto.registry import AgentDefinition, ToolDefinition
+from waypost_proto.registry import AgentDefinition, BreakerNews, ToolDefinition
 from waypost_proto.task import Key, Label, TaskBudget
 from waypost_proto.values import BlobRef, Budget, Failure, Value
 
@@ -233,8 +233,11 @@ class AgentPage(Value, frozen=True, kw_only=True):
 
 
 class ToolView(Value, frozen=True, kw_only=True):
+    """`breaker` is None while nobody has reported that it is not closed."""
+
     definition: ToolDefinition
     gateways: list[str] = []
+    breaker: BreakerNews | None = None
 
 
 class ToolPage(Value, frozen=True, kw_only=True):

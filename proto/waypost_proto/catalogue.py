@@ -163,6 +163,13 @@ CHANNELS: tuple[Channel, ...] = (
         summary="A worker or gateway lives.",
     ),
     Channel(
+        key="gateways",
+        address="waypost.registry.gateways",
+        action="receive",
+        messages=(registry.GatewayNews,),
+        summary="A gateway to the others: it lives, hosts these tools, and knows these breakers.",
+    ),
+    Channel(
         key="presence",
         address="waypost.coordinators.presence",
         action="send",

@@ -64,6 +64,7 @@ class RunStarted(Data, tag="run_started", frozen=True, kw_only=True):
     idempotency_key: str | None = None
     parent: Parent | None = None
     trace: str = ""
+    taint: tuple[str, ...] = ()
 
 
 class RunAdvanced(FromWorker, tag="run_advanced", frozen=True, kw_only=True):
@@ -130,6 +131,17 @@ class ToolAttemptFailed(Data, tag="tool_attempt_failed", frozen=True, kw_only=Tr
     retry_after_seconds: float | None = None
 
 
+class ToolCallDeferred(Data, tag="tool_call_deferred", frozen=True, kw_only=True):
+    """The gateway did not start the call: the tool's breaker is open. The same attempt follows at `next_attempt_at` (Unix seconds)."""
+
+    call_id: CallId
+    tool: str
+    attempt: Count
+    why: Literal["breaker", "busy"]
+    message: str
+    next_attempt_at: float
+
+
 class ToolCallCompleted(Data, tag="tool_call_completed", frozen=True, kw_only=True):
     call_id: CallId
     tool: str
@@ -139,16 +151,18 @@ class ToolCallCompleted(Data, tag="tool_call_completed", frozen=True, kw_only=Tr
     via: Literal["call", "ledger", "reconcile", "person"] = "call"
     by: str = ""
     duration_seconds: NonNegative = 0.0
+    taint: tuple[str, ...] = ()
 
 
 class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
-    """Final: the code gets this error at the call."""
+    """Final: the code gets this error at the call. A policy that denied it is named in the error's `details`."""
 
     call_id: CallId
     tool: str
     attempt: Count
     error: Failure
     by: str = ""
+    taint: tuple[str, ...] = ()
 
 
 class ToolCallInDoubt(Data, tag="tool_call_in_doubt", frozen=True, kw_only=True):
@@ -191,6 +205,7 @@ class ChildCompleted(Data, tag="child_completed", frozen=True, kw_only=True):
     child_run_id: RunId
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
+    taint: tuple[str, ...] = ()
 
 
 class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
@@ -200,6 +215,7 @@ class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
     child_run_id: RunId
     status: RunStatus
     error: Failure
+    taint: tuple[str, ...] = ()
 
 
 class ChildCancelRequested(FromWorker, tag="child_cancel_requested", frozen=True, kw_only=True):
@@ -327,6 +343,7 @@ AnyData = (
     | ToolCallRequested
     | ToolCallDispatched
     | ToolAttemptFailed
+    | ToolCallDeferred
     | ToolCallCompleted
     | ToolCallFailed
     | ToolCallInDoubt

@@ -80,7 +80,7 @@ class _Writer:
                 return self._reference(info.cls)
             case inspect.UnionType():
                 return {"anyOf": [self._type(member) for member in info.types]}
-            case inspect.ListType():
+            case inspect.ListType() | inspect.VarTupleType():
                 return {"type": "array", "items": self._type(info.item_type)}
             case inspect.DictType():
                 sizes = {"minProperties": info.min_length, "maxProperties": info.max_length}

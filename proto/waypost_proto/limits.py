@@ -23,6 +23,9 @@ MAX_LABELS = 32
 MAX_LABEL_CHARS = 256
 MAX_KEY_CHARS = 256
 """Idempotency keys, correlation ids, signal names."""
+MAX_TAINTS = 32
+"""Taint labels that a result or a run carries; `more` stands for what is past it."""
+MAX_TAINT_CHARS = 64
 MAX_ITEMS_PER_ADVANCE = 2_000
 """Commands and local results in one advance; a worker splits what is more."""
 MAX_ENTRY_BYTES_PER_ACTIVATION = 320 * 1024

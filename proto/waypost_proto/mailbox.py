@@ -64,15 +64,21 @@ class ToolSucceeded(ToolMail, tag="tool_succeeded", frozen=True, kw_only=True):
     result_ref: BlobRef | UnsetType = UNSET
     via: Literal["call", "ledger", "reconcile"] = "call"
     duration_seconds: NonNegative = 0.0
+    taint: tuple[str, ...] = ()
 
 
 class ToolFailed(ToolMail, tag="tool_failed", frozen=True, kw_only=True):
-    """The attempt failed and surely has no unsafe effect. Not `retryable`: trying again cannot help."""
+    """The attempt failed and surely has no unsafe effect. Not `retryable`: trying again cannot help.
+
+    `kinds`: the names of the error's class and those it is derived from, which the retry policy is held against.
+    """
 
     error: Failure
     retryable: bool = True
     retry_after_seconds: NonNegative | None = None
     duration_seconds: NonNegative = 0.0
+    kinds: tuple[str, ...] = ()
+    taint: tuple[str, ...] = ()
 
 
 class ToolUncertain(ToolMail, tag="tool_uncertain", frozen=True, kw_only=True):
@@ -96,6 +102,14 @@ class ToolRefused(ToolMail, tag="tool_refused", frozen=True, kw_only=True):
     """The gateway did not start the call: no valid permit, other arguments, no valid approval, not on the allow-list."""
 
     error: Failure
+
+
+class ToolDeferred(ToolMail, tag="tool_deferred", frozen=True, kw_only=True):
+    """The gateway did not start the call and wants it again, the same attempt, after `retry_after_seconds`: the tool's breaker is open."""
+
+    why: Literal["breaker", "busy"]
+    message: str
+    retry_after_seconds: NonNegative
 
 
 class ToolNeedsApproval(ToolMail, tag="tool_needs_approval", frozen=True, kw_only=True):
@@ -130,6 +144,7 @@ class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
     tenant: str = "default"
     parent: Parent | None = None
     trace: str = ""
+    taint: tuple[str, ...] = ()
     request_id: str = ""
     reply_to: str = ""
 
@@ -195,9 +210,10 @@ class ChildEnded(Mail, tag="child_ended", frozen=True, kw_only=True):
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
+    taint: tuple[str, ...] = ()
 
 
-AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused | ToolNeedsApproval
+AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused | ToolNeedsApproval | ToolDeferred
 AnyControl = StartRun | Signal | Pause | Resume | Cancel | DecideApproval | ResolveCall | ChildEnded
 AnyMail = Advance | AnyToolMail | AnyControl
 

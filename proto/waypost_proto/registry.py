@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Raw
 
 from waypost_proto.ids import RunId
-from waypost_proto.values import AtLeastOne, Budget, Effect, Positive, Retry, Token, Value
+from waypost_proto.values import AtLeastOne, Breaker, Budget, Effect, NonNegative, Positive, Rate, Retry, Token, Value
 
 HEARTBEAT_SECONDS = 2.0
 """How often a worker or gateway says that it lives."""
@@ -47,6 +47,11 @@ class ToolDefinition(Value, frozen=True, kw_only=True):
     timeout_seconds: Positive = 30.0
     reconcile: bool = False
     concurrency: AtLeastOne = 64
+    rate: Rate | None = None
+    breaker: Breaker | None = None
+    taint: tuple[str, ...] = ()
+    max_result_bytes: AtLeastOne | None = None
+    settle_seconds: NonNegative | None = None
 
 
 class Announce(Value, frozen=True, kw_only=True):
@@ -93,3 +98,30 @@ class Heartbeat(Value, frozen=True, kw_only=True):
     names: list[str] = []
     held: list[Held] = []
     state: Literal["ready", "draining", "stopped"] = "ready"
+
+
+class BreakerNews(Value, frozen=True, kw_only=True):
+    """The breaker of one tool, as a gateway knows it. `until` (Unix seconds by the database's clock): when an open one lets a call through.
+
+    `probe`: the gateway whose call a half-open breaker waits for. Of two reports the one with the later `at` counts.
+    """
+
+    tool: str
+    state: Literal["closed", "open", "half_open"]
+    at: float
+    until: float = 0.0
+    reason: str = ""
+    probe: str = ""
+
+
+class GatewayNews(Value, frozen=True, kw_only=True):
+    """A gateway to the others, on `waypost.registry.gateways` (core NATS): it lives, hosts these tools, and knows these breakers.
+
+    Sent every second by gateways that host a tool with a rate or a breaker, at once when a breaker changes, and in answer to `news`
+    `hello`; so a gateway that joins knows within a moment how many share a rate, and which breakers are open.
+    """
+
+    gateway: str
+    news: Literal["hello", "here", "leaving"] = "here"
+    tools: list[str] = []
+    breakers: list[BreakerNews] = []

@@ -35,7 +35,7 @@ def sample(kind: Any, *, full: bool = True) -> Any:
     return _build(inspect.type_info(kind), "", full=full)
 
 
-def _build(info: inspect.Type, name: str, *, full: bool) -> Any:
+def _build(info: inspect.Type, name: str, *, full: bool) -> Any:  # noqa: PLR0911  # one case a type
     match info:
         case inspect.StructType():
             fields = (f for f in info.fields if full or f.required)
@@ -44,6 +44,8 @@ def _build(info: inspect.Type, name: str, *, full: bool) -> Any:
             return _build(next(t for t in info.types if not isinstance(t, inspect.NoneType)), name, full=full)
         case inspect.ListType():
             return [_build(info.item_type, name, full=full)]
+        case inspect.VarTupleType():
+            return (_build(info.item_type, name, full=full),)
         case inspect.DictType():
             return {"key": _build(info.value_type, name, full=full)}
         case inspect.RawType():
@@ -65,6 +67,8 @@ def _other_than(default: Any, value: Any, info: inspect.Type) -> Any:
             return not value
         case inspect.LiteralType():
             return next(other for other in info.values if other != default)
+        case inspect.FloatType():
+            return value / 2
         case _:
             raise TypeError(f"no sample for {info!r} other than its default {default!r}: teach waypost_proto.samples about it")
 

@@ -121,6 +121,10 @@ class Subjects:
         """A new coordinator asks every peer to announce itself."""
         return f"{self.prefix}.registry.roll-call"
 
+    def gateways(self) -> str:
+        """Between gateways: who lives and hosts what, and which tools' breakers are open. Coordinators listen, to show it."""
+        return f"{self.prefix}.registry.gateways"
+
     def definitions_changed(self) -> str:
         """A replica committed definitions: the others load them again. The body, the names as a JSON array, is for people."""
         return f"{self.prefix}.registry.changed"

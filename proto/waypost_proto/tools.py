@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_proto.ids import CallId, RunId
-from waypost_proto.values import BlobRef, Count, Effect, Value
+from waypost_proto.values import BlobRef, BudgetLeft, Count, Effect, Value
 
 
 class ToolCall(Value, frozen=True, kw_only=True):
@@ -16,7 +16,8 @@ class ToolCall(Value, frozen=True, kw_only=True):
     `permit`: the gateway must first move the ledger row (run_id, call_id) from `permitted` to `started`, which also
     checks `attempt`, `args_digest` and `approval_id`; without a row to move it answers `ToolRefused`. `mode`
     `reconcile` asks the hook instead of running the tool. `emission` rises each time the call is derived again;
-    it makes the message id new and nothing else.
+    it makes the message id new and nothing else. `labels`, `taint` (of everything that the run's code has been given) and
+    `budget_left` are for the gateway's policy.
     """
 
     run_id: RunId
@@ -37,4 +38,7 @@ class ToolCall(Value, frozen=True, kw_only=True):
     approval_id: str | None = None
     correlation_id: str = ""
     tenant: str = "default"
+    labels: dict[str, str] = {}
+    taint: tuple[str, ...] = ()
+    budget_left: BudgetLeft | None = None
     v: int = 1

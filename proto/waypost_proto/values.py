@@ -83,10 +83,21 @@ class Budget(Value, frozen=True, kw_only=True):
         return Budget(**pick)
 
 
+class Backoff(Value, frozen=True, kw_only=True):
+    """What of a `Retry` is different for one class of errors; what is None is as for all others."""
+
+    max_attempts: AtLeastOne | None = None
+    initial_seconds: Positive | None = None
+    factor: Annotated[float, Meta(ge=1)] | None = None
+    max_seconds: Positive | None = None
+
+
 class Retry(Value, frozen=True, kw_only=True):
     """Exponential backoff with jitter: attempt n+1 waits `initial_seconds * factor**(n-1)`, at most `max_seconds`.
 
-    `jitter` is the share of that delay which is random: 0.2 means between 80 % and 100 % of it.
+    `jitter` is the share of that delay which is random: 0.2 means between 80 % and 100 % of it. `only` and `never` name the classes of
+    errors that are tried again, or not (their subclasses count too; `never` wins); `errors` says by class what is different.
+    Attempts are counted over errors of all classes.
     """
 
     max_attempts: AtLeastOne = 5
@@ -94,6 +105,39 @@ class Retry(Value, frozen=True, kw_only=True):
     factor: Annotated[float, Meta(ge=1)] = 2.0
     max_seconds: Positive = 60.0
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    only: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    errors: dict[str, Backoff] = {}
+
+
+class Rate(Value, frozen=True, kw_only=True):
+    """At most `count` calls per `seconds`, all gateways together, and at most `burst` of them at once (default: `count`)."""
+
+    count: AtLeastOne
+    seconds: Positive = 1.0
+    burst: AtLeastOne | None = None
+
+
+class Breaker(Value, frozen=True, kw_only=True):
+    """When calls to a tool are stopped: `failures` attempts within `window_seconds` that failed, and at least `share` of all that ended.
+
+    It is open for `open_seconds`; then one call is let through, and what becomes of it closes the breaker or opens it again.
+    Errors of the classes in `ignore` (and their subclasses) say nothing about the tool.
+    """
+
+    failures: AtLeastOne = 5
+    window_seconds: Positive = 60.0
+    open_seconds: Positive = 30.0
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    ignore: tuple[str, ...] = ()
+
+
+class BudgetLeft(Value, frozen=True, kw_only=True):
+    """What a run may still use when a call is sent; None: not limited."""
+
+    steps: Count | None = None
+    tokens: Count | None = None
+    cost_usd: NonNegative | None = None
 
 
 class Approval(Value, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ class Engine(Protocol):
     run_id: RunId
     correlation_id: str
     tenant: str
+    taint: tuple[str, ...]
     log: RunLog
 
     def call(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]: ...
@@ -140,6 +141,11 @@ class Context:
     @property
     def tenant(self) -> str:
         return self._engine.tenant
+
+    @property
+    def taint(self) -> frozenset[str]:
+        """Labels of everything from outside that the code has been given so far (`@tool(taint=…)`): they grow, and never go away."""
+        return frozenset(self._engine.taint)
 
     @property
     def idempotency_key(self) -> str:

@@ -6,6 +6,10 @@ instead of full jitter, so that "next attempt at" is never long before what the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import msgspec
+
 from waypost_proto.values import Retry
 
 
@@ -18,3 +22,20 @@ def delay_seconds(retry: Retry, attempt: int, jitter: float, retry_after_seconds
     delay = min(retry.max_seconds, retry.initial_seconds * retry.factor**exponent)
     delay *= 1.0 - retry.jitter * jitter
     return max(delay, retry_after_seconds or 0.0)
+
+
+def policy_for(retry: Retry, kinds: Iterable[str]) -> Retry | None:
+    """The policy for an error whose class is the first of `kinds` and whose bases are the others; None: it is not tried again.
+
+    `never` wins over `only`. Of `errors` the entry of the nearest class counts.
+    """
+    if not (retry.only or retry.never or retry.errors):
+        return retry
+    names = tuple(kinds)
+    if any(name in retry.never for name in names) or (retry.only and not any(name in retry.only for name in names)):
+        return None
+    own = next((retry.errors[name] for name in names if name in retry.errors), None)
+    if own is None:
+        return retry
+    changed = {name: value for name in own.__struct_fields__ if (value := getattr(own, name)) is not None}
+    return msgspec.structs.replace(retry, **changed)

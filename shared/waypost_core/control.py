@@ -146,8 +146,10 @@ def _child_ended(state: RunState, message: mb.ChildEnded) -> list[ev.Data]:
         return []
     event: ev.Data
     if message.status is RunStatus.COMPLETED:
-        event = ev.ChildCompleted(call_id=message.call_id, child_run_id=message.child, result=message.result, result_ref=message.result_ref)
+        event = ev.ChildCompleted(
+            call_id=message.call_id, child_run_id=message.child, result=message.result, result_ref=message.result_ref, taint=message.taint
+        )
     else:
         error = message.error or Failure(type="RunFailed", message=f"child run {message.child} {message.status}")
-        event = ev.ChildFailed(call_id=message.call_id, child_run_id=message.child, status=message.status, error=error)
+        event = ev.ChildFailed(call_id=message.call_id, child_run_id=message.child, status=message.status, error=error, taint=message.taint)
     return [event, *end_if_settled(state, message.call_id)]

@@ -4,7 +4,7 @@ One function per family of messages, in the module named after it:
 
     starting     StartRun
     advancing    Advance
-    tool_mail    ToolSucceeded, ToolFailed, ToolUncertain, ToolNotDone, ToolUnknown, ToolRefused, ToolNeedsApproval
+    tool_mail    ToolSucceeded, ToolFailed, ToolUncertain, ToolNotDone, ToolUnknown, ToolRefused, ToolNeedsApproval, ToolDeferred
     control      Signal, Pause, Resume, Cancel, DecideApproval, ResolveCall, ChildEnded
     timing       TimersDue
     permits      PermitsRevoked, HostFound
@@ -41,6 +41,7 @@ def decide(state: RunState | None, message: AnyMessage, env: Env) -> Decision:
             | mb.ToolUnknown()
             | mb.ToolRefused()
             | mb.ToolNeedsApproval()
+            | mb.ToolDeferred()
         ):
             return tool_mail.tool_answer(state, message, env)
         case mb.Signal() | mb.Pause() | mb.Resume() | mb.Cancel() | mb.DecideApproval() | mb.ResolveCall() | mb.ChildEnded():

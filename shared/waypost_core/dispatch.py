@@ -12,7 +12,7 @@ from waypost_proto.limits import MAX_ENTRY_BYTES_PER_ACTIVATION
 from waypost_proto.mailbox import StartRun
 from waypost_proto.task import format_time
 from waypost_proto.tools import ToolCall
-from waypost_proto.values import Effect, Parent, Token
+from waypost_proto.values import BudgetLeft, Effect, Parent, Token
 from waypost_proto.work import Activation, Entry
 
 
@@ -64,6 +64,9 @@ def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emissi
         approval_id=call.approval_id,
         correlation_id=state.correlation_id,
         tenant=state.tenant,
+        labels=state.labels,
+        taint=state.taint,
+        budget_left=None if state.budget.max_steps is None else BudgetLeft(steps=state.steps_left),
     )
 
 
@@ -82,4 +85,5 @@ def start_child(state: RunState, call_id: CallId, call: Call) -> StartRun:
         tenant=state.tenant,
         parent=Parent(run_id=state.run_id, agent=state.agent, call_id=call_id),
         trace=state.trace,
+        taint=state.taint,
     )

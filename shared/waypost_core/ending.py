@@ -69,5 +69,6 @@ def child_ended(state: RunState, sent: int) -> SendMail:
         result=state.result,
         result_ref=state.result_ref,
         error=error,
+        taint=state.taint,
     )
     return SendMail(to=state.parent.run_id, agent=state.parent.agent, mail=mail, sent=sent, key="ended")

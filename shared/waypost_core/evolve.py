@@ -16,8 +16,9 @@ from msgspec import UNSET, Raw, UnsetType
 from waypost_core.state import RECENT_CAUSES, Call, Ending, RunState
 from waypost_proto import events as ev
 from waypost_proto.codec import decode_union
+from waypost_proto.taint import merged
 from waypost_proto.task import parse_time
-from waypost_proto.values import Mark, RunStatus
+from waypost_proto.values import Failure, Mark, RunStatus
 
 
 def initial(event: ev.Event) -> RunState:
@@ -78,6 +79,7 @@ def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
     state.input_digest = data.input_digest
     state.parent = data.parent
     state.trace = data.trace
+    state.taint = data.taint
 
 
 def _nothing(_state: RunState, _data: ev.Data, _seq: int) -> None:
@@ -121,6 +123,7 @@ def _tool_dispatched(state: RunState, data: ev.ToolCallDispatched, seq: int) -> 
     call = state.calls[data.call_id]
     _stage(state, call, "reconcile" if data.mode == "reconcile" else "sent")
     call.sent = seq
+    call.deferred = call.deferred if data.attempt == call.attempt else 0
     call.attempt = data.attempt
     call.due_at = None
     call.effect = data.effect or call.effect
@@ -134,7 +137,17 @@ def _attempt_failed(state: RunState, data: ev.ToolAttemptFailed, seq: int) -> No
     call = state.calls[data.call_id]
     _stage(state, call, "retry")
     call.sent = seq
+    call.deferred = 0
     call.error = data.error
+    call.due_at = data.next_attempt_at
+
+
+def _deferred(state: RunState, data: ev.ToolCallDeferred, seq: int) -> None:
+    call = state.calls[data.call_id]
+    _stage(state, call, "retry")
+    call.sent = seq
+    call.deferred += 1
+    call.error = Failure(type="BreakerOpen", message=data.message)
     call.due_at = data.next_attempt_at
 
 
@@ -150,6 +163,13 @@ def _call_closed(state: RunState, data: Any, _seq: int) -> None:
     call = state.calls.pop(data.call_id, None)
     if call is not None:
         _stage(state, call, "set")
+
+
+def _given(state: RunState, data: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ChildCompleted | ev.ChildFailed, seq: int) -> None:
+    """The code is given something from outside: the run carries its labels from now on."""
+    _call_closed(state, data, seq)
+    if data.taint:
+        state.taint = merged(state.taint, data.taint)
 
 
 def _abandoned(state: RunState, data: ev.ToolCallCancelRequested | ev.ChildCancelRequested, seq: int) -> None:
@@ -289,14 +309,15 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.ToolCallRequested: _tool_requested,
     ev.ToolCallDispatched: _tool_dispatched,
     ev.ToolAttemptFailed: _attempt_failed,
-    ev.ToolCallCompleted: _call_closed,
-    ev.ToolCallFailed: _call_closed,
+    ev.ToolCallCompleted: _given,
+    ev.ToolCallFailed: _given,
+    ev.ToolCallDeferred: _deferred,
     ev.ToolCallInDoubt: _in_doubt,
     ev.ToolCallCancelRequested: _abandoned,
     ev.ToolCallCancelled: _call_closed,
     ev.ChildRequested: _child_requested,
-    ev.ChildCompleted: _call_closed,
-    ev.ChildFailed: _call_closed,
+    ev.ChildCompleted: _given,
+    ev.ChildFailed: _given,
     ev.ChildCancelRequested: _abandoned,
     ev.TimerStarted: _timer_started,
     ev.TimerFired: _call_closed,

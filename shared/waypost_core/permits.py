@@ -19,6 +19,10 @@ def revoked(state: RunState, message: PermitsRevoked, env: Env) -> Decision:  # 
     events: list[ev.Data] = []
     for permit in message.permits:
         call = state.calls.get(permit.call_id)
+        if call is not None and permit.state != "revoked" and call.attempt == permit.attempt and call.deferred and call.stage == "retry":
+            # one gateway would not start it, another that got the same message has: its answer is awaited after all
+            events.append(ev.ToolCallDispatched(call_id=permit.call_id, attempt=call.attempt, effect=call.effect))
+            continue
         if permit.state != "revoked" or call is None or call.kind != "tool" or call.attempt != permit.attempt:
             continue
         if (call.abandoned or state.ending is not None) and call.stage == "sent":

@@ -125,6 +125,10 @@ def _was_resolved(state: RunState, call_id: CallId) -> bool:
     return call is not None and call.error is not None and call.error.type == "NotExecuted" and call.attempt > 1
 
 
+def _deferred(_state: RunState, _seq: int, data: ev.ToolCallDeferred) -> Effects:
+    return [SetTimer(data.call_id + RETRY, data.next_attempt_at)]
+
+
 def _attempt_failed(_state: RunState, _seq: int, data: ev.ToolAttemptFailed) -> Effects:
     return [] if data.next_attempt_at is None else [SetTimer(data.call_id + RETRY, data.next_attempt_at)]
 
@@ -256,6 +260,7 @@ _REACT: dict[type, Callable[[RunState, int, Any], Effects]] = {
     ev.ToolCallRequested: _tool_requested,
     ev.ToolCallDispatched: _tool_dispatched,
     ev.ToolAttemptFailed: _attempt_failed,
+    ev.ToolCallDeferred: _deferred,
     ev.ToolCallCompleted: _activate,
     ev.ToolCallFailed: _activate,
     ev.ToolCallInDoubt: _in_doubt,

@@ -46,6 +46,7 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
         idempotency_key=message.idempotency_key,
         parent=message.parent,
         trace=message.trace,
+        taint=message.taint,
     )
     return done(message.run_id, [started])
 

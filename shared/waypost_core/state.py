@@ -48,6 +48,8 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     due_at: float | None = None
     tries: int = 0
     """How often the reconcile hook was asked."""
+    deferred: int = 0
+    """How often in a row a gateway would not start this attempt; while it waits to be sent again it is the same attempt."""
     child: RunId | None = None
     budget: Budget | None = None
     abandoned: bool = False
@@ -106,6 +108,8 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     input_digest: str = ""
     parent: Parent | None = None
     trace: str = ""
+    taint: tuple[str, ...] = ()
+    """Labels of everything from outside that the code has been given; they only grow."""
     calls: dict[CallId, Call] = {}
     signals: dict[str, int] = {}
     """By name, how many received signals no wait has taken yet."""

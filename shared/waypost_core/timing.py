@@ -107,7 +107,8 @@ def next_dispatch(call_id: CallId, call: Call, env: Env) -> ev.ToolCallDispatche
         return ev.ToolCallDispatched(call_id=call_id, attempt=call.attempt, mode="reconcile")
     tool = env.tools.get(call.name)
     effect = call.effect or (tool.effect if tool is not None else None)
-    return ev.ToolCallDispatched(call_id=call_id, attempt=call.attempt + 1, effect=effect)
+    attempt = call.attempt if call.deferred else call.attempt + 1
+    return ev.ToolCallDispatched(call_id=call_id, attempt=attempt, effect=effect)
 
 
 def _approval_expired(state: RunState, call_id: CallId) -> list[ev.Data]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from waypost_core.backoff import delay_seconds
+from waypost_core.backoff import delay_seconds, policy_for
 from waypost_core.decision import Decision
 from waypost_core.effects import RevokeCall
 from waypost_core.ending import end_if_settled
@@ -17,6 +17,8 @@ from waypost_proto.values import Failure, Retry
 
 RECONCILE_TRIES = 5
 """How often the reconcile hook may fail to tell before a person is asked."""
+DEFER_RETRY = Retry(max_attempts=1, initial_seconds=0.25, factor=2.0, max_seconds=30.0)
+"""At least this long between two looks at an open breaker, whatever the gateway says: each look is two events."""
 RECONCILE_RETRY = Retry(max_attempts=RECONCILE_TRIES, initial_seconds=2.0, factor=3.0, max_seconds=300.0)
 
 
@@ -38,6 +40,8 @@ def tool_answer(state: RunState, message: mb.AnyToolMail, env: Env) -> Decision:
             events = [] if _stale(call, message) else [_still_in_doubt(call, message, env)]
         case mb.ToolRefused():
             events = [] if _stale(call, message) else _refused(call, message)
+        case mb.ToolDeferred():
+            events = [] if _stale(call, message) else _deferred(state, call, message, env)
         case mb.ToolNeedsApproval():
             events = [] if _stale(call, message) else _approval_wanted(state, call, message, env)
         case _:
@@ -46,8 +50,8 @@ def tool_answer(state: RunState, message: mb.AnyToolMail, env: Env) -> Decision:
     if settled:
         events = [*events, *end_if_settled(state, message.call_id)]
     decision = Decision(events=events)
-    if isinstance(message, (mb.ToolRefused, mb.ToolNeedsApproval)) and events and call.permit:
-        decision.effects.append(RevokeCall(message.call_id))  # refused here, it must not be started elsewhere after all
+    if isinstance(message, (mb.ToolRefused, mb.ToolNeedsApproval, mb.ToolDeferred)) and events and call.permit:
+        decision.effects.append(RevokeCall(message.call_id))  # not started here, it must not be started elsewhere after all
     return decision
 
 
@@ -69,26 +73,42 @@ def _succeeded(call: Call, message: mb.ToolSucceeded) -> list[ev.Data]:
             result_ref=message.result_ref,
             via=message.via,
             duration_seconds=message.duration_seconds,
+            taint=message.taint,
         )
     ]
 
 
 def _failed(state: RunState, call: Call, message: mb.ToolFailed, env: Env) -> list[ev.Data]:
     if not message.retryable:
-        return [failed_for_good(message.call_id, call, message.error)]
-    return attempt_failed(state, message.call_id, message.error, env, retry_after_seconds=message.retry_after_seconds)
+        return [failed_for_good(message.call_id, call, message.error, taint=message.taint)]
+    return attempt_failed(
+        state,
+        message.call_id,
+        message.error,
+        env,
+        retry_after_seconds=message.retry_after_seconds,
+        kinds=message.kinds,
+        taint=message.taint,
+    )
 
 
 def attempt_failed(
-    state: RunState, call_id: CallId, error: Failure, env: Env, *, retry_after_seconds: float | None = None
+    state: RunState,
+    call_id: CallId,
+    error: Failure,
+    env: Env,
+    *,
+    retry_after_seconds: float | None = None,
+    kinds: tuple[str, ...] = (),
+    taint: tuple[str, ...] = (),
 ) -> list[ev.Data]:
-    """The attempt failed without effect: another one later, or the end of the call."""
+    """The attempt failed without effect: another one later, or the end of the call. `kinds`: see `mailbox.ToolFailed`."""
     call = state.calls[call_id]
-    retry = call.retry or Retry()
     if call.abandoned or state.ending is not None:
         return [ev.ToolCallCancelled(call_id=call_id, tool=call.name)]
-    if call.attempt >= retry.max_attempts:
-        return [failed_for_good(call_id, call, error)]
+    retry = policy_for(call.retry or Retry(), (error.type, *kinds))
+    if retry is None or call.attempt >= retry.max_attempts:
+        return [failed_for_good(call_id, call, error, taint=taint)]
     wait = delay_seconds(retry, call.attempt, env.jitter, retry_after_seconds)
     return [
         ev.ToolAttemptFailed(
@@ -103,9 +123,26 @@ def attempt_failed(
     ]
 
 
-def failed_for_good(call_id: CallId, call: Call, error: Failure, *, by: str = "") -> ev.ToolCallFailed:
+def _deferred(state: RunState, call: Call, message: mb.ToolDeferred, env: Env) -> list[ev.Data]:
+    """The gateway would not start it now: the same attempt later. Not counted as an attempt, however often that happens."""
+    if call.abandoned or state.ending is not None:
+        return [ev.ToolCallCancelled(call_id=message.call_id, tool=call.name)]
+    wait = max(message.retry_after_seconds, delay_seconds(DEFER_RETRY, call.deferred + 1, env.jitter))
+    return [
+        ev.ToolCallDeferred(
+            call_id=message.call_id,
+            tool=call.name,
+            attempt=call.attempt,
+            why=message.why,
+            message=message.message,
+            next_attempt_at=env.now + wait,
+        )
+    ]
+
+
+def failed_for_good(call_id: CallId, call: Call, error: Failure, *, by: str = "", taint: tuple[str, ...] = ()) -> ev.ToolCallFailed:
     """The code gets this error at the call."""
-    return ev.ToolCallFailed(call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by)
+    return ev.ToolCallFailed(call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by, taint=taint)
 
 
 def _in_doubt(call: Call, message: mb.ToolUncertain, env: Env) -> ev.Data:

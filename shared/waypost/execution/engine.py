@@ -49,6 +49,7 @@ class RunEngine:
         self.run_id = run_id
         self.correlation_id = correlation_id
         self.tenant = tenant
+        self.taint: tuple[str, ...] = ()
         self.seen = 0
         self.items: list[cmd.AnyItem] = []
         self.recording: Recording | None = None

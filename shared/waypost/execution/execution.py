@@ -23,6 +23,7 @@ from waypost_proto.codec import decode_union, encode
 from waypost_proto.commands import AnyItem
 from waypost_proto.errors import BadInput, ContractError, NotFound
 from waypost_proto.ids import RunId
+from waypost_proto.taint import merged
 from waypost_proto.values import BlobRef, Failure
 from waypost_proto.work import Entry
 
@@ -194,6 +195,9 @@ class Execution:
         data = decode_union(ev.AnyData, entry.data)
         engine.seen = entry.seq
         engine.loop.advance_clock(entry.at)
+        taint = getattr(data, "taint", ())
+        if taint:
+            engine.taint = merged(engine.taint, taint)
         match data:
             case ev.ToolCallCompleted() | ev.ChildCompleted():
                 engine.settle(data.call_id, data, self._value(data.result, data.result_ref))
