@@ -15,7 +15,6 @@ from msgspec import UNSET, Raw
 from tests.simulation.chance import Chance
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network, SimulatedBus
-from tests.simulation.programs import TOOLS
 from tests.simulation.services import SUBJECTS
 from waypost import Client
 from waypost_io.store.memory import MemoryDatabase
@@ -76,10 +75,6 @@ class Customers:
         async with SimulatedBus(self._network, self.process) as bus:
             client = Client(bus=bus, prefix=SUBJECTS.prefix, patience_seconds=3.0)
             async with client:
-                while len(self._tables.tools) < len(
-                    TOOLS
-                ):  # a tool that is unknown when it is first called: see docs/simulation.md, what is not simulated
-                    await asyncio.sleep(0.2)
                 officer = self._loop.create_task(self._approve_forever(client))
                 async with asyncio.TaskGroup() as group:
                     for order in orders:

@@ -1,4 +1,4 @@
-"""What happens to processes and servers during the troubled time. Owns when and to whom; the means are the fleet's and the network's."""
+"""What happens to processes during the troubled time, and to servers (`server_faults`). Owns when and to whom; the means are the fleet's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 from tests.simulation.chance import Chance
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import Network
+from tests.simulation.server_faults import ServerFaults
 from tests.simulation.services import Fleet, Member
 from tests.simulation.storage import Database
 from tests.simulation.trace import Trace
@@ -21,12 +22,11 @@ class Faults:
 
     def __init__(self, loop: SimulatedLoop, network: Network, database: Database, fleet: Fleet, trouble: Trouble, chance: Chance) -> None:
         self._loop = loop
-        self._network = network
-        self._database = database
         self._fleet = fleet
         self._trouble = trouble
         self._chance = chance
         self._trace: Trace = network.trace
+        self._servers = ServerFaults(loop, network, database, trouble, chance)
         database.at_boundary = self._dies_here
 
     async def run(self, seconds: float) -> None:
@@ -40,7 +40,7 @@ class Faults:
         """Nothing goes wrong from now on; everybody is up or will be at once."""
         self._trace.add("CALM", None)
         self._trouble.off()
-        self._database.tables.down = False
+        self._servers.calm()
         self._fleet.calm = True
         for member in self._fleet.members:
             if member.process is not None:
@@ -55,38 +55,14 @@ class Faults:
             self._fleet.pause(self._anyone(), chance.uniform(0.05, longest))
         if self._now(trouble.drains):
             self._fleet.drain(self._anyone())
-        if self._now(trouble.wipes):
-            self._trace.add("BROKER WIPED", None)
-            self._network.wipe()
-        if self._now(trouble.restarts):
-            self._trace.add("BROKER RESTARTED", None)
-            for connection in self._network.connections:
-                connection.stall(chance.uniform(0.1, 2.0))
-            self._network.restart()
-        if self._now(trouble.stalls) and self._network.connections:
-            connection = chance.pick(self._network.connections)
-            seconds = chance.uniform(0.1, chance.pick([1.0, 8.0, 15.0]))
-            self._trace.add("CONNECTION STALLS", connection.process, f"for {seconds:.2f} s")
-            connection.stall(seconds)
-        if self._now(trouble.outages) and not self._database.tables.down:
-            self._outage(chance.uniform(0.2, 6.0))
+        self._servers.tick(self._now)
         if self._now(trouble.clock_jumps):
             self._jump(self._anyone())
-
-    def _outage(self, seconds: float) -> None:
-        self._trace.add("DATABASE DOWN", None, f"for {seconds:.2f} s")
-        self._database.tables.down = True
-
-        def up() -> None:
-            self._trace.add("DATABASE UP", None)
-            self._database.tables.down = False
-
-        self._loop.later(seconds, up)
 
     def _jump(self, member: Member) -> None:
         if member.process is not None:
             member.process.wall_offset = self._chance.uniform(-MOST_OFFSET_SECONDS, MOST_OFFSET_SECONDS)
-            self._trace.add("CLOCK JUMPED", member.process, f"to {member.process.wall_offset:+.0f} s")
+            self._trace.strike("CLOCK JUMPED", member.process, f"to {member.process.wall_offset:+.0f} s")
 
     def _now(self, per_second: float) -> bool:
         return self._chance.hits(per_second * TICK_SECONDS)

@@ -8,19 +8,18 @@ some point and then no more. A message that reaches a paused process waits in it
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.simulation.chance import Chance
+from tests.simulation.deliveries import SimulatedPuller
+from tests.simulation.futures import at_once, fail, settle
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.trace import Trace
 from tests.simulation.trouble import Trouble
-from waypost_io.bus._memory_pull import MemoryDelivery
-from waypost_io.bus._memory_store import MemoryConsumer
 from waypost_io.bus.memory import MemoryBroker, MemoryBus, MemorySubscription
 from waypost_io.bus.ports import Headers, Message, PubAck
-from waypost_proto.errors import ContractError, NotFound, PublishTimeout, Unreachable, WaypostError
+from waypost_proto.errors import NotFound, PublishTimeout, Unreachable, WaypostError
 
 PUBLISH_SECONDS = 5.0
 """How long a publisher waits for the confirmation."""
@@ -38,15 +37,19 @@ class Network:
         self.trace = trace
         self.on_stored: Callable[[str, bytes, str | None], None] = lambda subject, body, msg_id: None
         self.connections: list[SimulatedBus] = []
+        self.full = False
+        """The disk is full: nothing is stored or made, and nobody gets an answer, until a restart (FACTS: even after space is freed)."""
 
     def latency(self) -> float:
         return self.chance.latency(0.0004, 1.5, self.trouble.slow_messages)
 
     def wipe(self) -> None:
         """The broker comes back on an empty disk."""
+        self.full = False
         self.broker.wipe()
 
     def restart(self) -> None:
+        self.full = False
         self.broker.restart()
 
 
@@ -127,7 +130,8 @@ class SimulatedBus(MemoryBus):
         fate = network.trouble.publish_fate(network.chance)
 
         def arrive() -> None:
-            if fate == "lost":
+            if fate == "lost" or network.full:
+                network.trace.strike("publish lost", self.process, subject, msg_id)
                 return
             outcome: PubAck | WaypostError
             try:
@@ -139,7 +143,7 @@ class SimulatedBus(MemoryBus):
             except WaypostError as error:
                 outcome = error
             if fate == "unconfirmed":
-                network.trace.add("confirmation lost", self.process, subject, msg_id)
+                network.trace.strike("confirmation lost", self.process, subject, msg_id)
             else:
                 self._come(lambda: settle(future, outcome))
 
@@ -152,7 +156,7 @@ class SimulatedBus(MemoryBus):
         self._server()
         message = self._message(subject, body, headers, reply)
         if self._network.chance.hits(self._network.trouble.lost_core):
-            self._network.trace.add("core message lost", self.process, subject)
+            self._network.trace.strike("core message lost", self.process, subject)
             return
         self._go(lambda: self._route(message))
 
@@ -183,7 +187,7 @@ class SimulatedBus(MemoryBus):
 
     def _ask(self, message: Message, answer: asyncio.Future[Message]) -> None:
         if self._network.chance.hits(self._network.trouble.lost_core):
-            self._network.trace.add("request lost", self.process, message.subject)
+            self._network.trace.strike("core message lost", self.process, message.subject)
             return
 
         def arrive() -> None:
@@ -223,7 +227,8 @@ class SimulatedBus(MemoryBus):
         fate = network.trouble.admin_fate(network.chance)
 
         def arrive() -> None:
-            if fate == "lost":
+            if fate == "lost" or (network.full and what.startswith("ensure")):
+                network.trace.strike("request to the server lost", self.process, what)
                 return
             try:
                 outcome = at_once(call(*args))
@@ -255,145 +260,3 @@ class SimulatedSubscription(MemorySubscription):
 
     def offer(self, message: Message) -> None:
         self._bus._come(lambda: super(SimulatedSubscription, self).offer(message))
-
-
-class SimulatedDelivery(MemoryDelivery):
-    """Acks travel like everything else, and may be lost."""
-
-    __slots__ = ("_bus",)
-
-    def __init__(self, bus: SimulatedBus, consumer: MemoryConsumer, message: Any, delivered: int) -> None:
-        super().__init__(consumer, message, delivered)
-        self._bus = bus
-
-    def ack(self) -> None:
-        if self._acked:
-            return
-        self._acked = True
-        network = self._bus._network
-        if network.chance.hits(network.trouble.lost_acks):
-            network.trace.add("ack lost", self._bus.process, self.subject, self.stream_seq)
-            return
-        consumer, seq = self._consumer, self._message.seq
-        self._bus._go(lambda: consumer.ack(seq))
-
-    def in_progress(self) -> None:
-        if not self._acked and not self._bus._network.chance.hits(self._bus._network.trouble.lost_acks):
-            consumer, seq = self._consumer, self._message.seq
-            self._bus._go(lambda: consumer.progress(seq))
-
-
-class SimulatedPuller:
-    """`Puller`: the server answers a pull request when it has something, whatever the process does then."""
-
-    def __init__(self, bus: SimulatedBus, stream: str, consumer: str, most: int) -> None:
-        self._bus = bus
-        self._stream, self._consumer, self._most = stream, consumer, most
-        self._attached: MemoryConsumer | None = None
-        self._arrived: deque[SimulatedDelivery] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._asked = 0
-        self._missing = False
-        self._closed = False
-
-    async def next_batch(self, limit: int) -> Sequence[SimulatedDelivery]:
-        if limit < 1 or self._waiter is not None:
-            raise ContractError(f"next_batch(limit={limit}): one caller at a time, and limit at least 1")
-        while not self._arrived:
-            if self._closed:
-                raise ContractError(f"the puller of {self._stream}/{self._consumer} is closed")
-            if self._missing:
-                self._missing = False
-                raise NotFound(f"consumer {self._consumer!r} of stream {self._stream!r} does not exist (simulated)")
-            if not self._asked:
-                self._asked = min(limit, self._most)
-                self._bus._go(self._serve)
-            self._waiter = self._bus._network.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
-
-    async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._bus._go(self.detach)
-            self._wake()
-
-    def detach(self) -> None:
-        """At the server: no more for this one; what it had not looked at goes to others."""
-        self._closed = True
-        self._asked = 0
-        consumer, self._attached = self._attached, None
-        if consumer is not None:
-            if self._bus.process.alive:
-                consumer.give_back([delivery.stream_seq for delivery in self._arrived if not delivery._acked])
-            consumer.detach()
-
-    def _serve(self) -> None:
-        """At the server: answer the pull request, now or when there is something."""
-        if not self._asked or self._closed:
-            return
-        stream = self._bus.broker.streams.get(self._stream)
-        consumer = None if stream is None else stream.consumers.get(self._consumer)
-        if consumer is not self._attached:
-            if self._attached is not None:
-                self._attached.detach()
-            self._attached = consumer
-            if consumer is not None:
-                consumer.attach()
-        if consumer is None:
-            self._asked = 0
-            self._bus._come(self._gone)
-            return
-        taken = [SimulatedDelivery(self._bus, consumer, message, count) for message, count in consumer.take(self._asked)]
-        if not taken:
-            consumer.waiters.append(self._serve)
-            return
-        self._asked = 0
-        self._bus._come(lambda: self._arrive(taken))
-
-    def _arrive(self, taken: list[SimulatedDelivery]) -> None:
-        trace = self._bus._network.trace
-        for delivery in taken:
-            trace.add("delivered", self._bus.process, delivery.subject, delivery.stream_seq, delivery.delivered)
-        if not self._closed:
-            self._arrived.extend(taken)
-            self._wake()
-
-    def _gone(self) -> None:
-        self._missing = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-def at_once(result: Any) -> Any:
-    """The value of a coroutine of the memory adapters, which wait for nothing."""
-    if not asyncio.iscoroutine(result):
-        return result
-    try:
-        while True:
-            result.send(None)
-    except StopIteration as stop:
-        return stop.value
-
-
-def settle(future: asyncio.Future[Any], outcome: Any) -> None:
-    """Give the waiting process its answer or its error, unless it waits no longer."""
-    if future.done():
-        return
-    if isinstance(outcome, BaseException):
-        fail(future, outcome)
-    else:
-        future.set_result(outcome)
-
-
-def fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    """Give the waiting process an error, unless it waits no longer."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # marks it as seen: who drops the awaitable gets no warning

@@ -79,7 +79,7 @@ class Fleet:
         if not member.up:
             return
         assert member.process is not None
-        self._trace.add("KILLED", member.process)
+        self._trace.strike("KILLED", member.process)
         self._loop.kill(member.process)
         member.process = None
         self._again(member)
@@ -89,14 +89,14 @@ class Fleet:
         process = member.process
         if process is None or process.state != "running":
             return
-        self._trace.add("PAUSED", process, f"for {seconds:.2f} s")
+        self._trace.strike("PAUSED", process, f"for {seconds:.2f} s")
         process.state = "paused"
         self._loop.later(seconds, self._resume, process)
 
     def drain(self, member: Member) -> None:
         """SIGTERM."""
         if member.up and member.stop is not None and not member.stop.requested:
-            self._trace.add("ASKED TO STOP", member.process)
+            self._trace.strike("ASKED TO STOP", member.process)
             member.stop.request("SIGTERM")
 
     def _resume(self, process: Process) -> None:

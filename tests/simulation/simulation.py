@@ -61,6 +61,8 @@ class Report:
     lines: list[str] = field(default_factory=list)
     outcomes: dict[tuple[str, int], bytes] = field(default_factory=dict)
     trouble: str = ""
+    struck: dict[str, int] = field(default_factory=dict)
+    """How often each kind of fault struck."""
 
 
 _expected: dict[tuple[str, int], bytes] = {}
@@ -144,6 +146,7 @@ class _Simulation:
             lines=self._trace.lines,
             outcomes=self._outcomes(),
             trouble=self._told,
+            struck=dict(self._trace.struck),
         )
 
     async def _main(self) -> list[str]:

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from tests.simulation.chance import Chance
+from tests.simulation.futures import at_once, fail, settle
 from tests.simulation.loop import Process, SimulatedLoop
-from tests.simulation.network import at_once, fail, settle
 from tests.simulation.trace import Trace
 from tests.simulation.trouble import Trouble
 from waypost_io.store.memory import MemoryDatabase, MemoryStore
@@ -73,6 +73,18 @@ class Database:
         self.observers: list[Callable[[Process, str, tuple[Any, ...], dict[str, Any], Any], None]] = []
         self.at_boundary: Callable[[Process], bool] = lambda process: False
         """Asked at each statement that changes something: True if the process dies here."""
+        self.full = False
+        """The disk is full: what would write is refused, what only reads is answered."""
+        self.under_way: dict[asyncio.Future[Any], Callable[[], None]] = {}
+        """Statements that were sent and not carried out, with what carries them out."""
+
+    def fail_over(self) -> None:
+        """The standby takes over with everything that was committed. Each connection breaks: of what was under way some was committed."""
+        flights, self.under_way = self.under_way, {}
+        for future, carry_out in flights.items():
+            if self.chance.hits(0.5):
+                carry_out()
+            fail(future, Unreachable("the connection broke (simulated fail-over)"))
 
     def latency(self) -> float:
         return self.chance.latency(0.0006, 3.0, self.trouble.slow_statements)
@@ -132,12 +144,20 @@ class Link:
             delay = db.chance.uniform(0.01, LATE_SECONDS)
             loop.later(db.latency(), fail, future, Unreachable(f"{name}: the connection broke (simulated)"))
 
+        def arrive() -> None:
+            if db.under_way.pop(future, None) is not None:
+                carry_out()
+
         def carry_out() -> None:
             if self._cut_at is not None and loop.now > self._cut_at:
                 return
             outcome: Any
             if fate == "before":
+                db.trace.strike("statement failed before", self._process, name)
                 outcome = Unreachable(f"{name}: failed before it was carried out (simulated)")
+            elif db.full and writes:
+                db.trace.strike("statement refused, disk full", self._process, name)
+                outcome = Unreachable(f"{name}: no space left on device (simulated)")
             else:
                 if writes and db.at_boundary(self._process) and db.chance.hits(0.5):
                     return  # it died just before
@@ -148,11 +168,15 @@ class Link:
                 db.trace.add(name, self._process, fate, *_told(args, kwargs), "→", _outcome(outcome))
                 for observe in db.observers:
                     observe(self._process, name, args, kwargs, outcome)
+                if fate == "late":
+                    db.trace.strike("statement carried out late", self._process, name)
                 if fate == "after":
+                    db.trace.strike("statement's answer lost", self._process, name)
                     outcome = Unreachable(f"{name}: the answer was lost (simulated)")
             loop.later(db.latency(), settle, future, outcome)
 
-        loop.later(delay, carry_out)
+        db.under_way[future] = carry_out
+        loop.later(delay, arrive)
         timer = loop.later(TIMEOUT_SECONDS, fail, future, Unreachable(f"{name}: no answer (simulated)"))
         try:
             return await future

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ class Trace:
         self._now = now
         self._keep = keep
         self.digest = 0
+        self.struck: Counter[str] = Counter()
+        """How often each kind of fault struck."""
         self.lines: list[str] = []
 
     def add(self, what: str, process: Process | None, *details: Any) -> None:
@@ -26,6 +29,11 @@ class Trace:
         if self._keep:
             told = " ".join(_short(detail) for detail in details if detail not in ("", None))
             self.lines.append(f"{self._now():9.4f} {name:16} {what:20} {told}")
+
+    def strike(self, what: str, process: Process | None, *details: Any) -> None:
+        """Something went wrong on purpose: a happening that is counted."""
+        self.struck[what] += 1
+        self.add(what, process, *details)
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")

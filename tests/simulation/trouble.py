@@ -8,7 +8,7 @@ from typing import Literal, Self
 from tests.simulation.chance import Chance
 
 Fate = Literal["", "lost", "unconfirmed"]
-KINDS = ("network", "store", "kills", "pauses", "wipes", "outages", "clocks", "drains", "tools")
+KINDS = ("network", "store", "kills", "pauses", "wipes", "outages", "clocks", "drains", "tools", "streams", "disks", "failovers")
 """What can be left out of a seed to see what it needs to fail."""
 
 
@@ -38,6 +38,12 @@ class Trouble:
     outages: float = 0.0
     clock_jumps: float = 0.0
     drains: float = 0.0
+    deleted_streams: float = 0.0
+    deleted_consumers: float = 0.0
+    old_copies: float = 0.0
+    full_bus: float = 0.0
+    full_database: float = 0.0
+    failovers: float = 0.0
     # tools
     odd_tools: float = 0.0
 
@@ -82,6 +88,9 @@ _MOST: dict[str, dict[str, float]] = {
     "clocks": {"clock_jumps": 0.3},
     "drains": {"drains": 0.25},
     "tools": {"odd_tools": 0.6},
+    "streams": {"deleted_streams": 0.15, "deleted_consumers": 0.3, "old_copies": 0.12},
+    "disks": {"full_bus": 0.08, "full_database": 0.12},
+    "failovers": {"failovers": 0.2},
 }
 
 
