@@ -192,7 +192,8 @@ class Pipeline:
             self._ownership.lost(result.lost)
             await self._ambiguous(batch, TransientError("a lease was lost"))
             return
-        self._committed_positions.update(batch.positions)
+        for partition, position in batch.positions.items():  # an answer may come so late that the partition was lost and gained again
+            self._committed_positions[partition] = max(position, self._committed_positions.get(partition, 0))
         try:
             await self._stages.after(batch, result)
         except TransientError as error:  # something that is to be published could not be read: the take-over publishes it

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
+
+PROGRESS_SEEDS = 250
 
 
 def main() -> int:
@@ -32,13 +37,40 @@ def main() -> int:
         for seed in ([options.seed] if options.seed is not None else range(options.first, options.first + options.seeds))
     ]
     began = time.monotonic()
-    failed = 0
+    done, failed = 0, []
+    struck: Counter[str] = Counter()
     for report in _reports(plans, options.jobs):
-        failed += _tell(report, options)
-        if failed and options.stop:
-            break
-    print(f"{len(plans)} seeds, {failed} failed, {time.monotonic() - began:.1f} s", flush=True)
+        done += 1
+        struck.update(report.struck)
+        if _tell(report, options):
+            failed.append(report.seed)
+            if options.stop:
+                break
+        if done % PROGRESS_SEEDS == 0:
+            print(f"… {done} seeds, {len(failed)} failed, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(", ".join(f"{what} {count:,}" for what, count in struck.most_common()))
+    print(f"{done} seeds, {len(failed)} failed, {time.monotonic() - began:.1f} s", flush=True)
+    if options.tally:
+        _note(options, done, struck, failed)
     return 1 if failed else 0
+
+
+def _note(options: argparse.Namespace, seeds: int, struck: Counter[str], failed: list[int]) -> None:
+    """Append what was tried to a file, one line of JSON a run."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
+    line = {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit,
+        "seeds": seeds,
+        "from": options.first,
+        "orders": options.orders,
+        "seconds": options.seconds,
+        "struck": dict(struck.most_common()),
+        "violations": len(failed),
+        "failed_seeds": failed,
+    }
+    with open(options.tally, "a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _reports(plans: list[Plan], jobs: int) -> Iterator[Report]:
@@ -74,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sabotage", action="store_true", help="lose an event and make an effect twice at the end: the invariants must notice"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--tally", help="append a line about this run to that file")
     parser.add_argument("--stop", action="store_true", help="at the first failure")
     parser.add_argument("--shown", type=int, default=6, help="violations shown per seed")
     parser.add_argument("--width", type=int, default=600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -224,6 +225,7 @@ def _collect() -> None:
     """Killed coroutines end here, where nobody runs; that they cannot await any more in their `finally` blocks is no news."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
+        warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that a killed process never began
         gc.enable()
         gc.collect()
     finally:

@@ -59,12 +59,15 @@ def start(run_id: RunId, **more: Any) -> StartRun:
 
 
 class GatedLog:
-    """The log of a store, whose commits wait at `gate`; a batch that touches a run of `poison` is refused. `commits` keeps them all."""
+    """The log of a store, whose commits wait at `gate`, and their answers at `told`; a batch that touches a run of `poison` is refused.
+    `commits` keeps them all."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.gate = asyncio.Event()
         self.gate.set()
+        self.told = asyncio.Event()
+        self.told.set()
         self.waiting = 0
         self.commits: list[Commit] = []
         self.poison: set[RunId] = set()
@@ -82,6 +85,7 @@ class GatedLog:
             raise BadMessage("the database cannot hold this (a test said so)")
         result: CommitResult = await self._inner.commit(batch)
         self.commits.append(batch)
+        await self.told.wait()
         return result
 
     def __getattr__(self, name: str) -> Any:

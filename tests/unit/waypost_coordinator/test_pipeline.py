@@ -243,6 +243,20 @@ async def test_runs_of_a_lost_partition_are_loaded_anew(desk: Site, replica: Rep
     assert replica.ground.runs.get(kept) is not None
 
 
+async def test_a_commit_that_is_answered_after_its_partition_was_gained_again(desk: Site, replica: Replica) -> None:
+    """CORRECTNESS.md row 10: where the log ends is what the new lease says, not what the old answer says."""
+    run_id = await replica.start(partition=0)
+    replica.log.told.clear()
+    request = asyncio.ensure_future(replica.submit(Signal(run_id=run_id, request_id="s", name="go")))
+    await wait_until(lambda: "signal_received" in desk.types(run_id))
+    pipeline = replica.coordinator._pipeline
+    pipeline.gained(0, 17)
+    replica.log.told.set()
+    await request
+    pipeline._forget_states()
+    assert pipeline._decider.positions[0] == 17
+
+
 async def test_a_run_that_cannot_be_read_does_not_stop_the_others(desk: Site, replica: Replica) -> None:
     """CORRECTNESS.md row 14: its letters are answered; the process lives."""
     from dataclasses import replace
