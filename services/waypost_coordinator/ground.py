@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from waypost_coordinator.clock import DatabaseClock
 from waypost_coordinator.letters import LetterBox
@@ -31,6 +31,8 @@ class Ground:
     epochs: dict[int, int]
     published: dict[int, int]
     look: Callable[[], None]
+    stored: dict[str, int] = field(default_factory=dict)
+    """The highest sequence that each stream confirmed to us: it can only have gone backwards by losing what we rely on."""
 
     def owns(self, partition: int) -> bool:
         return partition in self.epochs

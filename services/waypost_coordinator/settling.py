@@ -131,7 +131,7 @@ class Settler:
         """Repeat until the server has it: under the same id it is stored once (within the window), and derived work tolerates twice."""
         while True:
             try:
-                await confirmation
+                ack = await confirmation
             except TooLarge:
                 log.exception("dispatch_too_large", subject=outgoing.subject)  # in the log it is whole
                 return
@@ -142,6 +142,8 @@ class Settler:
                 await asyncio.sleep(AGAIN_SECONDS)
                 confirmation = self._publish(outgoing)
             else:
+                if ack.seq > self._ground.stored.get(ack.stream, 0):
+                    self._ground.stored[ack.stream] = ack.seq
                 return
 
     def _tell_workers(self, batch: Batch) -> None:

@@ -7,6 +7,7 @@ everything outstanding be derived again from the log under new ids and tokens (P
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 
 import structlog
@@ -23,6 +24,9 @@ from waypost_proto.ids import RunId, WorkerId
 log = structlog.get_logger(__name__)
 
 PAGE = 500
+GENERATION = "generation"
+"""Kept beside the streams' marks; renewed when a stream went backwards. Its replicas' own marks may not show it: what they and others
+publish in the meantime takes the stream past them again."""
 LATE_LOOKS = 3
 """So many rounds after a host was found, what is held is looked at again: a run that was being committed then is not in the table yet."""
 
@@ -47,6 +51,10 @@ class Sweep:
         """Marks to save: all that they stand for is in JetStream."""
         self._lying: set[str] = set()
         """Mail between runs that was unreceived at the last round."""
+        self._confirmed: dict[str, int] = {}
+        """What each stream had confirmed to us when its mark was asked for."""
+        self._identities: dict[str, str] = {}
+        """When each stream was made, as we last saw it."""
         self._compared: set[int] = set()
         """Partitions whose stored marks were compared when they came to us; before that a round must not overwrite them."""
 
@@ -147,8 +155,9 @@ class Sweep:
             log.warning("mail_lay_unreceived", letters=len(late))
 
     async def _marks(self) -> dict[str, tuple[str, int]]:
-        """Creation time and last sequence of every stream; one that is missing is made."""
-        marks = {}
+        """Creation time and last sequence of every stream; one that is missing is made. And the generation of them all."""
+        self._confirmed = dict(self._ground.stored)  # before it is asked for: what is confirmed meanwhile may be above the mark
+        marks = {GENERATION: (await self._ground.store.streams.load()).get(GENERATION, ("", 0))}
         for spec in self._specs:
             mark = await self._ground.bus.stream_mark(spec.name) or await self._ground.bus.ensure_stream(spec)
             marks[spec.name] = (mark.created, mark.last_seq)
@@ -163,13 +172,35 @@ class Sweep:
         settled, self._settled = self._settled, {}
         await self._save(settled)
         partitions = [p for p in partitions if p not in self._deriving]
-        stale = [p for p in partitions if any(self._other(f"{name}@{p}", mark) for name, mark in marks.items())]
+        backwards = await self._backwards(marks, partitions)
+        stale = [p for p in partitions if backwards or any(self._other(f"{name}@{p}", mark) for name, mark in marks.items())]
         if stale:
-            log.warning("streams_changed", partitions=stale)
+            log.warning("streams_changed", partitions=stale, backwards=backwards)
         kept = {f"{name}@{p}": mark for p in partitions if p not in stale for name, mark in marks.items()}
         for partition in stale:
             await self._derive_after_a_wipe(partition, {f"{name}@{partition}": mark for name, mark in marks.items()})
         await self._save({key: mark for key, mark in kept.items() if self._known.get(key) != mark})
+
+    async def _backwards(self, marks: dict[str, tuple[str, int]], partitions: Collection[int]) -> list[str]:
+        """Streams that lost their newest messages and kept their identity. Every other replica is to derive its work again too."""
+        streams = {name: mark for name, mark in marks.items() if name != GENERATION}
+        found = [name for name, mark in streams.items() if self._shrunk(name, mark, partitions)]
+        told = any(self._known.get(f"{GENERATION}@{p}", marks[GENERATION]) != marks[GENERATION] for p in partitions)  # by another replica
+        if found and not told:
+            marks[GENERATION] = (uuid.uuid4().hex, 0)
+            await self._save({GENERATION: marks[GENERATION]})
+        for name, (created, last) in streams.items():  # from here on the generation says it
+            if name in found or self._identities.get(name, created) != created:
+                self._ground.stored[name] = last
+            self._identities[name] = created
+        return found
+
+    def _shrunk(self, name: str, mark: tuple[str, int], partitions: Collection[int]) -> bool:
+        created, last = mark
+        if self._identities.get(name) == created and self._confirmed.get(name, 0) > last:
+            return True
+        marks = (self._known.get(f"{name}@{p}") for p in partitions)
+        return any(known is not None and known[0] == created and known[1] > last for known in marks)
 
     async def _save(self, marks: dict[str, tuple[str, int]]) -> None:
         if marks:

@@ -1,7 +1,7 @@
 """Old copies of the broker's disk. Owns nothing: a copy is taken of a broker, and put back into it later.
 
-As with a real server, a restored stream has its old identity and its old last sequence, which new messages use again; its consumers are those of
-that time, and deliver again what had not been acked then. Duplicates are known of the messages that are there.
+As with a real server, a restored stream has its old identity and its old last sequence, which new messages use again; its consumers are
+those of that time, and deliver again what had not been acked then. Duplicates are known of the messages that are there.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class SimulatedDelivery(MemoryDelivery):
             self._bus._go(lambda: self._consumer_now().progress(self._message.seq))
 
     def _consumer_now(self) -> MemoryConsumer:
-        """The consumer that an ack reaches at the server: after an old copy was restored it is that copy's, if it was made at the same time."""
+        """The consumer that an ack reaches at the server: after a restore it is the old copy's, if that was made at the same time."""
         stream = self._bus.broker.streams.get(self._stream)
         found = None if stream is None else stream.consumers.get(self._consumer.spec.name)
         return found if found is not None and found.created == self._consumer.created else self._consumer

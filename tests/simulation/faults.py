@@ -1,4 +1,4 @@
-"""What happens to processes during the troubled time, and to servers (`server_faults`). Owns when and to whom; the means are the fleet's."""
+"""What happens to processes during the troubled time. Owns when and to whom; the means are the fleet's. Servers: `server_faults`."""
 
 from __future__ import annotations
 

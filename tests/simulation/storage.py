@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -120,6 +120,19 @@ class Facet:
         return call
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Statement:
+    """One statement on its way, and what is to become of it."""
+
+    name: str
+    method: Callable[..., Any]
+    writes: bool
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    fate: str
+    future: asyncio.Future[Any]
+
+
 class Link:
     """Statements of one process on their way."""
 
@@ -135,53 +148,54 @@ class Link:
         if name == "log.commit":
             args = (_copied(args[0]),)
         future: asyncio.Future[Any] = loop.create_future()
-        fate = self._fate(writes)
+        statement = _Statement(name, method, writes, args, kwargs, self._fate(writes), future)
         delay = db.latency()
-        if name == "log.commit" and fate != "late":
+        if name == "log.commit" and statement.fate != "late":
             self._commits_at = max(self._commits_at, loop.now + delay)
             delay = self._commits_at - loop.now
-        if fate == "late":
+        if statement.fate == "late":
             delay = db.chance.uniform(0.01, LATE_SECONDS)
             loop.later(db.latency(), fail, future, Unreachable(f"{name}: the connection broke (simulated)"))
-
-        def arrive() -> None:
-            if db.under_way.pop(future, None) is not None:
-                carry_out()
-
-        def carry_out() -> None:
-            if self._cut_at is not None and loop.now > self._cut_at:
-                return
-            outcome: Any
-            if fate == "before":
-                db.trace.strike("statement failed before", self._process, name)
-                outcome = Unreachable(f"{name}: failed before it was carried out (simulated)")
-            elif db.full and writes:
-                db.trace.strike("statement refused, disk full", self._process, name)
-                outcome = Unreachable(f"{name}: no space left on device (simulated)")
-            else:
-                if writes and db.at_boundary(self._process) and db.chance.hits(0.5):
-                    return  # it died just before
-                try:
-                    outcome = at_once(method(*args, **kwargs))
-                except Exception as error:  # noqa: BLE001 - it is its caller's
-                    outcome = error
-                db.trace.add(name, self._process, fate, *_told(args, kwargs), "→", _outcome(outcome))
-                for observe in db.observers:
-                    observe(self._process, name, args, kwargs, outcome)
-                if fate == "late":
-                    db.trace.strike("statement carried out late", self._process, name)
-                if fate == "after":
-                    db.trace.strike("statement's answer lost", self._process, name)
-                    outcome = Unreachable(f"{name}: the answer was lost (simulated)")
-            loop.later(db.latency(), settle, future, outcome)
-
-        db.under_way[future] = carry_out
-        loop.later(delay, arrive)
+        db.under_way[future] = lambda: self._carry_out(statement)
+        loop.later(delay, self._arrive, future)
         timer = loop.later(TIMEOUT_SECONDS, fail, future, Unreachable(f"{name}: no answer (simulated)"))
         try:
             return await future
         finally:
             timer.cancel()
+
+    def _arrive(self, future: asyncio.Future[Any]) -> None:
+        carry_out = self._db.under_way.pop(future, None)
+        if carry_out is not None:
+            carry_out()
+
+    def _carry_out(self, statement: _Statement) -> None:
+        db, name, fate = self._db, statement.name, statement.fate
+        if self._cut_at is not None and db.loop.now > self._cut_at:
+            return
+        outcome: Any
+        if fate == "before":
+            db.trace.strike("statement failed before", self._process, name)
+            outcome = Unreachable(f"{name}: failed before it was carried out (simulated)")
+        elif db.full and statement.writes:
+            db.trace.strike("statement refused, disk full", self._process, name)
+            outcome = Unreachable(f"{name}: no space left on device (simulated)")
+        else:
+            if statement.writes and db.at_boundary(self._process) and db.chance.hits(0.5):
+                return  # it died just before
+            try:
+                outcome = at_once(statement.method(*statement.args, **statement.kwargs))
+            except Exception as error:  # noqa: BLE001 - it is its caller's
+                outcome = error
+            db.trace.add(name, self._process, fate, *_told(statement.args, statement.kwargs), "→", _outcome(outcome))
+            for observe in db.observers:
+                observe(self._process, name, statement.args, statement.kwargs, outcome)
+            if fate == "late":
+                db.trace.strike("statement carried out late", self._process, name)
+            elif fate == "after":
+                db.trace.strike("statement's answer lost", self._process, name)
+                outcome = Unreachable(f"{name}: the answer was lost (simulated)")
+        db.loop.later(db.latency(), settle, statement.future, outcome)
 
     def _fate(self, writes: bool) -> str:
         trouble, chance = self._db.trouble, self._db.chance

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, Parts, Replica, Site, call, complete, site
 from tests.waiting import wait_until
-from waypost_coordinator.sweep import Sweep
+from waypost_coordinator.letters import Tally
+from waypost_coordinator.sweep import GENERATION, Sweep
 from waypost_coordinator.takeover import TakeOver
 from waypost_io.bus.topology import stream_specs
 from waypost_proto import commands as cmd
@@ -80,6 +83,50 @@ async def test_a_stream_restored_from_an_old_copy_is_noticed(desk: Site, replica
     stream._last_seq = 0
     stream._ids.clear()
     await desk.activation(run_id)
+
+
+async def test_a_stream_that_lost_only_what_was_stored_since_the_last_round_is_noticed(parts: Parts) -> None:
+    """CORRECTNESS.md row 16: its last sequence is above the mark, and below what it has confirmed to us."""
+    sweep = await swept(parts)
+    parts.bus.broker.streams["T_WORK"]._last_seq = 7
+    await sweep._round()
+    parts.ground.stored["T_WORK"] = 12
+    parts.bus.broker.streams["T_WORK"]._last_seq = 9
+    await sweep._round()
+    assert (await parts.store.streams.load()).get(GENERATION) is not None
+    assert sweep.derived == [0]
+
+
+async def test_a_stream_that_has_grown_past_the_marks_again_is_noticed_by_all_once_one_replica_has_seen_it(parts: Parts) -> None:
+    """CORRECTNESS.md row 16: what the one that noticed it derives takes the stream past the marks of the others."""
+    sweep = await swept(parts)
+    await parts.store.streams.save({GENERATION: ("of the replica that saw it", 0)})
+    await sweep._round()
+    assert sweep.derived == [0]
+    await sweep._round()
+    await sweep._round()
+    assert sweep.derived == [0], "once"
+
+
+class WatchedSweep(Sweep):
+    """Notes which partitions it derives again."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.derived: list[int] = []
+
+    async def _derive(self, partitions: Iterable[int], tally: Tally | None = None) -> int:
+        self.derived += partitions
+        return 0
+
+
+async def swept(parts: Parts) -> WatchedSweep:
+    """A sweep that owns one partition and has compared its marks."""
+    del parts.ground.epochs[1]
+    sweep = WatchedSweep(parts.ground, TakeOver(parts.ground, None), stream_specs(parts.ground.subjects, partitions=PARTITIONS), 1.0)
+    await sweep.gained(0)
+    await sweep._round()
+    return sweep
 
 
 async def test_a_lost_workers_runs_go_to_whoever_comes_first(desk: Site, replica: Replica) -> None:
