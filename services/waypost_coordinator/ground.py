@@ -32,7 +32,7 @@ class Ground:
     published: dict[int, int]
     look: Callable[[], None]
     stored: dict[str, int] = field(default_factory=dict)
-    """The highest sequence that each stream confirmed to us: it can only have gone backwards by losing what we rely on."""
+    """The highest sequence that each stream confirmed or delivered to us: below that it can only be by losing what we rely on."""
 
     def owns(self, partition: int) -> bool:
         return partition in self.epochs

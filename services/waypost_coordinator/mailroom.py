@@ -67,7 +67,7 @@ class Mailroom:
                 for old in range(max(1, epoch - back), epoch):
                     await self._ground.bus.delete_consumer(stream, self._ground.subjects.mail_consumer(partition, old))
                 await self._ground.bus.ensure_consumer(mail_consumer(self._ground.subjects, partition, epoch))
-                await self._pull(partition, self._ground.bus.pull(stream, consumer, max_in_hand=IN_HAND))
+                await self._pull(partition, stream, self._ground.bus.pull(stream, consumer, max_in_hand=IN_HAND))
             except WaypostError as error:
                 log.warning("pump_interrupted", partition=partition, error=str(error))
                 if isinstance(error, NotFound):
@@ -76,10 +76,13 @@ class Mailroom:
                     back *= 8  # an older epoch's consumer is still there and overlaps with ours
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _pull(self, partition: int, puller: Puller) -> None:
+    async def _pull(self, partition: int, stream: str, puller: Puller) -> None:
         try:
             while True:
-                for delivery in await puller.next_batch(IN_HAND):
+                deliveries = await puller.next_batch(IN_HAND)
+                if deliveries[-1].stream_seq > self._ground.stored.get(stream, 0):
+                    self._ground.stored[stream] = deliveries[-1].stream_seq
+                for delivery in deliveries:
                     letter = self._open(partition, delivery)
                     if letter is not None:
                         self._ground.box.put(letter)

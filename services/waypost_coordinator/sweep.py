@@ -52,7 +52,7 @@ class Sweep:
         self._lying: set[str] = set()
         """Mail between runs that was unreceived at the last round."""
         self._confirmed: dict[str, int] = {}
-        """What each stream had confirmed to us when its mark was asked for."""
+        """What each stream had confirmed and delivered to us when its mark was asked for."""
         self._identities: dict[str, str] = {}
         """When each stream was made, as we last saw it."""
         self._compared: set[int] = set()
