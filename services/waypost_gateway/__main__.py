@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from waypost import load_module
+from waypost.outside_tools import resources_of
 from waypost_gateway.gateway import Gateway, GatewayConfig
 from waypost_gateway.hosting import definitions_of, tools_of
 from waypost_gateway.metrics import Metrics
@@ -71,7 +72,7 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     metrics = Metrics()
     async with bus, PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name=peer_name) as store:
         gateway = Gateway(bus, store, settings.subjects, tools, config, metrics=metrics)
-        async with Peer(bus, settings.subjects, announce) as peer:
+        async with resources_of(tools), Peer(bus, settings.subjects, announce) as peer:
 
             async def database() -> None:
                 await store.leases.now()

@@ -24,8 +24,8 @@ from waypost.errors import (
     WaypostError,
 )
 from waypost.modules import hosted, load_module
-from waypost.options import Approval, Backoff, Breaker, Budget, Rate, Retry
-from waypost.tool_context import NOT_DONE, SecretMissing, ToolContext
+from waypost.options import Approval, Budget, Retry
+from waypost.tool_context import NOT_DONE, ToolContext
 from waypost.tools import Tool, remote_tool, tool
 
 if TYPE_CHECKING:
@@ -36,20 +36,16 @@ __all__ = [
     "Agent",
     "Approval",
     "ApprovalDenied",
-    "Backoff",
-    "Breaker",
     "Budget",
     "ChildFailed",
     "Client",
     "Context",
     "DoNotRetry",
     "NotExecuted",
-    "Rate",
     "Retry",
     "RetryLater",
     "RunFailed",
     "RunHandle",
-    "SecretMissing",
     "StepFailed",
     "Tool",
     "ToolContext",

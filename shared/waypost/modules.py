@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from waypost.agents import Agent
+from waypost.outside_tools import ToolSet
 from waypost.tools import Tool
 from waypost_proto.errors import Misconfigured
 
@@ -84,6 +85,9 @@ def hosted(module: ModuleType) -> tuple[list[Agent[..., Any]], list[Tool[..., An
             _add("agents", agents, value, module)
         elif isinstance(value, Tool) and _belongs(value.module, module):
             _add("tools", tools, value, module)
+        elif isinstance(value, ToolSet) and _belongs(value.module, module):
+            for tool in value.values():
+                _add("tools", tools, tool, module)
     return list(agents.values()), list(tools.values())
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from copy import copy
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
@@ -17,12 +19,11 @@ from msgspec import Struct
 
 from waypost._threads import in_thread
 from waypost.conversion import decode_value, encode_result, encode_value, schema_of
-from waypost.options import Approval, Breaker, Rate, Retry, Seconds, breaker_of, labels_of, rate_of, seconds_of
+from waypost.options import Approval, Retry, Seconds, seconds_of
 from waypost.signatures import Signature
 from waypost.targets import Target, description_of, name_of
 from waypost.tool_context import NOT_DONE, NotDone, ToolContext
 from waypost_proto.errors import BadInput, ContractError
-from waypost_proto.limits import MAX_PAYLOAD_BYTES
 from waypost_proto.registry import ToolDefinition
 from waypost_proto.values import Effect
 
@@ -53,19 +54,16 @@ class ToolPolicy(Struct, frozen=True, kw_only=True):
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     concurrency: int = DEFAULT_CONCURRENCY
     reconcile: Callable[..., Any] | None = None
-    rate: Rate | None = None
-    breaker: Breaker | None = None
-    taint: tuple[str, ...] = ()
-    max_result_bytes: int = MAX_PAYLOAD_BYTES
-    settle_seconds: float | None = None
-    secrets: tuple[str, ...] = ()
 
 
 class Tool(Target[P, R_co]):
     """A tool. Call it plainly in a test (`await core_banking("x")`), through `ctx.call` in an agent.
 
-    `function` is None for a tool whose code lives elsewhere (`remote_tool`).
+    `function` is None for a tool whose code lives elsewhere (`remote_tool`). `outside`: its results come from a system that is not
+    ours, and are labelled so.
     """
+
+    outside: bool = False
 
     def __init__(
         self,
@@ -98,10 +96,8 @@ class Tool(Target[P, R_co]):
             timeout_seconds=seconds_of("timeout", timeout) if timeout is not None else now.timeout_seconds,
             retry=retry if retry is not None else now.retry,
         )
-        variant: Tool[P, R_co] = Tool(
-            self.name, self.policy, self.function, local_names=self._local_names, remote=self._remote, options=options
-        )
-        variant.__dict__.update({k: v for k, v in self.__dict__.items() if k in {"signature", "arguments"}})
+        variant = copy(self)
+        variant.options = options
         return variant
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> bytes:
@@ -141,6 +137,11 @@ class Tool(Target[P, R_co]):
     def has_reconcile(self) -> bool:
         return self.policy.reconcile is not None
 
+    @property
+    def resource(self) -> AbstractAsyncContextManager[object] | None:
+        """What the gateway holds open while it hosts the tool (connections, a server process). Tools may share one."""
+        return None
+
     @cached_property
     def signature(self) -> Signature:
         """Read at first use, so that annotations may name types that are defined after the tool."""
@@ -165,11 +166,6 @@ class Tool(Target[P, R_co]):
             timeout_seconds=policy.timeout_seconds,
             reconcile=policy.reconcile is not None,
             concurrency=policy.concurrency,
-            rate=policy.rate,
-            breaker=policy.breaker,
-            taint=policy.taint,
-            max_result_bytes=None if policy.max_result_bytes == MAX_PAYLOAD_BYTES else policy.max_result_bytes,
-            settle_seconds=policy.settle_seconds,
         )
 
     def decode_arguments(self, args: bytes) -> dict[str, Any]:
@@ -180,17 +176,11 @@ class Tool(Target[P, R_co]):
     async def invoke(self, ctx: ToolContext, args: bytes) -> bytes:
         """Run the tool on JSON arguments and return its result as JSON.
 
-        Raises `BadInput` before anything ran if `args` do not fit; what `run` raises.
+        Raises `BadInput` before anything ran if `args` do not fit; `ResultNotEncodable` after it ran if the result
+        is not JSON (the effect took place); whatever the function raises. A plain function runs in a thread, which
+        cancelling does not stop: its effect may still take place.
         """
-        return await self.run(ctx, self.decode_arguments(args))
-
-    async def run(self, ctx: ToolContext, arguments: dict[str, Any]) -> bytes:
-        """Run the tool on checked arguments and return its result as JSON.
-
-        Raises `ResultNotEncodable` after it ran if the result is not JSON, or not what the function's annotation says (the effect
-        took place); whatever the function raises. A plain function runs in a thread, which cancelling does not stop: its effect may
-        still take place.
-        """
+        arguments = self.decode_arguments(args)
         given = (ctx,) if self.signature.has_context else ()
         result = await _run(self._code(), given, arguments)
         return self._encode_result(result)
@@ -207,17 +197,10 @@ class Tool(Target[P, R_co]):
         return NOT_DONE if result is NOT_DONE else self._encode_result(result)
 
     def _encode_result(self, result: object) -> bytes:
-        what = f"the result of tool {self.name!r}"
         try:
-            body = encode_result(what, result)
+            return encode_result(f"the result of tool {self.name!r}", result)
         except BadInput as error:
             raise ResultNotEncodable(str(error)) from error
-        if self.returns is not Any and len(body) <= self.policy.max_result_bytes:
-            try:
-                decode_value(what, self.returns, body)
-            except BadInput as error:
-                raise ResultInvalid(str(error)) from error
-        return body
 
     def _code(self) -> Callable[..., Any]:
         if self.function is None:
@@ -227,10 +210,6 @@ class Tool(Target[P, R_co]):
 
 class ResultNotEncodable(ContractError):
     """A tool ran and returned what cannot be written as JSON: for an unsafe tool the call is in doubt."""
-
-
-class ResultInvalid(ResultNotEncodable):
-    """A tool ran and returned something else than its annotation says: for an unsafe tool the call is in doubt."""
 
 
 async def _run(function: Callable[..., Any], given: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
@@ -253,7 +232,7 @@ class ToolDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
-def tool(  # noqa: PLR0913  # all that a definition can say, as keywords
+def tool(
     function: object = None,
     /,
     *,
@@ -262,27 +241,14 @@ def tool(  # noqa: PLR0913  # all that a definition can say, as keywords
     retry: Retry | None = None,
     timeout: Seconds = DEFAULT_TIMEOUT_SECONDS,
     reconcile: Callable[..., Any] | None = None,
-    settle: Seconds | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
-    rate: str | Rate | None = None,
-    breaker: Breaker | None = None,
-    taint: str | Iterable[str] = (),
-    max_result_bytes: int = MAX_PAYLOAD_BYTES,
-    secrets: Iterable[str] = (),
 ) -> ToolDecorator:
     """Define a tool: `@tool(effect="read")`. `effect` is required.
 
-    - `timeout` bounds one attempt; `retry` is used for reads and idempotent tools, and for unsafe ones after `NotExecuted`.
-    - `reconcile(ctx, *same arguments)` is for unsafe tools: it returns the tool's result if the effect took place, `NOT_DONE` if it
-      surely did not, and raises if it cannot know. It is asked no sooner than `settle` after the call's hard deadline (default: the
-      gateway's setting).
-    - `concurrency` bounds how many calls one gateway runs at once, `rate` (`"10/s"`, `Rate(…)`) how many all gateways together begin.
-    - `breaker=Breaker(…)` stops calls while the tool fails.
-    - `taint` labels what it returns as coming from outside: `taint=("web",)`.
-    - `max_result_bytes` is the largest result as JSON.
-    - `secrets` names what it needs of the gateway's secrets: without them no call begins.
-
-    Raises `TypeError`, `ValueError` or `BadInput` at the definition.
+    `timeout` bounds one attempt. `retry` is used for reads and idempotent tools, and for unsafe ones after
+    `NotExecuted`. `reconcile(ctx, *same arguments)` is for unsafe tools: it returns the tool's result if the effect
+    took place, `NOT_DONE` if it surely did not, and raises if it cannot know. `concurrency` bounds how many calls
+    one gateway runs at once. Raises `TypeError`, `ValueError` or `BadInput` at the definition.
     """
     if function is not None or effect is None:
         raise TypeError(
@@ -296,20 +262,12 @@ def tool(  # noqa: PLR0913  # all that a definition can say, as keywords
         raise TypeError(f"reconcile= is for unsafe tools: a tool with effect={kind.value!r} is simply run again")
     if concurrency < 1:
         raise ValueError(f"concurrency={concurrency!r}: at least 1")
-    if not 1 <= max_result_bytes <= MAX_PAYLOAD_BYTES:
-        raise ValueError(f"max_result_bytes={max_result_bytes!r}: 1 to {MAX_PAYLOAD_BYTES}")
     policy = ToolPolicy(
         effect=kind,
         retry=retry or Retry(),
         timeout_seconds=seconds_of("timeout", timeout),
         concurrency=concurrency,
         reconcile=reconcile,
-        rate=rate_of(rate),
-        breaker=breaker_of(breaker),
-        taint=labels_of(taint),
-        max_result_bytes=max_result_bytes,
-        settle_seconds=None if settle is None else seconds_of("settle", settle),
-        secrets=(secrets,) if isinstance(secrets, str) else tuple(secrets),
     )
     frame = sys._getframe(1)
     local_names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)

@@ -26,8 +26,20 @@ from waypost_proto.subjects import Subjects
 
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 DEFAULT_DATA_DIR = Path(".waypost")
-OTHER_VARIABLES = frozenset({"WAYPOST_LOG_LEVEL", "WAYPOST_LOG_FORMAT", "WAYPOST_FAULTS", "WAYPOST_API_TOKENS_FILE", "WAYPOST_LISTEN_FD"})
+OTHER_VARIABLES = frozenset(
+    {
+        "WAYPOST_LOG_LEVEL",
+        "WAYPOST_LOG_FORMAT",
+        "WAYPOST_FAULTS",
+        "WAYPOST_API_TOKENS_FILE",
+        "WAYPOST_LISTEN_FD",
+        "WAYPOST_HTTP_ALLOW",
+        "WAYPOST_HTTP_CA",
+    }
+)
 """Read elsewhere, not by a settings class."""
+SECRETS_PREFIX = "WAYPOST_SECRET_"
+"""Variables that hold secrets of tools, by name."""
 
 # -- checks (raise ValueError that says what to do)
 
@@ -197,7 +209,8 @@ def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
     known = set(OTHER_VARIABLES)
     for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings):
         known.update(setting.variable for _, setting, _ in environment.variables(kind))
-    return sorted(name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and name not in known)
+    named = [name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and not name.startswith(SECRETS_PREFIX)]
+    return sorted(name for name in named if name not in known)
 
 
 def build_id(modules: Sequence[ModuleType]) -> str:
