@@ -1,0 +1,157 @@
+"""What must hold after a storm, judged from outside: by the provider's effects, by Postgres, and by what customers were told.
+
+Each check yields what is wrong, in words. Nothing here looks into a service.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tests.chaos.storm.customers import Hold, Order
+from tests.chaos.storm.programs import EXPECTED
+from tests.chaos.storm.provider import Effect
+from waypost_core.evolve import fold
+from waypost_core.state import decode_state, encode_state
+from waypost_proto.codec import decode
+from waypost_proto.events import TERMINAL_TYPES, Event
+
+RESULTS = frozenset(
+    {"tool_call_completed", "tool_call_failed", "tool_call_cancelled", "step_completed", "step_failed", "child_completed", "child_failed"}
+)
+TIMER_ENDS = frozenset({"timer_fired", "timer_cancelled"})
+PAYMENTS = frozenset({"pay", "wire"})
+CLOCK_SECONDS = 0.5
+"""What the coordinator's idea of the database's time may be off."""
+
+
+def log_of(run_id: str, events: Sequence[Event], state: bytes) -> Iterator[str]:
+    """One run's log by itself: gapless, one end, one result each, times in order, and its fold is the stored state."""
+    seqs = [event.seq for event in events]
+    if seqs != list(range(1, len(seqs) + 1)):
+        yield f"run {run_id}: the log has the seqs {seqs}"
+        return
+    types = [event.type for event in events]
+    if any(kind in TERMINAL_TYPES for kind in types[:-1]):
+        yield f"run {run_id}: events after the end: {types}"
+    times = [event.recorded_at for event in events]
+    if times != sorted(times):
+        yield f"run {run_id}: recorded_at runs backwards"
+    results: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        if event.type in RESULTS | TIMER_ENDS:
+            results["timer" if event.type in TIMER_ENDS else "call", str(msgspec.json.decode(event.data)["call_id"])] += 1
+    yield from (f"run {run_id}: {count} results of {kind} {key}" for (kind, key), count in results.items() if count > 1)
+    folded, stored = (msgspec.json.decode(encode_state(each)) for each in (fold(events), decode_state(state)))
+    if not _same(folded, stored):
+        yield f"run {run_id}: the stored state is not the fold of the log:\n  {folded}\n  {stored}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal but for fractions of a microsecond: the log has times in microseconds, the stored state as they were decided."""
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) < 2e-6
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def order_of(order: Order, row: Mapping[str, Any] | None) -> Iterator[str]:
+    """What a customer was promised: the run is there, has ended, with the right result, or cancelled because that was asked for."""
+    who = f"run {order.run_id} ({order.agent} {order.number}, order {order.key})"
+    if row is None:
+        yield f"{who} was accepted and is lost"
+    elif row["open"]:
+        yield f"{who} has not ended: {row['status']}"
+    elif row["status"] == "cancelled":
+        if order.cancel_after is None:
+            yield f"{who} is cancelled and nobody asked for it"
+    elif row["status"] != "completed":
+        yield f"{who} {row['status']}: {row['outcome']!r}"
+    else:
+        outcome = msgspec.json.decode(row["outcome"])
+        expected = EXPECTED[order.agent](order.number)
+        if outcome.get("result", outcome) != expected:
+            yield f"{who}: result {outcome!r} instead of {expected!r}"
+
+
+def effects_of(effects: Iterable[Effect], logs: Mapping[str, Sequence[Event]], ends: Mapping[str, float]) -> Iterator[str]:
+    """At most one effect per key, exactly one for each payment that a run knows to have been made, none after the run's end."""
+    counts: Counter[str] = Counter()
+    for effect in effects:
+        counts[effect["key"]] += 1
+        late = effect["at"] - ends.get(effect["run"], float("inf"))
+        if late > CLOCK_SECONDS:
+            yield f"run {effect['run']}: {effect['op']} {effect['key']} took effect {late:.2f} s after the run's end"
+    yield from (f"key {key}: {count} effects" for key, count in counts.items() if count > 1)
+    for run_id, events in logs.items():
+        for event in events:
+            if event.type == "tool_call_completed":
+                data = msgspec.json.decode(event.data)
+                made = counts[f"{run_id}/{data['call_id']}"]
+                if data["tool"] in PAYMENTS and made != 1:
+                    yield f"run {run_id}: payment {data['call_id']} is recorded as made, {made} were"
+
+
+def holds_of(holds: Iterable[Hold], effects: Iterable[Effect]) -> Iterator[str]:
+    """Nothing takes effect after a confirmed cancel or pause but what had been started before."""
+    by_run: defaultdict[str, list[Effect]] = defaultdict(list)
+    for effect in effects:
+        by_run[effect["run"]].append(effect)
+    for hold in holds:
+        for effect in by_run[hold.run_id]:
+            if hold.started is not None and hold.since < effect["at"] < hold.until and effect["key"] not in hold.started:
+                late = effect["at"] - hold.since
+                yield f"run {hold.run_id}: {effect['op']} {effect['key']} took effect {late:.2f} s after {hold.verb} was confirmed"
+
+
+def doubts_of(doubts: Iterable[Mapping[str, Any]], logs: Mapping[str, Sequence[Event]]) -> Iterator[str]:
+    """What the ledger shows as in doubt was settled in the log: by a person, of whom the ledger does not know."""
+    for row in doubts:
+        events = logs.get(row["run_id"], ())
+        if events and not any(event.type in RESULTS and msgspec.json.decode(event.data)["call_id"] == row["call_id"] for event in events):
+            yield f"run {row['run_id']} has ended, its call {row['call_id']} is in doubt"
+
+
+DOUBTS = "select run_id::text, call_id from tool_ledger where state = 'doubt'"
+QUERIES = {
+    "run {run_id} ({agent}, parent {parent}) is open: {status}": "select run_id, agent, parent, status from runs where open",
+    "partition {partition}: {count} events, positions {low} to {high}, {position} in its row": """
+        select p.partition, p.position, count(e.position), coalesce(min(e.position), 0) low, coalesce(max(e.position), 0) high
+        from partitions p left join events e using (partition) group by 1, 2
+        having count(e.position) <> coalesce(max(e.position), 0) or coalesce(min(e.position), 1) <> 1
+            or coalesce(max(e.position), 0) <> p.position""",
+    "run {run_id} has ended, its call {call_id} is {state} in the ledger":
+        "select run_id, call_id, state from tool_ledger where state in ('permitted', 'started')",
+    "message {message_id} of run {run_id} is in the inbox for ever": "select message_id, run_id from inbox",
+    "approval {approval_id} of run {run_id} is open for ever": "select approval_id, run_id from approvals where state = 'open'",
+    "timer {timer_id} of run {run_id} is overdue":  # those of an ended run go when they are due
+        "select timer_id, run_id from timers where due_at < clock_timestamp() - interval '30 seconds'",
+    "dead letter {dead_id} from {origin}: {reason}": "select dead_id, origin, reason from dead",
+    "audit: {count} entries, the last is {high}":
+        "select count(*), coalesce(max(index), 0) high from audit_entries having count(*) <> coalesce(max(index), 0)",
+    "audit: entry {index} is not of the event at its position":
+        """select a.index from audit_entries a left join events e using (partition, position)
+        where e.data is null or a.digest <> sha256(e.data) or a.run_id <> e.run_id or a.seq <> e.seq""",
+}  # fmt: skip
+"""What is wrong when the query has a row, over the whole database."""
+UNAUDITED = "select count(*) from events e left join audit_entries a using (partition, position) where a.index is null"
+
+
+def rows_of(text: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The rows of one of `QUERIES`, in words."""
+    for row in rows:
+        yield text.format(**dict(row))
+
+
+def events_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Event]]:
+    """Events by run, in order."""
+    logs: defaultdict[str, list[Event]] = defaultdict(list)
+    for row in rows:
+        logs[str(row["run_id"])].append(decode(Event, row["data"]))
+    return logs

@@ -1,0 +1,63 @@
+"""Reads Postgres past every link and service: what the log and the ledger say at a moment. Waits while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
+
+import asyncpg
+
+from waypost_io.store.pg.link import prepare
+
+T = TypeVar("T")
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_PAUSE_SECONDS = 0.2
+_STATEMENT_SECONDS = 60.0
+
+
+class Observer:
+    """Use as an async context manager. One connection, opened again when it is lost."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Any = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._drop()
+
+    async def fetch(self, query: str, *values: Any, patience_seconds: float = 120.0) -> list[Any]:
+        """The rows of a query. Raises `TimeoutError` when the database stays away for so long."""
+        return await self._patiently(lambda connection: connection.fetch(query, *values), patience_seconds)
+
+    async def fetchval(self, query: str, *values: Any, patience_seconds: float = 120.0) -> Any:
+        """One value."""
+        return await self._patiently(lambda connection: connection.fetchval(query, *values), patience_seconds)
+
+    async def _patiently(self, ask: Callable[[Any], Awaitable[T]], seconds: float) -> T:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    async with self._turn:
+                        return await ask(await self._connected())
+                except AWAY:
+                    self._drop()
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                except asyncio.CancelledError:
+                    self._drop()
+                    raise
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._url, timeout=2, command_timeout=_STATEMENT_SECONDS)
+            await prepare(self._connection)
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

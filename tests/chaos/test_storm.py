@@ -1,0 +1,43 @@
+"""The command that storms a deployment, for a short while under fixed seeds. `python -m tests.chaos` goes on for hours: docs/chaos.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHORT = ["--minutes", "0.1", "--trouble", "8", "--pause", "1", "--longest", "4", "--json"]
+CALM_SECONDS = 170
+
+
+def chaos(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.chaos", *words]
+    return subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=CALM_SECONDS, check=False)
+
+
+@pytest.mark.crash
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [11, 12])
+def test_a_short_storm_breaks_no_promise(seed: int, tmp_path: Path) -> None:
+    tally = tmp_path / "tally.jsonl"
+    done = chaos("--seed", str(seed), "--tally", str(tally), *SHORT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    (line,) = [json.loads(line) for line in tally.read_text().splitlines()]
+    assert report["ok"]
+    assert line["seed"] == seed
+    assert line["violations"] == []
+    assert sum(line["faults"].values()) >= 3
+    assert line["runs"] >= line["orders"] >= 5
+
+
+def test_a_wrong_option_is_told() -> None:
+    done = chaos("--only", "rain")
+    assert done.returncode == 2
+    assert "no such fault: rain" in done.stderr
