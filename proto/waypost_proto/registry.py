@@ -13,9 +13,9 @@ from msgspec import Raw
 from waypost_proto.ids import RunId
 from waypost_proto.values import AtLeastOne, Breaker, Budget, Effect, NonNegative, Positive, Rate, Retry, Token, Value
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 1.0
 """How often a worker or gateway says that it lives."""
-LOST_AFTER_SECONDS = 7.0
+LOST_AFTER_SECONDS = 3.5
 """After this long without a heartbeat a peer counts as dead: three heartbeats and some slack."""
 
 

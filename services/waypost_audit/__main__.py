@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, suppress
+
 import structlog
 
 from waypost_audit.bell import Bell
@@ -9,25 +11,32 @@ from waypost_audit.logger import AuditConfig, AuditLogger
 from waypost_audit.metrics import Metrics
 from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.lifecycle import Stop, run_service
-from waypost_io.ops import Check, OpsServer
+from waypost_io.ops import OpsServer
 from waypost_io.settings import AuditSettings, load
+from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
 
 _log = structlog.get_logger(__name__)
 
 
 async def serve(stop: Stop) -> None:
-    """Take events over until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there at the start."""
+    """Take events over until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there in time."""
     settings = load(AuditSettings)
     creds, ca = (None if path is None else str(path) for path in (settings.nats_creds, settings.nats_ca))
     metrics = Metrics()
-    bus = JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-audit")
-    store = PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-audit")
     config = AuditConfig(batch_max=settings.batch_max, poll_seconds=settings.poll_seconds)
-    async with bus, store:
-        logger = AuditLogger(store, Bell(bus, settings.subjects.all_events()), config, metrics=metrics)
-        checks: dict[str, Check] = {"log": logger.readiness}
-        async with OpsServer(settings.ops_addr, checks=checks, metrics=metrics.registry):
+    starting = Starting(stop, settings.start_seconds)
+
+    def open_store() -> PostgresStore:
+        return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-audit")
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics.registry))
+        with suppress(StartAbandoned):
+            bus = await starting.enter(stack, lambda: JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-audit"))
+            store = await starting.enter(stack, open_store)
+            logger = AuditLogger(store, Bell(bus, settings.subjects.all_events()), config, metrics=metrics)
+            starting.done({"log": logger.readiness})
             _log.info("audit logger serves", batch_max=config.batch_max, poll_seconds=config.poll_seconds)
             await logger.run(stop)
 

@@ -11,7 +11,7 @@ from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
 from waypost_io.ops import OpsServer
 from waypost_io.settings import CoordinatorSettings, load
-from waypost_io.store.migrate import check_current
+from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
 from waypost_proto.limits import MAX_DEAD_BYTES
 
@@ -23,25 +23,39 @@ async def serve(stop: Stop) -> None:
     """Serve until asked to stop, then give the partitions back."""
     settings = load(CoordinatorSettings)
     metrics = Metrics()
+    starting = Starting(stop, settings.start_seconds)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics))
+        with contextlib.suppress(StartAbandoned):
+            store = await starting.enter(stack, lambda: _store(settings))
+            bus = await starting.enter(stack, lambda: _bus(settings))
+            coordinator = Coordinator(store, bus, settings, metrics)
+            await starting.reach(coordinator.prepare)
+            starting.done({"nats": lambda: bus.connected, "partitions": coordinator.ready.is_set})
+            await _work(coordinator, stop, min(DRAIN_SECONDS, settings.drain_seconds))
+
+
+async def _work(coordinator: Coordinator, stop: Stop, drain_seconds: float) -> None:
+    running = asyncio.ensure_future(coordinator.run())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if running.done():
+        await running  # it ends only by an error
+    await coordinator.drain(drain_seconds)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def _store(settings: CoordinatorSettings) -> PostgresStore:
+    return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-coordinator")
+
+
+def _bus(settings: CoordinatorSettings) -> JetStreamBus:
     creds, ca = (None if path is None else str(path) for path in (settings.nats_creds, settings.nats_ca))
-    await check_current(settings.postgres_url)
-    store = PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-coordinator")
     tuning = BusTuning(max_message_bytes=MAX_DEAD_BYTES)  # for dead letters; every stream's own limit holds for what goes into it
-    bus = JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-coordinator", tuning=tuning)
-    async with store, bus:
-        coordinator = Coordinator(store, bus, settings, metrics)
-        checks = {"nats": lambda: bus.connected, "partitions": coordinator.ready.is_set}
-        async with OpsServer(settings.ops_addr, checks=checks, metrics=metrics):
-            running = asyncio.ensure_future(coordinator.run())
-            stopping = asyncio.ensure_future(stop.wait())
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if running.done():
-                await running  # it ends only by an error
-            await coordinator.drain(min(DRAIN_SECONDS, settings.drain_seconds))
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+    return JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-coordinator", tuning=tuning)
 
 
 def main() -> None:

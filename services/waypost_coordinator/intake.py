@@ -7,6 +7,7 @@ The run id follows from the stored message (its time and sequence, and when its 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 import structlog
 from msgspec import UNSET
@@ -63,8 +64,15 @@ class Intake:
         puller = self._ground.bus.pull(stream, consumer, max_in_hand=BATCH)
         try:
             while True:
-                for delivery in await puller.next_batch(BATCH):
-                    await self._take(delivery)
+                batch = deque(await puller.next_batch(BATCH))
+                try:
+                    while batch:
+                        await self._take(batch[0])
+                        batch.popleft()
+                except asyncio.CancelledError:  # this replica leaves: what was begun is begun again elsewhere, as the same run
+                    for delivery in batch:
+                        delivery.give_back()
+                    raise
         finally:
             await puller.close()
 

@@ -33,6 +33,10 @@ class Sharing(Protocol):
     def announce(self, news: News = "here") -> None: ...
 
 
+ROUNDS = 3
+"""In a lease's time."""
+ROUNDS_WANTING = 12
+"""The same while a partition that should be ours is somebody else's: its owner gives it back, or died, and its lease ends."""
 SAFETY_SHARE = 0.2
 """The share of a lease before its end at which we stop using it: room for a slow round trip."""
 
@@ -59,6 +63,10 @@ class Leases:
         self._stepping_down: str | None = None
         self._to_release: dict[int, int] = {}
         """What a step-down has to give back, also when the database is away for a while."""
+        self._ended = False
+        """Everything was given back for good."""
+        self._wanting = False
+        """Less than our share is ours, and the rest was not free."""
         self._leaving: set[int] = set()
         """No longer ours, and the rest of the shell was not told yet."""
         self.epochs = ground.epochs
@@ -98,6 +106,8 @@ class Leases:
 
     async def take(self) -> None:
         """One round: drop what has expired, renew, acquire. Raises `TransientError`."""
+        if self._ended:
+            return
         if self._stepping_down is not None:
             await self._step_down()
         self._give_up(self._expired())
@@ -116,6 +126,10 @@ class Leases:
         elif free > 0 and self._stepping_down is None:
             asked = self._ground.clock.monotonic()
             found = await self._ground.store.leases.acquire(self.owner, at_most=free, lease_seconds=self._lease_seconds)
+            if self._ended:  # they were acquired for nothing
+                await self._ground.store.leases.release(self.owner, {lease.partition: lease.epoch for lease in found})
+                return
+            self._wanting = len(found) < free
             await self._welcome(found, self._safe_until(asked))
         self._ground.metrics.owned(len(self.epochs))
 
@@ -133,14 +147,16 @@ class Leases:
             self.replicas.announce("released")
 
     async def run(self) -> None:
-        """Rounds until cancelled, three in a lease's time, at once when something is lost."""
-        while True:
+        """Rounds until cancelled, three in a lease's time, at once when something is lost, more while there is something to wait for."""
+        while not self._ended:
             try:
-                async with asyncio.timeout(self._lease_seconds / 3):
+                async with asyncio.timeout(self._lease_seconds / (ROUNDS_WANTING if self._wanting else ROUNDS)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
+            if self._ended:
+                return
             if self.replicas is not None:
                 self.replicas.announce()
             try:
@@ -153,7 +169,8 @@ class Leases:
                 self._wake.set()
 
     async def release(self) -> None:
-        """Give all partitions back, so that another replica need not wait for the leases to end. Idempotent."""
+        """Give all partitions back for good, so that another replica need not wait for the leases to end. Idempotent."""
+        self._ended = True
         epochs = dict(self.epochs)
         self._give_up(list(epochs))
         await self._tell()
@@ -161,6 +178,8 @@ class Leases:
             await self._ground.store.leases.release(self.owner, epochs)
         except TransientError as error:
             log.warning("leases_not_released", error=str(error))
+        if self.replicas is not None:
+            self.replicas.announce("leaving")
 
     async def _welcome(self, leases: list[Lease], until: float) -> None:
         """Take over what was acquired. What cannot be taken over is given back: owned without a mailbox it would stand still.

@@ -55,8 +55,7 @@ class Mailroom:
 
     async def close_all(self) -> None:
         """Stop every pump. Idempotent."""
-        for partition in list(self._pumps):
-            await self.close(partition)
+        await asyncio.gather(*(self.close(partition) for partition in list(self._pumps)))
 
     async def _pump(self, partition: int, epoch: int) -> None:
         stream = self._ground.subjects.stream("MAILBOX")

@@ -98,7 +98,7 @@ class Poster:
         that it fits.
         """
         state = live.state
-        if state.build and self._registry.live_workers(state.agent, state.build):
+        if state.build and (self._registry.live_workers(state.agent, state.build) or self._works_at(state)):
             return state.build
         entry = self._registry.agent(state.agent)
         if entry is not None and self._registry.live_workers(state.agent, entry.current.build):
@@ -106,9 +106,15 @@ class Poster:
         return None
 
     def is_sticky(self, live: LiveRun, build: str) -> bool:
-        """Whether the worker that holds the coroutine gets the activation."""
+        """Whether the worker that holds the coroutine gets the activation: not while it leaves, unless a local effect runs there."""
         state = live.state
-        return bool(state.worker) and build == state.build and self._registry.worker_alive(state.worker)
+        if not state.worker or build != state.build:
+            return False
+        return self._registry.takes_work(state.worker) or self._works_at(state)
+
+    def _works_at(self, state: RunState) -> bool:
+        """A local effect runs at the run's worker, which lives."""
+        return state.running > 0 and self._registry.worker_alive(state.worker)
 
     def activate(self, batch: Batch, live: LiveRun, *, build: str, epoch: int, emission: int = 0) -> None:
         """One activation with everything unread: to the worker that holds the coroutine if it lives, to any otherwise."""

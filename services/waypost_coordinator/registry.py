@@ -129,6 +129,11 @@ class Registry:
         """Whether a worker was heard in time. One that was never heard is not alive, unless it is expected (see `expect`)."""
         return self._peers.get(worker_id) is not None
 
+    def takes_work(self, worker_id: str) -> bool:
+        """Whether a worker is alive and not on its way out."""
+        peer = self._peers.get(worker_id)
+        return peer is not None and not peer.draining
+
     def live_workers(self, agent: str, build: str = "") -> Sequence[str]:
         """Workers that take new activations of an agent (of one build, if given), in order of their ids."""
         return self._peers.hosts("worker", agent, build)

@@ -32,7 +32,7 @@ from waypost_coordinator.timers import Timers
 from waypost_coordinator.upkeep import keep_up
 from waypost_coordinator.waking import Waker
 from waypost_core.messages import TimersDue
-from waypost_io.bus.ports import Bus, Message
+from waypost_io.bus.ports import Bus, Message, Service
 from waypost_io.bus.topology import stream_specs
 from waypost_io.metrics import Metrics
 from waypost_io.settings import CoordinatorSettings
@@ -92,13 +92,18 @@ class Coordinator:
         self._intake = Intake(ground, self._front, undertaker)
         self._group: asyncio.TaskGroup | None = None
         self._intake_task: asyncio.Task[None] | None = None
+        self._service: Service | None = None
         self.ready = asyncio.Event()
         """Set once the API answers and the first round of leases is through."""
 
-    async def run(self) -> None:
-        """Until cancelled. Raises `Unreachable` or `Misconfigured` when it cannot start."""
+    async def prepare(self) -> None:
+        """Make partitions and streams where they are not there. Idempotent. Raises `Unreachable` or `Misconfigured`."""
         await self._ground.store.leases.ensure_partitions(self._settings.partitions)
         await self._sweep.start()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises `Unreachable` or `Misconfigured` when it cannot start."""
+        await self.prepare()
         self._ground.bus.on_reconnect(self._sweep.look)
         self._registry.listen(on_new_definition=self._sweep.hosts_found, on_lost=self._sweep.workers_lost)
         async with self._registry, self._front, self._replicas, asyncio.TaskGroup() as group:
@@ -121,7 +126,7 @@ class Coordinator:
                 subjects=self._ground.subjects,
                 clock=self._ground.clock.now,
             )
-            service = await self._ground.bus.serve(SERVICE_NAME, PROTOCOL_VERSION, SERVICE_DESCRIPTION, endpoints(api))
+            self._service = service = await self._ground.bus.serve(SERVICE_NAME, PROTOCOL_VERSION, SERVICE_DESCRIPTION, endpoints(api))
             self.ready.set()
             log.info("coordinator_ready", partitions=len(self.leases.epochs))
             try:
@@ -133,11 +138,14 @@ class Coordinator:
     async def drain(self, seconds: float) -> None:
         """Take nothing new in, finish what is in hand (at most so long), and give the partitions back. Nothing is lost without it:
         what was not acked comes again to the next owner."""
-        if self._intake_task is not None:
-            self._intake_task.cancel()
-        await self._mailroom.close_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                if self._service is not None:
+                    await self._service.close()  # other replicas answer from now on, we what we were asked before
+                if self._intake_task is not None:
+                    self._intake_task.cancel()
+                    await asyncio.wait([self._intake_task])
+                await self._mailroom.close_all()
                 await self._pipeline.idle()
                 await self._settler.idle()
         await self.leases.release()

@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from waypost_io.lifecycle import Stop, run_service
 from waypost_io.ops import Check, OpsServer
 from waypost_io.peer import Peer
 from waypost_io.settings import GatewaySettings, load
+from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
 from waypost_proto.registry import Announce
 
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> None:
-    """Host the tools of the modules until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there at the start."""
+    """Host the tools of the modules until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there in time."""
     modules = [load_module(name) for name in names]
     tools = tools_of(modules, allow_empty=settings.allow_empty == "yes")
     build = settings.build_of(modules)
@@ -68,25 +70,40 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     )
     asyncio.get_running_loop().set_default_executor(ToolThreads(THREADS_PER_CALL * settings.concurrency))
     announce = Announce(peer=peer_name, kind="gateway", build=build, tools=definitions, concurrency=settings.concurrency)
-    bus = JetStreamBus(settings.nats_url, creds=_text(settings.nats_creds), ca=_text(settings.nats_ca), name=peer_name)
     metrics = Metrics()
-    async with bus, PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name=peer_name) as store:
-        gateway = Gateway(bus, store, settings.subjects, tools, config, metrics=metrics)
-        async with resources_of(tools), Peer(bus, settings.subjects, announce) as peer:
-
-            async def database() -> None:
-                await store.leases.now()
-
-            checks: dict[str, Check] = {
-                "nats": lambda: bus.connected,
-                "postgres": database,
-                "consumers": lambda: gateway.pulling,
-                "announced": lambda: peer.is_announced,
-            }
-            async with OpsServer(settings.ops_addr, checks=checks, metrics=metrics.registry), asyncio.TaskGroup() as tasks:
+    starting = Starting(stop, settings.start_seconds)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics.registry))
+        with suppress(StartAbandoned):
+            bus = await starting.enter(stack, lambda: _bus(settings, peer_name))
+            store = await starting.enter(stack, lambda: _store(settings, peer_name))
+            gateway = Gateway(bus, store, settings.subjects, tools, config, metrics=metrics)
+            peer = Peer(bus, settings.subjects, announce, beat_seconds=settings.heartbeat_seconds)
+            async with resources_of(tools), peer, asyncio.TaskGroup() as tasks:
+                starting.done(_checks(bus, store, gateway, peer))
                 tasks.create_task(_say_draining(stop, peer))
                 _log.info("gateway serves", peer=peer_name, build=build, tools=[tool.name for tool in tools])
                 await gateway.serve(stop)
+
+
+def _bus(settings: GatewaySettings, name: str) -> JetStreamBus:
+    return JetStreamBus(settings.nats_url, creds=_text(settings.nats_creds), ca=_text(settings.nats_ca), name=name)
+
+
+def _store(settings: GatewaySettings, name: str) -> PostgresStore:
+    return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name=name)
+
+
+def _checks(bus: JetStreamBus, store: PostgresStore, gateway: Gateway, peer: Peer) -> dict[str, Check]:
+    async def database() -> None:
+        await store.leases.now()
+
+    return {
+        "nats": lambda: bus.connected,
+        "postgres": database,
+        "consumers": lambda: gateway.pulling,
+        "announced": lambda: peer.is_announced,
+    }
 
 
 async def _say_draining(stop: Stop, peer: Peer) -> None:

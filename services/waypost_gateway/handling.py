@@ -83,6 +83,8 @@ class Handler:
                 _log.debug("a call is ignored", run_id=call.run_id, call_id=call.call_id, tool=call.tool, why=why)
             case Left(why):
                 _log.debug("a call is left for later", run_id=call.run_id, call_id=call.call_id, tool=call.tool, why=why)
+                if work.interrupted == "draining":
+                    work.give_back()
                 return "left"
         faults.point("gateway.ack.before")
         work.ack()

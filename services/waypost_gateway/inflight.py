@@ -74,6 +74,11 @@ class Work:
         for delivery in self.deliveries:
             delivery.ack()
 
+    def give_back(self) -> None:
+        """Let another gateway have it at once: this one stops."""
+        for delivery in self.deliveries:
+            delivery.give_back()
+
 
 class InFlight:
     """All work in hand."""

@@ -98,7 +98,9 @@ class Lane:
     async def _one(self, work: Work) -> None:
         try:
             async with self._slots:
-                if not self._closed:  # what has not begun when the gateway stops is for another one
+                if self._closed:
+                    work.give_back()  # what has not begun when the gateway stops is for another one
+                else:
                     await self._handle(work, self._tool)
         finally:
             self._inflight.drop(work)

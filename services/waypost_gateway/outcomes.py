@@ -22,7 +22,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Neither: the message comes again after the ack wait."""
+    """Neither: the message comes again after the ack wait, or at once elsewhere when this gateway stops."""
 
     why: str
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from waypost_io.bus.jetstream import JetStreamBus
@@ -12,6 +13,7 @@ from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
 from waypost_io.ops import OpsServer
 from waypost_io.settings import WorkerSettings, load
+from waypost_io.starting import StartAbandoned, Starting
 from waypost_worker.catalog import load_catalog
 from waypost_worker.loop_watch import watch_loop
 from waypost_worker.service import Worker
@@ -23,7 +25,7 @@ _THREADS_PER_EFFECT = 2
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the worker until SIGTERM or SIGINT. Exit 0 done, 1 failed, 2 usage or settings, 3 NATS cannot be reached."""
+    """Run the worker until SIGTERM or SIGINT. Exit codes: `lifecycle`'s."""
     options = _parser().parse_args(argv)
 
     async def serve(stop: Stop) -> None:
@@ -41,10 +43,15 @@ async def _serve(stop: Stop, options: argparse.Namespace) -> None:
     asyncio.get_running_loop().set_default_executor(StepThreads(_THREADS_PER_EFFECT * tuning.concurrency))
     metrics = Metrics()
     creds, ca = (str(path) if path is not None else None for path in (settings.nats_creds, settings.nats_ca))
-    async with JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-worker") as bus:
-        worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics)
-        async with OpsServer(settings.ops_addr, checks={"worker": worker.ready}, metrics=metrics), watch_loop():
-            await worker.run(stop)
+    starting = Starting(stop, settings.start_seconds)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics))
+        with suppress(StartAbandoned):
+            bus = await starting.enter(stack, lambda: JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-worker"))
+            worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics)
+            starting.done({"worker": worker.ready})
+            async with watch_loop():
+                await worker.run(stop)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,6 +26,9 @@ _RACES = 5
 """Readings that may fall between two commits of the run before the coordinator's own word is taken."""
 _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 5.0
+_FIRST_PATIENCE_SECONDS = 1.0
+"""A page takes milliseconds; a coordinator that is paused does not answer, and another one does."""
+_PATIENCE_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -100,12 +103,13 @@ class JournalReader:
 
     async def _page(self, run_id: RunId, after: int) -> JournalPage:
         request = encode(RunRef(run_id=run_id, after=after, limit=_PAGE_ENTRIES))
-        delay = _FIRST_DELAY_SECONDS
+        delay, patience = _FIRST_DELAY_SECONDS, _FIRST_PATIENCE_SECONDS
         while True:
             try:
-                return decode(JournalPage, answer_of(await self._bus.request(self._subject, request)).body)
+                return decode(JournalPage, answer_of(await self._bus.request(self._subject, request, timeout_seconds=patience)).body)
             except TransientError as error:
                 _log.info("waiting for a coordinator to read a journal", run_id=run_id, error=str(error))
+            patience = min(patience * 2, _PATIENCE_SECONDS)
             delay = await _pause(delay)
 
 

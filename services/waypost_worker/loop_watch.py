@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-STUCK_SECONDS = 5.0
+STUCK_SECONDS = 2.0
 """Before a coordinator counts the worker as lost, so that the reason is in the log first."""
 _LOOK_SECONDS = 1.0
 

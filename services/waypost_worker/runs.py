@@ -155,6 +155,12 @@ class Runs:
         self._hosting.metrics.republished.inc(count)
         return count
 
+    def hand_over(self) -> None:
+        """The worker leaves: what it could not finish goes to others at once. Nothing may be activated after it."""
+        for slot in list(self._active.values()):
+            slot.hand_over()
+        self._suspects.hand_over()
+
     def close(self) -> None:
         """Let go of every run, telling nobody, and end what is done for them. Idempotent."""
         for slot in list(self._slots.values()):

@@ -1,7 +1,7 @@
 """The worker: puts its parts together on a bus, runs until it is asked to stop, then drains.
 
-Draining: nothing more is taken, active runs go on to where they wait (bounded), what they did is published, and the rest is left
-unacknowledged, so that another worker takes it up from the journal.
+Draining: nothing new is taken, active runs go on to where they wait (bounded), what they did is published, and the rest is handed over,
+so that another worker takes it up from the journal at once.
 """
 
 from __future__ import annotations
@@ -99,15 +99,16 @@ class Worker:
         announce = Announce(
             peer=self.id, kind="worker", build=self.catalog.build, agents=self.catalog.definitions, concurrency=self._tuning.concurrency
         )
-        async with Peer(self._bus, self._subjects, announce, held=runs.held) as peer:
+        async with Peer(self._bus, self._subjects, announce, held=runs.held, beat_seconds=self._tuning.heartbeat_seconds) as peer:
             self._peer = peer
             if await self._announced(peer, stop):
-                loops = [tasks.create_task(loop.run()) for loop in self._work_loops(runs)]
-                background += loops
+                shared = [tasks.create_task(loop.run()) for loop in self._shared_loops(runs)]
+                own = tasks.create_task(self._own_loop(runs).run())
+                background += [*shared, own]
                 _log.info("worker is ready", worker=self.id, build=self.catalog.build, agents=sorted(self.catalog.agents))
                 await stop.wait()
                 peer.set_state("draining")
-                await self._drain(runs, loops)
+                await self._drain(runs, shared, own)
             for subscription in subscriptions:
                 await subscription.close()
         await self._leave()
@@ -128,16 +129,17 @@ class Worker:
             stopped.cancel()
         return not stop.requested
 
-    async def _drain(self, runs: Runs, loops: list[asyncio.Task[None]]) -> None:
-        for loop in loops:
-            loop.cancel()
-        await asyncio.wait(loops)
+    async def _drain(self, runs: Runs, shared: list[asyncio.Task[None]], own: asyncio.Task[None]) -> None:
+        """What is addressed to this very worker is taken until the end: nobody else would, before they hear that we are gone."""
+        await _end(shared)
         try:
             async with asyncio.timeout(self._tuning.drain_seconds):
                 await runs.quiet()
             _log.info("drained", worker=self.id)
         except TimeoutError:
             _log.warning("leaving runs to other workers", worker=self.id, active=runs.active)
+        await _end([own])
+        runs.hand_over()
 
     async def _leave(self) -> None:
         """Take our own consumer away; where that is not possible now, it expires."""
@@ -169,20 +171,20 @@ class Worker:
             upkeep.republish(runs, self._tuning, self._reconnected),
         ]
 
-    def _work_loops(self, runs: Runs) -> list[WorkLoop]:
-        """One per agent for any worker, bounded by `concurrency`; one for this very worker.
+    def _shared_loops(self, runs: Runs) -> list[WorkLoop]:
+        """One per agent for any worker, bounded by `concurrency`."""
+        build = self.catalog.build
+        specs = [self._patient(work_consumer(self._subjects, agent, build)) for agent in self.catalog.agents]
+        return [WorkLoop(self._bus, spec, runs.room, runs.activate) for spec in specs]
 
-        The second is not held up when all places are taken: what it brings is mostly for runs that already have one (a signal
-        that should end a long step, say).
-        """
+    def _own_loop(self, runs: Runs) -> WorkLoop:
+        """For this very worker. Not held up when all places are taken: what it brings is mostly for runs that already have one (a
+        signal that should end a long step, say)."""
 
         async def always() -> int:
             return _STICKY_AT_ONCE
 
-        build = self.catalog.build
-        specs = [self._patient(work_consumer(self._subjects, agent, build)) for agent in self.catalog.agents]
-        loops = [WorkLoop(self._bus, spec, runs.room, runs.activate) for spec in specs]
-        return [*loops, WorkLoop(self._bus, self._sticky(), always, runs.activate, prefetch=True)]
+        return WorkLoop(self._bus, self._sticky(), always, runs.activate, prefetch=True)
 
     def _sticky(self) -> ConsumerSpec:
         return self._patient(sticky_consumer(self._subjects, self.id))
@@ -197,3 +199,9 @@ class Worker:
     async def _on_stop(self, message: Message) -> None:
         assert self.runs is not None
         self.runs.stop(decode(work.Stop, message.body))
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -49,6 +49,8 @@ class RunSlot:
         self._inbox: deque[tuple[Activation, bool]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._closed = False
+        self._ours = False
+        """The log says that this worker has the run: when we go, the coordinator gives it to another one by itself."""
 
     # -- what the owner asks
 
@@ -76,11 +78,12 @@ class RunSlot:
         self._inbox.append((activation, fresh))
         self._take_inbox()
 
-    def confirm(self, digest: str) -> None:
-        """The coordinator committed the advance that led to this digest."""
+    def confirm(self, digest: str, *, told: bool = True) -> None:
+        """The coordinator committed the advance that led to this digest; `told`: it told this very worker."""
         session = self._session
         if session is not None and session.outbox.confirm(digest):
             session.checked = True
+            self._ours = self._ours or told
             if not session.outbox.unconfirmed:
                 self._owner.confirmed(self)
                 self._retire()
@@ -114,6 +117,20 @@ class RunSlot:
         """Tell JetStream that the held activations are being worked on."""
         for delivery in self.held:
             delivery.in_progress()
+
+    def hand_over(self) -> None:
+        """The worker leaves: let go of the run so that nobody waits for it. What it had begun is begun again elsewhere.
+
+        Its coordinator sends another activation as soon as it hears that we are gone; one more from here might go to a third worker. Of a
+        run that has recorded nothing here it does not know that, so its activation goes back.
+        """
+        held = list(self.held)
+        self._owner.gone(self)
+        for delivery in held:
+            if self._ours:
+                delivery.ack()
+            else:
+                delivery.give_back()
 
     def close(self) -> None:
         """Forget everything, telling nobody. Held activations are delivered again. Idempotent."""
@@ -150,7 +167,7 @@ class RunSlot:
         else:
             self._hosting.metrics.hits.inc()
             if newer:
-                self.confirm(activation.base)
+                self.confirm(activation.base, told=False)
                 session.catch_up(activation)
         if activation.fetch or activation.seen > session.seen:
             self._read(activation, journal=True)

@@ -45,6 +45,11 @@ class Suspects:
         for delivery in self._waiting.values():
             delivery.in_progress()
 
+    def hand_over(self) -> None:
+        """The worker leaves: those who wait for their turn go to another one."""
+        for delivery in self._waiting.values():
+            delivery.give_back()
+
     def rested(self, slot: RunSlot) -> None:
         """A run came to rest, or is gone; if it was the suspect's, the next one may begin."""
         if self._alone is not None and self._alone[0] == slot.run_id:

@@ -19,8 +19,11 @@ from waypost_proto.values import BlobRef
 
 A = TypeVar("A")
 
+_FIRST_TRY_SECONDS = 1.5
+"""How long the first attempt waits: the coordinator answers after a commit, which takes milliseconds when all is well. One that is paused
+does not answer, and another attempt may reach another one."""
 _TRY_SECONDS = 5.0
-"""How long one attempt waits: the coordinator answers after a commit, which takes milliseconds when all is well."""
+"""How long later attempts wait at most."""
 _FIRST_DELAY_SECONDS = 0.05
 _MAX_DELAY_SECONDS = 1.0
 
@@ -45,10 +48,10 @@ class Requests:
     async def _ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
         now = asyncio.get_running_loop().time
         until = now() + self._patience
-        delay = _FIRST_DELAY_SECONDS
+        delay, patience = _FIRST_DELAY_SECONDS, _FIRST_TRY_SECONDS
         while True:
             try:
-                timeout = max(0.1, min(_TRY_SECONDS, until - now()))
+                timeout = max(0.1, min(patience, until - now()))
                 return answer_of(await self._bus.request(subject, body, headers=headers, timeout_seconds=timeout)).body
             except Unreachable as error:
                 if now() + delay >= until:
@@ -57,7 +60,7 @@ class Requests:
                 if now() + delay >= until:
                     raise
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _MAX_DELAY_SECONDS)
+            delay, patience = min(delay * 2, _MAX_DELAY_SECONDS), min(patience * 2, _TRY_SECONDS)
 
     async def upload(self, what: str, value: Any) -> tuple[Raw, UnsetType] | tuple[UnsetType, BlobRef]:
         """`value` as JSON: inline, or as the reference to an uploaded payload when it is large. Raises `BadInput`, `TooLarge`."""

@@ -11,7 +11,7 @@
 SIGTERM or SIGINT asks `serve` to finish; after `WAYPOST_DRAIN_SECONDS` it is cancelled, after a few seconds more the process ends hard. A
 second signal cancels at once. SIGUSR1 writes the stack of every task to standard error.
 
-Exit codes: 0 done, 1 failed, 2 settings that cannot work, 3 a server cannot be reached.
+Exit codes: 0 done, 1 failed, 2 settings that cannot work, 3 a server cannot be reached (at the start: within `WAYPOST_START_SECONDS`).
 """
 
 from __future__ import annotations

@@ -37,12 +37,12 @@ _log = structlog.get_logger()
 class OpsServer:
     """Serves the three paths while its context is open. With the address "" it does nothing.
 
-    Raises `Misconfigured` on entering when it cannot listen there.
+    `checks` may change while it serves. Raises `Misconfigured` on entering when it cannot listen there.
     """
 
     def __init__(self, address: str, *, checks: Mapping[str, Check] | None = None, metrics: Metrics | None = None) -> None:
         self._address = address
-        self._checks = dict(checks or {})
+        self._checks = checks if checks is not None else {}
         self._metrics = metrics or Metrics()
         self._server: asyncio.Server | None = None
         self._open = 0
@@ -69,8 +69,9 @@ class OpsServer:
 
     async def readiness(self) -> tuple[bool, dict[str, str]]:
         """Ask every check at once: (all ready, what each says)."""
-        answers = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
-        found = dict(zip(self._checks, answers, strict=True))
+        checks = dict(self._checks)
+        answers = await asyncio.gather(*(_ask(check) for check in checks.values()))
+        found = dict(zip(checks, answers, strict=True))
         return all(answer == _OK or answer.startswith(f"{_OK}: ") for answer in answers), found
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,6 +19,9 @@ from waypost_proto.subjects import Subjects
 
 _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 5.0
+_FIRST_PATIENCE_SECONDS = 1.0
+"""A coordinator that is paused does not answer, another one does; a busy one is given longer from try to try."""
+_PATIENCE_SECONDS = 5.0
 _SAY_AGAIN = 10
 """Failed announcements between two log lines: an absent coordinator is said at once and then now and again."""
 
@@ -34,16 +37,25 @@ class Peer:
     """Use as an async context manager; wait for `announced()` before expecting work.
 
     Entering announces in the background (again and again until a coordinator has committed the definitions), beats every
-    `HEARTBEAT_SECONDS`, and announces again at a reconnect or a roll call. Leaving says `stopped`, so that nobody waits for
+    `beat_seconds`, and announces again at a reconnect or a roll call. Leaving says `stopped`, so that nobody waits for
     `LOST_AFTER_SECONDS` to learn it; leaving twice is harmless.
     """
 
-    def __init__(self, bus: Bus, subjects: Subjects, announce: Announce, *, held: Callable[[], list[Held]] = _nothing_held) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        subjects: Subjects,
+        announce: Announce,
+        *,
+        held: Callable[[], list[Held]] = _nothing_held,
+        beat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
         self._bus = bus
         self._subjects = subjects
         self._announce = announce
         self._names = [agent.name for agent in announce.agents] + [tool.name for tool in announce.tools]
         self._held = held
+        self._beat_seconds = beat_seconds
         self._state: State = "ready"
         self._accepted: asyncio.Future[None] | None = None
         self._wanted = asyncio.Event()
@@ -97,7 +109,7 @@ class Peer:
     async def _keep_beating(self) -> None:
         while True:
             self._beat()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self._beat_seconds)
 
     def _beat(self) -> None:
         mine = self._announce
@@ -112,11 +124,11 @@ class Peer:
             await self._announce_once()
 
     async def _announce_once(self) -> None:
-        delay = _FIRST_DELAY_SECONDS
+        delay, patience = _FIRST_DELAY_SECONDS, _FIRST_PATIENCE_SECONDS
         tries = 0
         while True:
             try:
-                answer = await self._bus.request(self._subjects.announce(), encode(self._announce))
+                answer = await self._bus.request(self._subjects.announce(), encode(self._announce), timeout_seconds=patience)
                 verdict = decode(Announced, answer.body)
                 break
             except WaypostError as error:
@@ -124,7 +136,7 @@ class Peer:
                     _log.info("no coordinator has answered yet, announcing again", peer=self._announce.peer, error=str(error))
                 tries += 1
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _MAX_DELAY_SECONDS)
+            delay, patience = min(delay * 2, _MAX_DELAY_SECONDS), min(patience * 2, _PATIENCE_SECONDS)
         self._conclude(verdict)
 
     def _conclude(self, verdict: Announced) -> None:

@@ -118,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Annotated[int, Env("WAYPOST_PARTITIONS", "partitions of the runs, fixed at first start", low=1, high=256)] = 8
     allow_empty: Annotated[Literal["no", "yes"], Env("WAYPOST_ALLOW_EMPTY", "serve modules with nothing to host")] = "no"
     """For `waypost dev`, where each module goes to a worker and to a gateway, and what is missing may come with the next edit."""
+    start_seconds: Annotated[float, Env("WAYPOST_START_SECONDS", "time to reach the servers; 0: no limit", low=0, high=86_400)] = 0.0
     drain_seconds: Annotated[float, Env("WAYPOST_DRAIN_SECONDS", "time to finish after SIGTERM", low=0, high=3_600)] = 20.0
 
     @property
@@ -156,7 +157,7 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     cache_runs: Annotated[int, Env("WAYPOST_COORDINATOR_CACHE_RUNS", "runs kept in memory", low=1, high=10_000_000)] = 20_000
     heartbeat_seconds: Annotated[
         float, Env("WAYPOST_COORDINATOR_HEARTBEAT_SECONDS", "silence after which a worker or gateway is lost", low=1, high=600)
-    ] = 8.0
+    ] = 3.5
     sweep_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_SWEEP_SECONDS", "between looks for what is stuck", low=0.1, high=3_600)] = 5.0
     api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
 
@@ -168,8 +169,8 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     cache_runs: Annotated[int, Env("WAYPOST_WORKER_CACHE_RUNS", "waiting coroutines kept in memory", low=0, high=10_000_000)] = 5_000
     ack_wait_seconds: Annotated[
         float, Env("WAYPOST_WORKER_ACK_WAIT_SECONDS", "silence after which work goes to another worker", low=1, high=600)
-    ] = 10.0
-    heartbeat_seconds: Annotated[float, Env("WAYPOST_WORKER_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 2.0
+    ] = 4.0
+    heartbeat_seconds: Annotated[float, Env("WAYPOST_WORKER_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 1.0
     resend_seconds: Annotated[
         float, Env("WAYPOST_WORKER_RESEND_SECONDS", "before an unconfirmed advance is sent again", low=0.5, high=300)
     ] = 5.0
@@ -181,12 +182,13 @@ class GatewaySettings(_WithPostgres, frozen=True, kw_only=True):
     concurrency: Annotated[int, Env("WAYPOST_GATEWAY_CONCURRENCY", "tool calls at once", low=1, high=100_000)] = 128
     ack_wait_seconds: Annotated[
         float, Env("WAYPOST_GATEWAY_ACK_WAIT_SECONDS", "silence after which a call goes to another gateway", low=1, high=600)
-    ] = 10.0
-    lease_seconds: Annotated[float, Env("WAYPOST_GATEWAY_LEASE_SECONDS", "ledger lease of a started call", low=1, high=600)] = 10.0
+    ] = 4.0
+    lease_seconds: Annotated[float, Env("WAYPOST_GATEWAY_LEASE_SECONDS", "ledger lease of a started call", low=1, high=600)] = 3.0
+    """Below the ack wait, so that the lease is over when another gateway gets the call of one that died."""
     settle_seconds: Annotated[
         float, Env("WAYPOST_GATEWAY_SETTLE_SECONDS", "wait after lease and deadline before a call is reconciled", low=0, high=600)
     ] = 2.0
-    heartbeat_seconds: Annotated[float, Env("WAYPOST_GATEWAY_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 2.0
+    heartbeat_seconds: Annotated[float, Env("WAYPOST_GATEWAY_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 1.0
 
 
 class AuditSettings(_WithPostgres, frozen=True, kw_only=True):

@@ -53,9 +53,10 @@ class BusTuning:
     """Publishes waiting for their turn; past it they fail at once."""
     held_messages: int = 10_000
     """Core messages kept while disconnected; the newest are dropped past it."""
-    pull_expires_seconds: float = 30.0
-    """An idle puller asks again this often."""
-    pull_heartbeat_seconds: float = 10.0
+    pull_expires_seconds: float = 2.5
+    """An idle puller asks again this often. A process that is paused (SIGSTOP, a frozen machine) is still given messages for so long, and
+    each of them waits for the ack wait: shorter than that, or one message could be given to the same process twice."""
+    pull_heartbeat_seconds: float = 1.0
     """How often the server says that it still holds a pull request; two missed ones lead to a check."""
     inbox_prefix: str = "_INBOX"
     """Root of the reply subjects; permissions can tell services apart by it."""

@@ -50,6 +50,12 @@ class MemoryDelivery:
         if not self._acked:
             self._consumer.progress(self._message.seq)
 
+    def give_back(self) -> None:
+        if not self._acked:
+            self._acked = True
+            if self._consumer.alive:
+                self._consumer.give_back([self._message.seq])
+
 
 class MemoryPuller:
     """`Puller` in memory. It takes messages when they are asked for and buffers none."""

@@ -29,6 +29,8 @@ from waypost_proto.errors import ContractError, NotFound, TransientError, Waypos
 
 log = structlog.get_logger(__name__)
 
+CLOSE_SECONDS = 1.0
+"""How long closing waits for what the server has sent already."""
 RETRY_SECONDS = 0.25
 """Pause before asking again when the server could not say whether the consumer is there."""
 _HEARTBEAT = "100"
@@ -88,6 +90,11 @@ class JetStreamDelivery:
     def in_progress(self) -> None:
         if not self._acked:
             self._puller.progress(self._epoch, self._reply)
+
+    def give_back(self) -> None:
+        if not self._acked:
+            self._acked = True
+            self._puller.give_back(self._epoch, self._reply)
 
     def _meta(self) -> list[bytes]:
         """Delivered, stream sequence, consumer sequence, time: the four tokens after the consumer's name."""
@@ -171,7 +178,10 @@ class JetStreamPuller:
                 self._waiter = None
 
     async def close(self) -> None:
-        """See `Puller.close`. What arrived and was not handed out is given back at once, so that others need not wait for it."""
+        """See `Puller.close`. What arrived and was not handed out is given back at once, so that others need not wait for it.
+
+        So is what was on its way: the subscription ends at the server first, and here only after the server's answer to that.
+        """
         if self._state is _State.CLOSED:
             return
         usable = self._state is _State.PULLING and self._connection.up
@@ -184,12 +194,16 @@ class JetStreamPuller:
         for check in self._checks:
             check.cancel()
         self._wake()
-        if self._subscription is not None:
-            await self._connection.wire.remove_sink(self._subscription)
-        if usable and self._connection.up:
+        if usable:
             for delivery in self._ready:
-                self._connection.wire.write(b"PUB %b 4\r\n-NAK\r\n" % delivery._reply)
+                delivery.give_back()
         self._ready.clear()
+        if self._subscription is not None:
+            try:
+                if usable:
+                    await self._connection.wire.last_messages(self._subscription, CLOSE_SECONDS)
+            finally:
+                await self._connection.wire.remove_sink(self._subscription)
 
     # -- acks
 
@@ -207,6 +221,11 @@ class JetStreamPuller:
         """Send a heartbeat; one that cannot be sent now is worth nothing later."""
         if epoch == self._epoch and self._may_answer():
             self._connection.wire.write(b"PUB %b 4\r\n+WPI\r\n" % reply)
+
+    def give_back(self, epoch: str, reply: bytes) -> None:
+        """Have a message delivered again at once; one that cannot be given back now comes after the ack wait."""
+        if epoch == self._epoch and self._may_answer():
+            self._connection.wire.write(b"PUB %b 4\r\n-NAK\r\n" % reply)
 
     def _may_answer(self) -> bool:
         if self._state is _State.CLOSED:
@@ -334,6 +353,9 @@ class JetStreamPuller:
 
     def _received(self, subject: bytes, reply: bytes, body: bytes, headers: bytes | None) -> None:
         if reply:  # only deliveries ask for an answer
+            if self._state is _State.CLOSED:
+                self.give_back(self._epoch, reply)
+                return
             if self._demand:
                 self._demand -= 1
             self._troubled = False

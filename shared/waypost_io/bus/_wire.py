@@ -84,6 +84,19 @@ class Wire(Client):
         if self.is_connected:
             await self._send_unsubscribe(subscription._id)
 
+    async def last_messages(self, subscription: Subscription, timeout_seconds: float) -> None:
+        """End a sink's subscription at the server; return when all that the server had sent before has gone to the sink, or in time.
+
+        `remove_sink` is to follow.
+        """
+        if not self.is_connected:
+            return
+        try:
+            await self._send_unsubscribe(subscription._id)
+            await self.flush(timeout=timeout_seconds)  # type: ignore[arg-type]
+        except (errors.Error, OSError, TimeoutError) as error:
+            log.debug("bus.last_messages_unknown", error=str(error))
+
     async def end(self) -> None:
         """Close, and make sure that no attempt to reconnect outlives it. Idempotent."""
         await self.close()

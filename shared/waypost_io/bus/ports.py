@@ -3,8 +3,8 @@
 Owns the contract only. Nothing here knows a subject of Waypost's, a message type, or NATS.
 
 Delivery is at least once, in order per consumer until something is redelivered. An ack is fire-and-forget: losing one costs a
-redelivery, which every handler tolerates. There is no `nak`: it inverts order (CORRECTNESS.md row 9); a handler that cannot go on lets
-`ack_wait` pass.
+redelivery, which every handler tolerates. `give_back` inverts order (CORRECTNESS.md row 9), so it is for consumers whose messages have none
+(tasks, work, tool calls), and for a process that leaves; a handler that cannot go on lets `ack_wait` pass.
 """
 
 from __future__ import annotations
@@ -91,6 +91,13 @@ class Delivery(Protocol):
 
     def in_progress(self) -> None:
         """Still working on it: the ack wait starts again. Does not wait."""
+        ...
+
+    def give_back(self) -> None:
+        """Not begun, or let go, by a process that leaves: another puller of the consumer gets it at once. Does not wait; idempotent.
+
+        Where it cannot be sent the ack wait passes. Not for mail, whose order matters.
+        """
         ...
 
 

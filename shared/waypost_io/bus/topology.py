@@ -47,9 +47,9 @@ DEAD_BYTES = 256 * MIB
 DEAD_SECONDS = 30 * 24 * HOUR_SECONDS
 """Dead letters are rows in Postgres too, and these copies are for outside tools."""
 
-WORK_ACK_SECONDS = 30.0
+WORK_ACK_SECONDS = 4.0
 """A worker says `in_progress` well within it; a dead worker's activation goes to another after it."""
-TOOL_ACK_SECONDS = 10.0
+TOOL_ACK_SECONDS = 4.0
 """A gateway heartbeats calls in progress; a dead gateway's call is taken up by another after it."""
 MAIL_ACK_SECONDS = 30.0
 """A batch commits within milliseconds; longer than a Postgres fail-over, so that it does not redeliver in the middle of one."""
@@ -57,7 +57,7 @@ STICKY_INACTIVE_SECONDS = 60.0
 """A worker's own consumer goes when the worker has been gone for so long."""
 MAIL_INACTIVE_SECONDS = 600.0
 """The consumer of an old lease epoch: its successor deletes it; this catches the one whose deletion was lost."""
-INTAKE_ACK_SECONDS = 5.0
+INTAKE_ACK_SECONDS = 4.0
 """Tasks that a killed coordinator had in hand come to the next one after this: no epoch's consumer brings them at once."""
 WORK_INACTIVE_SECONDS = 24 * HOUR_SECONDS
 """The consumers of builds that nobody runs any more go; their messages stay, and a worker that returns makes it again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 from waypost_io.store.migrate import missing
@@ -31,9 +32,15 @@ from waypost_io.store.ports import (
 )
 from waypost_proto.errors import Misconfigured
 
+LEASE_CONNECTIONS = 2
+"""One renews while another reads the clock or takes what is free."""
+LEASE_TIMEOUT_SECONDS = 5.0
+"""A renewal that takes longer comes too late in any case."""
+
 
 class PostgresStore:
-    """Every facet over one pool of at most `pool_size` connections, plus one for commits that is opened when first needed.
+    """Every facet over one pool of at most `pool_size` connections, plus those that are opened when first needed: one for commits, and at
+    most `LEASE_CONNECTIONS` for leases, because a renewal that waits behind a loaded pool would lose them.
 
     Entering connects and checks the schema: `Unreachable`, or `Misconfigured` when migrations are missing or the database is newer than
     this version. `timeout_seconds` bounds connecting, waiting for a connection and every statement; past it a call raises `Unreachable`.
@@ -44,7 +51,15 @@ class PostgresStore:
         config = LinkConfig(url=url, pool_size=pool_size, application_name=application_name, timeout_seconds=timeout_seconds)
         self._link = link = Link(config)
         self._lane = Lane(config)
-        self.leases: Leases = PostgresLeases(link)
+        self._lease_link = Link(
+            replace(
+                config,
+                pool_size=LEASE_CONNECTIONS,
+                application_name=f"{application_name} leases",
+                timeout_seconds=min(timeout_seconds, LEASE_TIMEOUT_SECONDS),
+            )
+        )
+        self.leases: Leases = PostgresLeases(self._lease_link)
         self.log: Log = PostgresLog(link, self._lane)
         self.timers: Timers = PostgresTimers(link)
         self.keys: Keys = PostgresKeys(link)
@@ -61,8 +76,10 @@ class PostgresStore:
     async def __aenter__(self) -> Self:
         await self._link.open()
         try:
+            await self._lease_link.open()
             await self._check_schema()
         except BaseException:
+            await self._lease_link.close()
             await self._link.close()
             raise
         return self
@@ -76,4 +93,5 @@ class PostgresStore:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._lane.close()
+        await self._lease_link.close()
         await self._link.close()

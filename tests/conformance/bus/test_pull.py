@@ -102,6 +102,37 @@ async def test_in_progress_holds_a_redelivery_back(world: Any) -> None:
         assert delivery.body == b"left", "a message in progress came again"
 
 
+async def test_a_message_that_is_given_back_goes_to_another_puller_at_once(world: Any) -> None:
+    bus, stream, one = await ready(world, ack_wait_seconds=600.0)
+    await bus.publish(world.subject("a"), b"1")
+    (mine,) = await collect(one, 1, ack=False)
+    await one.close()
+    other = (await world.bus("other")).pull(stream.name, "c", max_in_hand=10)
+    mine.give_back()
+    mine.give_back()  # idempotent
+    (theirs,) = await collect(other, 1, ack=False)
+    assert (theirs.stream_seq, theirs.delivered) == (mine.stream_seq, 2)
+    mine.ack()  # too late: it is not ours any more
+    theirs.ack()
+    await world.until_count(stream, 0)
+
+
+async def test_what_is_on_its_way_to_a_puller_that_closes_goes_to_others_at_once(world: Any) -> None:
+    """Whatever the server sent before it learnt of the end: nothing waits for the ack wait."""
+    bus, stream, one = await ready(world, ack_wait_seconds=600.0)
+    other = (await world.bus("other")).pull(stream.name, "c", max_in_hand=100)
+    count = 60
+    waiting = asyncio.ensure_future(one.next_batch(1))
+    await asyncio.sleep(0)
+    for n in range(count):
+        bus.publish(world.subject("a"), str(n).encode())  # not awaited: they are being stored and delivered while it closes
+    (first,) = await waiting
+    await one.close()
+    first.give_back()
+    found = {delivery.body for delivery in await collect(other, count)}
+    assert found == {str(n).encode() for n in range(count)}
+
+
 async def test_a_late_ack_of_the_first_delivery_counts(world: Any) -> None:
     bus, stream, puller = await ready(world, ack_wait_seconds=0.3)
     await bus.publish(world.subject("a"), b"1")

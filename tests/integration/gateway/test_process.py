@@ -189,7 +189,7 @@ async def test_a_module_without_tools_is_a_usage_error(world: World, start: Star
 
 
 async def test_a_server_that_is_not_there_is_said_in_one_line_with_exit_3(world: World, start: Start, free_port: int) -> None:
-    async with start(WAYPOST_NATS_URL=f"nats://127.0.0.1:{free_port}") as gateway:
+    async with start(WAYPOST_NATS_URL=f"nats://127.0.0.1:{free_port}", WAYPOST_START_SECONDS="0.5") as gateway:
         assert await gateway.process.wait() == 3
     last = gateway.log.strip().splitlines()[-1]
     assert last.startswith("waypost gateway: cannot reach NATS")

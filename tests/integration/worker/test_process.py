@@ -275,7 +275,7 @@ async def test_usage(site: Site) -> None:
 
 
 async def test_no_server_is_one_line_and_exit_3(site: Site, free_port: int) -> None:
-    code, errors = await site.fails(WAYPOST_NATS_URL=f"nats://127.0.0.1:{free_port}")
+    code, errors = await site.fails(WAYPOST_NATS_URL=f"nats://127.0.0.1:{free_port}", WAYPOST_START_SECONDS="0.5")
     assert code == 3
     last = errors.splitlines()[-1]
     assert last.startswith("waypost worker: cannot reach NATS")

@@ -47,10 +47,7 @@ def test_every_variable_is_there_with_its_default() -> None:
 def test_what_nothing_reads_is_said_to_be_read_by_nothing(cells: list[str]) -> None:
     for name in re.findall(r"`(WAYPOST_\w+)`", cells[0]):
         fields = {field for kind in KINDS for field, variable, _ in environment.variables(kind) if variable.variable == name}
-        owners = [kind.__name__ for kind in KINDS if any(variable.variable == name for _, variable, _ in environment.variables(kind))]
-        if len(owners) == 1 and fields == {"heartbeat_seconds"}:
-            is_read = owners == ["CoordinatorSettings"]  # the one of three of this name that something reads
-        elif fields:
+        if fields:
             is_read = any(re.search(rf"settings\.{field}\b|\bself\.{field}\b|last\.{field}\b", CODE) for field in fields)
         else:
             is_read = CODE.count(f'"{name}"') > 1

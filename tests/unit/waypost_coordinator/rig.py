@@ -309,13 +309,17 @@ class Hosts:
     def __init__(self) -> None:
         self.workers: dict[tuple[str, str], list[str]] = {("clerk", "b1"): ["w1"]}
         self.alive = {"w1"}
+        self.draining: set[str] = set()
         self.current = "b1"
 
     def live_workers(self, agent: str, build: str = "") -> list[str]:
-        return self.workers.get((agent, build), [])
+        return [worker for worker in self.workers.get((agent, build), []) if worker not in self.draining]
 
     def worker_alive(self, worker: str) -> bool:
         return worker in self.alive
+
+    def takes_work(self, worker: str) -> bool:
+        return worker in self.alive - self.draining
 
     def agent(self, name: str) -> Any:
         from waypost_coordinator.registry_book import AgentEntry

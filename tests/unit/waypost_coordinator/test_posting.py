@@ -66,6 +66,25 @@ def test_large_arguments_are_read_from_the_log_first(poster: Poster) -> None:
     assert [(seq, msg_id) for _, seq, msg_id in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.0")]
 
 
+@pytest.mark.parametrize(("running", "target"), [(0, "any"), (1, "w1")])
+def test_a_worker_that_leaves_gets_only_what_concerns_a_step_that_runs_there(
+    poster: Poster, parts: Parts, running: int, target: str
+) -> None:
+    parts.hosts.workers["clerk", "b1"] = ["w1", "w2"]
+    parts.hosts.alive, parts.hosts.draining = {"w1", "w2"}, {"w1"}
+    batch, live = Batch(letters=[]), run(worker="w1", build="b1", running=running)
+    poster.activate(batch, live, build="b1", epoch=1)
+    assert batch.outgoing[0].subject == f"t.work.clerk.b1.{target}"
+
+
+@pytest.mark.parametrize(("running", "build"), [(0, None), (1, "b1")])
+def test_the_last_worker_of_all_that_leaves_is_no_host_but_for_what_runs_there(
+    poster: Poster, parts: Parts, running: int, build: str | None
+) -> None:
+    parts.hosts.draining = {"w1"}
+    assert poster.build_for(run(worker="w1", build="b1", running=running)) == build
+
+
 def test_a_sticky_activation_has_a_lifetime_and_one_for_anyone_has_none(poster: Poster, parts: Parts) -> None:
     """CORRECTNESS.md row 22."""
     batch, live = Batch(letters=[]), run(worker="w1", build="b1")

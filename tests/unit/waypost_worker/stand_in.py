@@ -331,7 +331,14 @@ class StandIn:
         self.bus.send(message.reply, encode(Announced(ok=not self.refuse, error=self.refuse)))
 
     async def _heartbeat(self, message: Message) -> None:
-        self.heartbeats.append(decode(Heartbeat, message.body))
+        beat = decode(Heartbeat, message.body)
+        self.heartbeats.append(beat)
+        if beat.state == "stopped":
+            for run in self.runs.values():
+                if run.worker == beat.peer:
+                    run.worker = ""
+                    if run.status == "running" and (run.running or run.outside > run.seen):
+                        self.activate(run)
 
     async def _journal(self, message: Message) -> bytes:
         request = decode(RunRef, message.body)

@@ -149,9 +149,56 @@ async def test_what_a_draining_worker_cannot_finish_is_done_elsewhere(desk: Desk
     await asyncio.wait_for(desk.ask_to_stop(worker), 10)
     stuck.release.set()
     await desk.hire(works, tuning=tuning)
-    await desk.status(run, "completed")  # the same activation, delivered again
+    await desk.status(run, "completed")  # by another activation; the one that was held is not delivered again
     assert (quick.runs, stuck.runs) == (1, 2)
     assert desk.coordinator.of(run, "rejected") == []
+
+
+async def test_what_a_draining_worker_has_hardly_begun_goes_to_another_at_once(desk: Desk) -> None:
+    """Nothing of it is recorded, so the coordinator does not know who has it: the activation itself goes back, long before its ack wait."""
+    stuck = Counted()
+    stuck.release.clear()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        return await ctx.step(stuck, name="stuck")
+
+    tuning = replace(QUICK, drain_seconds=0.05, ack_wait_seconds=600, announce_running_seconds=600)
+    worker = await desk.hire(works, tuning=tuning)
+    run = desk.start(works)
+    await wait_until(lambda: stuck.runs == 1)
+    await asyncio.wait_for(desk.ask_to_stop(worker), 10)
+    stuck.release.set()
+    await desk.hire(works, tuning=tuning)
+    await desk.status(run, "completed")
+    assert stuck.runs == 2
+
+
+async def test_a_draining_worker_takes_what_is_for_it_alone(desk: Desk) -> None:
+    """A run's coroutine is here and its coordinator has not heard yet that we leave; a local step of another run keeps us."""
+    stuck = Counted()
+    stuck.release.clear()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        return await ctx.step(stuck, name="stuck")
+
+    @agent
+    async def waits(ctx: Context) -> str:
+        return await ctx.signal("go", str)
+
+    worker = await desk.hire(works, waits)
+    kept = desk.start(works)
+    waiting = desk.start(waits)
+    await wait_until(lambda: waiting.of_type("signal_awaited") and waiting.worker)
+    await wait_until(lambda: stuck.runs == 1)
+    ended = desk.ask_to_stop(worker)
+    await wait_until(lambda: any(beat.state == "draining" for beat in desk.coordinator.heartbeats))
+    desk.coordinator.signal(waiting, "go", "late")
+    await desk.status(waiting, "completed")
+    stuck.release.set()
+    await desk.status(kept, "completed")
+    await asyncio.wait_for(ended, 10)
 
 
 async def test_a_held_activation_is_not_delivered_again(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from waypost_io.bus.ports import Message
 from waypost_io.store.memory import MemoryStore
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import Unreachable
-from waypost_proto.registry import AgentDefinition, Announce, Announced, Heartbeat, ToolDefinition
+from waypost_proto.registry import LOST_AFTER_SECONDS, AgentDefinition, Announce, Announced, Heartbeat, ToolDefinition
 from waypost_proto.subjects import Subjects
 from waypost_proto.values import Effect
 
@@ -171,7 +171,7 @@ async def test_a_silent_worker_is_lost_in_its_time(site: Site) -> None:
     registry = await site.replica()
     await site.beat("w-1")
     await wait_until(lambda: registry.worker_alive("w-1"))
-    site.pass_seconds(registry, 6.5)
+    site.pass_seconds(registry, LOST_AFTER_SECONDS - 0.5)
     assert site.lost == []
     site.pass_seconds(registry, 1.5)
     assert site.lost == ["w-1"]
@@ -181,7 +181,7 @@ async def test_an_expected_worker_counts_as_alive_until_its_time_is_up(site: Sit
     registry = await site.replica()
     registry.expect(["w-9"])
     assert registry.worker_alive("w-9")
-    site.pass_seconds(registry, 8.0)
+    site.pass_seconds(registry, LOST_AFTER_SECONDS + 1.0)
     assert site.lost == ["w-9"]
 
 
@@ -214,7 +214,7 @@ async def test_our_own_disconnection_costs_no_worker_its_runs(site: Site, monkey
     with monkeypatch.context() as patch:
         patch.setattr(type(bus), "connected", property(lambda _self: False))
         site.pass_seconds(registry, 60.0)
-    site.pass_seconds(registry, 6.5)
+    site.pass_seconds(registry, LOST_AFTER_SECONDS - 0.5)
     assert site.lost == []
     site.pass_seconds(registry, 1.5)
     assert site.lost == ["w-1"]
