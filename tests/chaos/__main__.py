@@ -6,8 +6,10 @@ The exit code is 0 when every check held, 1 when one failed (what is worth exami
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,7 +41,7 @@ def main() -> int:
     kept = ""
     try:
         kept, impossible = uvloop.run(_run(options, seed, kinds, mounts, folder, rounds))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         impossible = {}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,6 +59,9 @@ async def _run(
 ) -> tuple[str, dict[str, str]]:
     tell = Teller(quiet=options.json)
     tell(f"seed {seed}")
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # in order: nothing may be left running or lying about
     log = (folder / "customers.log").open("w", encoding="utf-8", buffering=1)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))  # lost connections are our business here
     until = time.monotonic() + 60 * options.minutes

@@ -1,6 +1,6 @@
 """The one module that reaches into nats-py's private parts; `tests/conformance/bus/test_wire.py` fails when they change.
 
-Five things cannot be had from nats-py 2.16 in public:
+Six things cannot be had from nats-py 2.16 in public:
 
 - **Synchronous queueing.** `Client.publish` is a coroutine that may flush inline and swallows cancellation when buffers are full.
   `write` appends a finished frame to the same buffer and wakes the same flusher, so order with nats-py's own commands is kept.
@@ -8,6 +8,8 @@ Five things cannot be had from nats-py 2.16 in public:
   function that the reader calls with the raw parts.
 - **A flush that flushes.** nats-py writes the PING of `flush` straight to the socket, ahead of what is queued (probed: of 238
   subscriptions 8 were not there yet after `subscribe` and `flush`).
+- **A flush that can be given up.** The PONG of a flush that timed out or was cancelled, when it comes after all, makes nats-py's reader
+  raise and end; the connection is deaf until the pings notice.
 - **No TLS, no password.** nats-py upgrades to TLS only when the server asks for it, so whoever sits between can take it away.
 - **Endless life.** nats-py closes for good on any `-ERR` it does not know (expired credentials, authentication timeout under
   load). Here everything but a permission error leads to a reconnect.
@@ -114,6 +116,15 @@ class Wire(Client):
             sink(subject, reply, data, headers)
         except Exception:  # a bug in one sink must not end the connection's reader
             log.exception("bus.sink_failed", subject=subject.decode(errors="replace"))
+
+    async def _process_pong(self) -> None:
+        """Its own, with one difference: nobody may wait for this answer any more."""
+        if self._pongs:
+            waiting = self._pongs.pop(0)
+            if not waiting.done():
+                waiting.set_result(True)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
 
     def _connect_command(self) -> bytes:
         """Called when TLS is up or was not asked for, just before the credentials go out."""

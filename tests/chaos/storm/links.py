@@ -141,6 +141,8 @@ class Link:
                 await pipe.going.wait()
                 if pipe.lost:
                     continue
+                if writer.is_closing():
+                    break
                 writer.write(self._meddled(cutter, data, writer) if cutter is not None else data)
                 await writer.drain()
         await pipe.going.wait()

@@ -11,7 +11,7 @@ import asyncpg
 from waypost_io.store.pg.link import prepare
 
 T = TypeVar("T")
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _PAUSE_SECONDS = 0.2
 _STATEMENT_SECONDS = 60.0
 
@@ -42,14 +42,17 @@ class Observer:
         async with asyncio.timeout(seconds):
             while True:
                 try:
-                    async with self._turn:
-                        return await ask(await self._connected())
+                    return await self._once(ask)
                 except AWAY:
-                    self._drop()
                     await asyncio.sleep(_PAUSE_SECONDS)
-                except asyncio.CancelledError:
-                    self._drop()
-                    raise
+
+    async def _once(self, ask: Callable[[Any], Awaitable[T]]) -> T:
+        async with self._turn:
+            try:
+                return await ask(await self._connected())
+            except BaseException:  # cut off in the middle, it cannot be used again
+                self._drop()
+                raise
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():

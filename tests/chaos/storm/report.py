@@ -40,6 +40,8 @@ class Round:
     """Faults that found nothing to strike."""
     ends: Counter[str] = field(default_factory=Counter)
     """Services that ended by themselves, with their return codes, and servers that were started again."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """What services logged as errors: worth a look, no violation."""
     violations: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -93,6 +95,8 @@ def table(rounds: list[Round], impossible: dict[str, str]) -> str:
     lines += [f"not possible here: {kind}: {why}" for kind, why in impossible.items()]
     if ends:
         lines.append("ended or started again by themselves: " + ", ".join(f"{what} ×{count}" for what, count in sorted(ends.items())))
+    errors: Counter[str] = sum((round_.errors for round_ in rounds), Counter())
+    lines += [f"logged as an error: {what} ×{count}" for what, count in errors.most_common(10)]
     healed = sorted(round_.healed_seconds for round_ in rounds) or [0.0]
     lines.append(
         f"{len(rounds)} rounds, {sum(r.seconds for r in rounds):.0f} s, {sum(struck.values())} faults, "

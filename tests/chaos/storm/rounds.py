@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.chaos.storm import checks
+from tests.chaos.storm.complaints import Complaints
 from tests.chaos.storm.customers import Customers, Order, customers, orders_of
 from tests.chaos.storm.deployment import Deployment
 from tests.chaos.storm.faults import FAULTS
@@ -42,9 +43,9 @@ class Storm:
     def __init__(self, plan: Plan, made: Deployment, serving: Customers, observer: Observer, tell: Callable[[str], None]) -> None:
         self._plan, self._made, self._customers, self._observer, self._tell = plan, made, serving, observer, tell
         self._checked: set[str] = set()
-        self._orders: list[Order] = []
         self._judged = Counter[str]()
         self._ends_before: Counter[str] = Counter()
+        self._complaints = Complaints(made.folder / "logs")
 
     async def round(self, number: int) -> Round:
         """One round. The strikes and orders follow from seed and number."""
@@ -65,6 +66,7 @@ class Storm:
         found.orders = len(orders)
         await self._check(orders, found)
         found.ends = self._ended_since()
+        found.errors = self._complaints.since_last()
         found.seconds = time.monotonic() - began
         self._tell(found.line())
         for violation in found.violations[:_SHOWN]:

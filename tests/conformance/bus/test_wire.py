@@ -25,6 +25,7 @@ async def wire(nats_url: str) -> AsyncIterator[Wire]:
 def test_the_private_parts_are_there() -> None:
     assert list(inspect.signature(Client._process_msg).parameters) == ["self", "sid", "subject", "reply", "data", "headers"]
     assert list(inspect.signature(Client._process_err).parameters) == ["self", "err_msg"]
+    assert "future = self._pongs.pop(0)" in inspect.getsource(Client._process_pong)
     assert list(inspect.signature(Client._process_op_err).parameters) == ["self", "e"]
     assert inspect.iscoroutinefunction(Client._process_msg)
     assert not inspect.iscoroutinefunction(Client._connect_command)
@@ -54,6 +55,14 @@ def test_subscriptions_are_sent_again_before_anything_else_after_a_reconnect() -
         source.index(part) for part in ("_disconnected_cb()", "_process_connect_init()", "sub_cmd(", "self.flush()", "_reconnected_cb()")
     ]
     assert places == sorted(places)
+
+
+async def test_the_late_answer_to_a_flush_that_was_given_up_does_no_harm(wire: Wire) -> None:
+    given_up: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    await wire._send_ping(given_up)
+    given_up.cancel()
+    await wire.flush(2)  # its answer comes behind the other; without a reader it never does
+    assert not wire._reading_task.done()
 
 
 async def test_written_frames_reach_sinks_in_order_with_nats_pys_own_commands(wire: Wire) -> None:
