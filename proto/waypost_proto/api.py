@@ -101,14 +101,19 @@ class ApprovalsList(Request, frozen=True, kw_only=True):
 
 
 class ApprovalsDecide(Request, frozen=True, kw_only=True):
-    """`approvals.decide`."""
+    """`approvals.decide`. `args` (a JSON object) goes with `approve`: the call then runs with these. `answer` goes with `answer`.
+
+    `by` and `roles` count where nobody is authenticated; of an authenticated caller they may only repeat what is known.
+    """
 
     approval_id: str
-    decision: Literal["approve", "deny"]
+    decision: Literal["approve", "deny", "answer"]
     by: str = ""
     roles: list[str] = []
     reason: str = ""
     request_id: str = ""
+    args: Raw | UnsetType = UNSET
+    answer: Raw | UnsetType = UNSET
 
 
 class NameList(Request, frozen=True, kw_only=True):
@@ -217,6 +222,18 @@ class ApprovalView(Value, frozen=True, kw_only=True):
     decided_by: str = ""
     decided_at: str | None = None
     decision_reason: str = ""
+    kind: Literal["approval", "question"] = "approval"
+    quorum: int = 1
+    given_by: list[str] = []
+    """Who of the quorum has approved so far."""
+    rule: str = ""
+    policy_version: str = ""
+    question: str = ""
+    answer_schema: Raw | UnsetType = UNSET
+    replaces: str = ""
+    edited_by: str = ""
+    starter: str = ""
+    """Who started the run and may therefore not approve; "" when nobody knows."""
 
 
 class ApprovalPage(Value, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from waypost_proto.ids import CallId
-from waypost_proto.limits import MAX_KEY_CHARS
+from waypost_proto.limits import MAX_KEY_CHARS, MAX_QUESTION_CHARS
 from waypost_proto.values import Approval, BlobRef, Budget, Count, Failure, NonNegative, Positive, Retry, Value
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
@@ -59,6 +59,16 @@ class AwaitSignal(Item, tag="await_signal", frozen=True, kw_only=True):
 
     id: CallId
     name: Name
+
+
+class AskQuestion(Item, tag="ask_question", frozen=True, kw_only=True):
+    """Ask a person with `role`. `answer_schema` is the JSON Schema of the answer: what does not fit it is not accepted."""
+
+    id: CallId
+    role: Name
+    question: Annotated[str, Meta(min_length=1, max_length=MAX_QUESTION_CHARS)]
+    expires_seconds: Positive
+    answer_schema: Raw | UnsetType = UNSET
 
 
 class RequestStep(Item, tag="request_step", frozen=True, kw_only=True):
@@ -117,6 +127,7 @@ AnyItem = (
     | StartChild
     | StartTimer
     | AwaitSignal
+    | AskQuestion
     | RequestStep
     | CancelCall
     | SetState

@@ -17,6 +17,7 @@ from waypost_proto.values import (
     BlobRef,
     Budget,
     Count,
+    Edit,
     Effect,
     Failure,
     Mark,
@@ -65,6 +66,8 @@ class RunStarted(Data, tag="run_started", frozen=True, kw_only=True):
     parent: Parent | None = None
     trace: str = ""
     taint: tuple[str, ...] = ()
+    starter: str = ""
+    """Who started it, as authenticated; of a child, who started its eldest ancestor. "": nobody knows."""
 
 
 class RunAdvanced(FromWorker, tag="run_advanced", frozen=True, kw_only=True):
@@ -152,6 +155,7 @@ class ToolCallCompleted(Data, tag="tool_call_completed", frozen=True, kw_only=Tr
     by: str = ""
     duration_seconds: NonNegative = 0.0
     taint: tuple[str, ...] = ()
+    edit: Edit | None = None
 
 
 class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
@@ -163,6 +167,7 @@ class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
     error: Failure
     by: str = ""
     taint: tuple[str, ...] = ()
+    edit: Edit | None = None
 
 
 class ToolCallInDoubt(Data, tag="tool_call_in_doubt", frozen=True, kw_only=True):
@@ -257,7 +262,10 @@ class StateChanged(FromWorker, tag="state_changed", frozen=True, kw_only=True):
 
 
 class ApprovalRequested(Data, tag="approval_requested", frozen=True, kw_only=True):
-    """Bound to the call and the digest of its exact arguments."""
+    """Bound to the call and the digest of its exact arguments. `rule` and `policy_version` name the policy that asked, if one did.
+
+    `separate`: who started the run may not approve. `replaces`: the approval that was escalated, edited or overtaken by a policy.
+    """
 
     approval_id: str
     call_id: CallId
@@ -266,13 +274,58 @@ class ApprovalRequested(Data, tag="approval_requested", frozen=True, kw_only=Tru
     role: str
     expires_at: float
     reason: str = ""
+    quorum: Count = 1
+    rule: str = ""
+    policy_version: str = ""
+    separate: bool = True
+    escalate_to: str = ""
+    escalate_seconds: float | None = None
+    replaces: str = ""
 
 
-class ApprovalGranted(Data, tag="approval_granted", frozen=True, kw_only=True):
+class ApprovalGiven(Data, tag="approval_given", frozen=True, kw_only=True):
+    """One of the people that the quorum needs has approved; `approval_granted` follows with the last of them."""
+
     approval_id: str
     call_id: CallId
     by: str
     reason: str = ""
+    given: Count = 1
+    quorum: Count = 1
+
+
+class ApprovalEdited(Data, tag="approval_edited", frozen=True, kw_only=True):
+    """Somebody who may approve has changed the arguments. The approval ends; `replaced_by` is bound to the new digest."""
+
+    approval_id: str
+    replaced_by: str
+    call_id: CallId
+    tool: str
+    by: str
+    reason: str = ""
+    previous_digest: str
+    args: Raw
+    args_digest: str
+
+
+class ApprovalEscalated(Data, tag="approval_escalated", frozen=True, kw_only=True):
+    """Nobody decided in time: people of another role are asked, under `replaced_by`."""
+
+    approval_id: str
+    replaced_by: str
+    call_id: CallId
+    role: str
+    expires_at: float
+
+
+class ApprovalGranted(Data, tag="approval_granted", frozen=True, kw_only=True):
+    """The call may run, once, with exactly these arguments. `given_by`: everyone of a quorum of several."""
+
+    approval_id: str
+    call_id: CallId
+    by: str
+    reason: str = ""
+    given_by: list[str] = []
 
 
 class ApprovalDenied(Data, tag="approval_denied", frozen=True, kw_only=True):
@@ -285,6 +338,41 @@ class ApprovalDenied(Data, tag="approval_denied", frozen=True, kw_only=True):
 class ApprovalExpired(Data, tag="approval_expired", frozen=True, kw_only=True):
     approval_id: str
     call_id: CallId
+
+
+class QuestionAsked(FromWorker, tag="question_asked", frozen=True, kw_only=True):
+    """The agent's code asks a person with `role`; `answer_schema` is the JSON Schema of what it takes."""
+
+    call_id: CallId
+    question_id: str
+    role: str
+    question: str
+    expires_at: float
+    answer_schema: Raw | UnsetType = UNSET
+
+
+class QuestionAnswered(Data, tag="question_answered", frozen=True, kw_only=True):
+    call_id: CallId
+    question_id: str
+    by: str
+    answer: Raw | UnsetType = UNSET
+    reason: str = ""
+
+
+class QuestionUnanswered(Data, tag="question_unanswered", frozen=True, kw_only=True):
+    """Nobody answered in time, or somebody declined to (`by`); the code gets this error."""
+
+    call_id: CallId
+    question_id: str
+    error: Failure
+    by: str = ""
+
+
+class QuestionWithdrawn(FromWorker, tag="question_withdrawn", frozen=True, kw_only=True):
+    """The code no longer waits for the answer, or the run has ended."""
+
+    call_id: CallId
+    question_id: str
 
 
 class BreakerTripped(Data, tag="breaker_tripped", frozen=True, kw_only=True):
@@ -361,9 +449,16 @@ AnyData = (
     | SignalReceived
     | StateChanged
     | ApprovalRequested
+    | ApprovalGiven
+    | ApprovalEdited
+    | ApprovalEscalated
     | ApprovalGranted
     | ApprovalDenied
     | ApprovalExpired
+    | QuestionAsked
+    | QuestionAnswered
+    | QuestionUnanswered
+    | QuestionWithdrawn
     | BreakerTripped
     | RunPaused
     | RunResumed
@@ -382,6 +477,8 @@ OUTSIDE = frozenset(
         "child_failed",
         "timer_fired",
         "signal_received",
+        "question_answered",
+        "question_unanswered",
     }
 )
 """Types of the events that an agent's code is given, in the order of their seq."""

@@ -32,3 +32,5 @@ MAX_ENTRY_BYTES_PER_ACTIVATION = 320 * 1024
 """When the new journal entries of a run are more than this, the activation says `fetch` and carries none."""
 ARGS_IN_STATE_BYTES = 2 * 1024
 """Arguments up to this size stay in the folded state for the next attempt; larger ones are read from the log."""
+MAX_QUESTION_CHARS = 8 * 1024
+"""The text of a question that an agent asks a person."""

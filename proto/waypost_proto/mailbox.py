@@ -20,6 +20,7 @@ from waypost_proto.values import (
     NonNegative,
     Parent,
     Positive,
+    Proof,
     RunStatus,
     Token,
     Value,
@@ -128,6 +129,11 @@ class ToolNeedsApproval(ToolMail, tag="tool_needs_approval", frozen=True, kw_onl
     expires_seconds: Positive = 48 * 3600.0
     on_expiry: Literal["deny", "escalate"] = "deny"
     reason: str = ""
+    escalate_to: str = ""
+    """The role that is asked next with `on_expiry` `escalate`; "": `admin`."""
+    escalate_seconds: Positive | None = None
+    separate: bool = True
+    """Who started the run may not approve. Only a policy can say otherwise."""
 
 
 class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
@@ -147,6 +153,8 @@ class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
     taint: tuple[str, ...] = ()
     request_id: str = ""
     reply_to: str = ""
+    starter: str = ""
+    """Who starts it, as authenticated."""
 
 
 class Control(Mail, frozen=True, kw_only=True):
@@ -184,12 +192,19 @@ class Cancel(Control, tag="cancel", frozen=True, kw_only=True):
 
 
 class DecideApproval(Control, tag="decide_approval", frozen=True, kw_only=True):
-    """Approve or deny exactly the call that the approval is bound to."""
+    """Approve or deny exactly the call that the approval is bound to, approve it with other `args`, or answer a question.
+
+    `authenticated`: `by` and `roles` are those of an identity that was verified, not the caller's word; `proof` is what it signed.
+    """
 
     approval_id: str
-    decision: Literal["approve", "deny"]
+    decision: Literal["approve", "deny", "answer"]
     roles: list[str] = []
     reason: str = ""
+    args: Raw | UnsetType = UNSET
+    answer: Raw | UnsetType = UNSET
+    authenticated: bool = False
+    proof: Proof | None = None
 
 
 class ResolveCall(Control, tag="resolve_call", frozen=True, kw_only=True):

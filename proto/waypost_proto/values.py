@@ -141,11 +141,39 @@ class BudgetLeft(Value, frozen=True, kw_only=True):
 
 
 class Approval(Value, frozen=True, kw_only=True):
-    """What a call needs before it may run: someone with `role`, within `expires_seconds`."""
+    """What a call needs before it may run: `quorum` different people with `role`, within `expires_seconds`.
+
+    Nobody decides in time: the call is denied, or (`escalate_to`) people of another role get `escalate_seconds` (None: as long again).
+    """
 
     role: str
     expires_seconds: Positive = 48 * 3600.0
     reason: str = ""
+    quorum: AtLeastOne = 1
+    escalate_to: str = ""
+    escalate_seconds: Positive | None = None
+
+
+class Edit(Value, frozen=True, kw_only=True):
+    """A person has changed the arguments of a call before approving it: the call ran with these.
+
+    `args` are left out when they are larger than `limits.ARGS_IN_STATE_BYTES`; `args_digest` is always theirs.
+    """
+
+    by: str
+    args_digest: str
+    args: Raw | UnsetType = UNSET
+    reason: str = ""
+
+
+class Proof(Value, frozen=True, kw_only=True):
+    """A signed request as it came: who signed is found by `key`, and what was signed is in `subject`, `at` and `body`."""
+
+    key: str
+    at: str
+    signature: str
+    subject: str
+    body: Raw
 
 
 class Parent(Value, frozen=True, kw_only=True):

@@ -42,6 +42,7 @@ COMMANDS = (
     _Command("approvals list", "approvals:list_approvals", "List the approvals that wait for someone."),
     _Command("approvals approve", "approvals:approve", "Let exactly these calls run."),
     _Command("approvals deny", "approvals:deny", "Refuse these calls."),
+    _Command("approvals answer", "approvals:answer", "Answer what an agent asks."),
     _Command("coordinator", "services:coordinator", "Run a coordinator.", _SERVICES),
     _Command("worker", "services:worker", "Run a worker for the agents of some modules.", _SERVICES),
     _Command("gateway", "services:gateway", "Run a gateway for the tools of some modules.", _SERVICES),

@@ -1,17 +1,21 @@
-"""`waypost approvals list|approve|deny`."""
+"""`waypost approvals list|approve|deny|answer`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from msgspec import UNSET
 
 from waypost_cli.connect import connected
-from waypost_cli.options import AsJson, By, Reason, who
+from waypost_cli.options import AsJson, By, JsonText, Reason, parse_json, who
 from waypost_cli.output import ago, print_json, print_table, say, short_json
-from waypost_proto.api import ApprovalView
+from waypost_proto.api import ApprovalView, RunAnswer
 from waypost_proto.errors import BadInput
+
+if TYPE_CHECKING:
+    from waypost.client import Client
 
 Roles = Annotated[list[str], Parameter(name="--role", help="The role you decide in; may be repeated.")]
 
@@ -33,31 +37,60 @@ async def list_approvals(
     print_table(["APPROVAL", "TOOL", "ROLE", "STATE", "WHEN", "AGENT", "RUN", "ARGUMENTS"], rows, empty="no approvals are open")
 
 
-async def approve(*approval_id: str, role: Roles = [], by: By = "", reason: Reason = "", json: AsJson = False) -> None:  # noqa: B006
+async def approve(
+    *approval_id: str,
+    role: Roles = [],  # noqa: B006
+    by: By = "",
+    reason: Reason = "",
+    edit: Annotated[str | None, Parameter(help="Other arguments by name (JSON, @FILE or -): the call then runs with these.")] = None,
+    json: AsJson = False,
+) -> None:
     """Let exactly the calls run that these approvals are bound to. Needs the --role that each of them asks for."""
-    await _decide("approve", approval_id, role, by, reason, as_json=json)
+    if edit is not None and len(approval_id) > 1:
+        raise BadInput("--edit goes with one approval: the arguments are those of one call")
+    edited = {} if edit is None else {"args": parse_json("--edit", edit)}
+
+    def act(client: Client, one: str) -> Awaitable[RunAnswer]:
+        return client.approve(one, by=who(by), roles=role, reason=reason, **edited)
+
+    await _decide(approval_id, "approved", role, act, json)
 
 
 async def deny(*approval_id: str, role: Roles = [], by: By = "", reason: Reason = "", json: AsJson = False) -> None:  # noqa: B006
-    """Refuse the calls that these approvals are bound to; the agent's code gets ApprovalDenied."""
-    await _decide("deny", approval_id, role, by, reason, as_json=json)
+    """Refuse the calls that these approvals are bound to (the agent's code gets ApprovalDenied), or decline to answer questions."""
+    await _decide(approval_id, "denied", role, lambda client, one: client.deny(one, by=who(by), roles=role, reason=reason), json)
+
+
+async def answer(
+    approval_id: str,
+    answer: JsonText,
+    *,
+    role: Roles = [],  # noqa: B006
+    by: By = "",
+    reason: Reason = "",
+    json: AsJson = False,
+) -> None:
+    """Answer what an agent asks. ANSWER is JSON; what does not fit the question's form is refused, and says why."""
+    value = parse_json("ANSWER", answer)
+    await _decide(
+        (approval_id,), "answered", role, lambda client, one: client.answer(one, value, by=who(by), roles=role, reason=reason), json
+    )
 
 
 async def _decide(
-    decision: Literal["approve", "deny"], approval_ids: tuple[str, ...], roles: list[str], by: str, reason: str, *, as_json: bool
+    approval_ids: tuple[str, ...], done: str, roles: list[str], act: Callable[[Client, str], Awaitable[RunAnswer]], as_json: bool
 ) -> None:
     if not approval_ids:
         raise BadInput("name at least one approval; `waypost approvals list` shows them")
     if not roles:
         raise BadInput("say in which role you decide: --role officer, for example; `waypost approvals list` shows the role")
     async with connected() as client:
-        act = client.approve if decision == "approve" else client.deny
         for approval_id in approval_ids:
-            answer = await act(approval_id, by=who(by), roles=roles, reason=reason)
+            answer = await act(client, approval_id)
             if as_json:
                 print_json(answer)
             else:
-                say(f"{approval_id}  {'approved' if decision == 'approve' else 'denied'}  run {answer.run_id} is {answer.status}")
+                say(f"{approval_id}  {done}  run {answer.run_id} is {answer.status}")
 
 
 def _when(approval: ApprovalView) -> str:
@@ -67,6 +100,8 @@ def _when(approval: ApprovalView) -> str:
 
 
 def _args(approval: ApprovalView) -> str:
+    if approval.kind == "question":
+        return approval.question
     if approval.args is UNSET:
         return f"sha256 {approval.args_digest[:12]}…"
     return short_json(approval.args, 200)

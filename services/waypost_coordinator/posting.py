@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from msgspec import UNSET
 
+from waypost_coordinator.approval_details import ApprovalDetails
 from waypost_coordinator.batch import Batch, Outgoing
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
@@ -17,7 +18,7 @@ from waypost_coordinator.live import LiveRun
 from waypost_coordinator.registry import Registry
 from waypost_core import effects as fx
 from waypost_core.dispatch import activation, needs_args, tool_call
-from waypost_core.state import RunState
+from waypost_core.state import Call, Gate, RunState
 from waypost_core.timing import LATEST
 from waypost_io.bus.topology import STICKY_TTL_HEADER
 from waypost_io.store.ports import ApprovalRow, InboxRow, NoticeRow, PermitRow, TimerRow
@@ -136,7 +137,7 @@ class Poster:
         message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
         msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{emission}"
         if needs_args(call):
-            batch.hydrate.append((message, call.seq, msg_id))
+            batch.hydrate.append((message, call.args_seq or call.seq, msg_id))
         else:
             headers = {TRACE_HEADER: traceparent(state.run_id, effect.sent)}
             of = (state.run_id, effect.call_id) if call.permit else None
@@ -180,7 +181,8 @@ def _permit(state: RunState, effect: fx.GrantPermit) -> PermitRow:
 
 def _opened(state: RunState, effect: fx.OpenApproval) -> ApprovalRow:
     call = state.calls[effect.call_id]
-    args = bytes(call.args) if call.args is not UNSET else encode({"ref": call.args_ref})
+    gate = call.gate or Gate(role=effect.role)
+    args = bytes(call.args) if call.args is not UNSET else encode({"ref": call.args_ref}) if call.args_ref is not None else b"null"
     return ApprovalRow(
         approval_id=effect.approval_id,
         run_id=state.run_id,
@@ -194,6 +196,23 @@ def _opened(state: RunState, effect: fx.OpenApproval) -> ApprovalRow:
         tenant=state.tenant,
         requested_at=state.recorded_at,
         expires_at=min(effect.expires_at, LATEST),
+        policy_version=gate.policy_version,
+        details=encode(_details(state, call, gate, effect)),
+    )
+
+
+def _details(state: RunState, call: Call, gate: Gate, effect: fx.OpenApproval) -> ApprovalDetails:
+    asked = effect.asked
+    return ApprovalDetails(
+        kind="approval" if asked is None else "question",
+        quorum=gate.quorum,
+        given=list(gate.given),
+        rule=gate.rule,
+        question="" if asked is None else asked.question,
+        answer_schema=UNSET if asked is None else asked.answer_schema,
+        replaces=gate.replaces,
+        edited_by="" if call.edit is None else call.edit.by,
+        starter=state.starter if gate.separate else "",
     )
 
 

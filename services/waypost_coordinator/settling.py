@@ -25,7 +25,7 @@ from waypost_io.bus.ports import PubAck
 from waypost_io.store.ports import CommitResult, EventRow
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import PublishTimeout, TooLarge, WaypostError
-from waypost_proto.events import Event, ToolCallRequested
+from waypost_proto.events import ApprovalEdited, Event, ToolCallRequested
 from waypost_proto.ids import CallId, RunId, traceparent
 from waypost_proto.task import format_time
 from waypost_proto.tools import ToolCall
@@ -193,10 +193,14 @@ class Settler:
         return tuple(permits.values())
 
     async def _hydrated(self, call: ToolCall, seq: int, msg_id: str) -> Outgoing:
-        """A tool call whose arguments are too large for the state: read them from the event that requested it."""
+        """A tool call whose arguments are too large for the state: read them from the event that has them: the request, or an edit."""
         rows = await self._ground.store.log.load_events(call.run_id, after=seq - 1, limit=1)
-        data = decode(ToolCallRequested, decode(Event, rows[0].body).data)
-        whole = msgspec.structs.replace(call, args=data.args, args_ref=data.args_ref)
+        event = decode(Event, rows[0].body)
+        if event.type == "approval_edited":
+            whole = msgspec.structs.replace(call, args=decode(ApprovalEdited, event.data).args)
+        else:
+            data = decode(ToolCallRequested, event.data)
+            whole = msgspec.structs.replace(call, args=data.args, args_ref=data.args_ref)
         return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id)
 
 

@@ -104,6 +104,8 @@ def _shown(state: RunState | None) -> list[tuple[CallId, Call]]:
 def _sentence(call_id: CallId, call: Call, approvals: Mapping[str, ApprovalRow], *, now: float) -> str:
     if call.kind == "timer":
         return f"a timer at {_moment(call.due_at, now)}"
+    if call.kind == "ask":
+        return f"an answer by {call.name} until {_moment(call.due_at, now)} (`waypost approvals answer {call.approval_id}`)"
     if call.kind == "signal":
         return f"signal {call.name!r}"
     if call.kind == "step":
@@ -121,6 +123,10 @@ def _tool_sentence(call: Call, approvals: Mapping[str, ApprovalRow], *, now: flo
             approval = approvals.get(call.approval_id or "")
             if approval is None:
                 return f"approval of {call.name}"
+            gate = call.gate
+            if gate is not None and gate.quorum > 1:
+                by = f"{gate.quorum - len(gate.given)} more of {gate.role}" if gate.given else f"{gate.quorum} of {gate.role}"
+                return f"approval of {call.name} by {by} until {_moment(approval.expires_at, now)}"
             return f"approval of {call.name} by {approval.role} until {_moment(approval.expires_at, now)}"
         case "retry":
             most = f" of {call.retry.max_attempts}" if call.retry is not None else ""

@@ -9,7 +9,7 @@
 from typing import TYPE_CHECKING, Any
 
 from waypost.agents import Agent, agent
-from waypost.context import Context, RunHandle
+from waypost.context import ArgumentEdit, Context, RunHandle
 from waypost.errors import (
     ApprovalDenied,
     ChildFailed,
@@ -21,6 +21,7 @@ from waypost.errors import (
     ToolDenied,
     ToolError,
     ToolFailed,
+    Unanswered,
     WaypostError,
 )
 from waypost.modules import hosted, load_module
@@ -36,6 +37,7 @@ __all__ = [
     "Agent",
     "Approval",
     "ApprovalDenied",
+    "ArgumentEdit",
     "Budget",
     "ChildFailed",
     "Client",
@@ -52,6 +54,7 @@ __all__ = [
     "ToolDenied",
     "ToolError",
     "ToolFailed",
+    "Unanswered",
     "WaypostError",
     "agent",
     "hosted",

@@ -27,7 +27,7 @@ from waypost._requests import Requests
 from waypost_io.bus.ports import Bus
 from waypost_io.settings import Settings, load
 from waypost_proto import api
-from waypost_proto.codec import decode
+from waypost_proto.codec import decode, encode
 from waypost_proto.errors import BadInput, RunFailed
 from waypost_proto.events import TERMINAL_TYPES, Event
 from waypost_proto.ids import RunId, parse_run_id, uuid7
@@ -239,19 +239,32 @@ class Client:
         request = api.ApprovalsList(state=state, role=role, run_id=run_id)
         return (await self.call("approvals.list", request, api.ApprovalPage)).approvals
 
-    async def approve(self, approval_id: str, *, by: str, roles: Sequence[str], reason: str = "") -> api.RunAnswer:
-        """Let exactly the call run that the approval is bound to. `roles` are those that `by` holds.
+    async def approve(
+        self, approval_id: str, *, by: str = "", roles: Sequence[str] = (), reason: str = "", args: Any = UNSET
+    ) -> api.RunAnswer:
+        """Let exactly the call run that the approval is bound to; with `args` (by name) it runs with these instead.
 
             for approval in await client.approvals(role="officer"):
                 await client.approve(approval.approval_id, by="ann", roles=["officer"])
 
-        Raises `NotFound`, `Denied` (not the role it asks for), `Conflict` (decided, expired or withdrawn).
+        `by` and `roles` are for installations without identities; of a client with a token they are known.
+        Raises `NotFound`, `BadInput` (arguments that do not fit), `Denied` (not the role it asks for, or its own run), `Conflict`
+        (decided, expired or withdrawn).
         """
-        return await self._decide(approval_id, "approve", by, roles, reason)
+        edited = UNSET if args is UNSET else Raw(encode(args))
+        return await self._decide(api.ApprovalsDecide(**_decision(approval_id, by, roles, reason), decision="approve", args=edited))
 
-    async def deny(self, approval_id: str, *, by: str, roles: Sequence[str], reason: str = "") -> api.RunAnswer:
-        """Refuse the call: `ApprovalDenied` is raised in the agent's code. Raises as `approve` does."""
-        return await self._decide(approval_id, "deny", by, roles, reason)
+    async def deny(self, approval_id: str, *, by: str = "", roles: Sequence[str] = (), reason: str = "") -> api.RunAnswer:
+        """Refuse the call (`ApprovalDenied` is raised in the agent's code) or decline to answer. Raises as `approve` does."""
+        return await self._decide(api.ApprovalsDecide(**_decision(approval_id, by, roles, reason), decision="deny"))
+
+    async def answer(self, approval_id: str, answer: Any, *, by: str = "", roles: Sequence[str] = (), reason: str = "") -> api.RunAnswer:
+        """Answer what an agent asks with `ctx.ask`; questions are listed with the approvals, with the JSON Schema of their answer.
+
+        Raises `BadInput` that says what does not fit; the question stays open then. Otherwise as `approve`.
+        """
+        value = Raw(encode(answer))
+        return await self._decide(api.ApprovalsDecide(**_decision(approval_id, by, roles, reason), decision="answer", answer=value))
 
     async def agents(self) -> builtins.list[api.AgentView]:
         """The current definition of every agent, with its live workers."""
@@ -274,17 +287,7 @@ class Client:
 
     # -- how
 
-    async def _decide(
-        self, approval_id: str, decision: Literal["approve", "deny"], by: str, roles: Sequence[str], reason: str
-    ) -> api.RunAnswer:
-        request = api.ApprovalsDecide(
-            approval_id=approval_id,
-            decision=decision,
-            by=by,
-            roles=builtins.list(roles),
-            reason=reason,
-            request_id=uuid.uuid4().hex,
-        )
+    async def _decide(self, request: api.ApprovalsDecide) -> api.RunAnswer:
         return await self.call("approvals.decide", request, api.RunAnswer)
 
     async def _ended(self, run_id: RunId) -> api.RunView:
@@ -316,6 +319,10 @@ def _connect(settings: Settings, url: str | None) -> Bus:
         ca=str(settings.nats_ca) if settings.nats_ca is not None else None,
         name="waypost-client",
     )
+
+
+def _decision(approval_id: str, by: str, roles: Sequence[str], reason: str) -> dict[str, Any]:
+    return {"approval_id": approval_id, "by": by, "roles": list(roles), "reason": reason, "request_id": uuid.uuid4().hex}
 
 
 def _command(run_id: str, by: str, *, reason: str = "", budget: TaskBudget | None = None) -> api.RunCommand:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Generator
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from waypost.options import Seconds
 from waypost.run_log import RunLog
 from waypost.targets import Target
 from waypost_proto.ids import RunId
@@ -33,10 +35,26 @@ class Engine(Protocol):
     def start(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunHandle[Any]: ...
     def step(self, name: str, returns: Any, run: Callable[[], Any]) -> Awaitable[Any]: ...
     def signal(self, name: str, kind: Any) -> Awaitable[Any]: ...
+    def ask(self, role: str, question: str, kind: Any, expires: Seconds) -> Awaitable[Any]: ...
     def set_state(self, value: object) -> None: ...
+    def edits(self) -> list[ArgumentEdit]: ...
     def time(self) -> float: ...
     def random(self) -> random.Random: ...
     def uuid(self) -> uuid.UUID: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentEdit:
+    """A person has changed the arguments of a call before approving it: the call ran with `arguments`, not with what the code gave.
+
+    `arguments` is None when they are larger than 2 KiB.
+    """
+
+    tool: str
+    call_id: str
+    by: str
+    reason: str
+    arguments: dict[str, Any] | None
 
 
 class RunHandle(Protocol, Generic[R_co]):
@@ -105,6 +123,25 @@ class Context:
         if the payload does not fit (the signal is used up).
         """
         return await self._engine.signal(name, kind)
+
+    @overload
+    async def ask(self, role: str, question: str, *, expires: Seconds = ...) -> Any: ...
+    @overload
+    async def ask(self, role: str, question: str, kind: type[R], *, expires: Seconds = ...) -> R: ...
+    async def ask(self, role: str, question: str, kind: Any = Any, *, expires: Seconds = timedelta(hours=48)) -> Any:
+        """Ask somebody with `role`, wait, and return the answer as `kind`.
+
+        People see a form made from the JSON Schema of `kind`; an answer that does not fit it is refused with the reason, and the
+        question stays open. Raises `Unanswered` when somebody declines, or nobody answers within `expires`.
+
+            limit = await ctx.ask("officer", "Up to which amount may this customer go?", int, expires=timedelta(hours=4))
+        """
+        return await self._engine.ask(role, question, kind, expires)
+
+    @property
+    def edits(self) -> list[ArgumentEdit]:
+        """The calls of this run, so far, whose arguments a person has changed, in the order in which they ended."""
+        return self._engine.edits()
 
     def set_state(self, value: object) -> None:
         """Show `value` (JSON) as the run's state to people. The last one counts."""

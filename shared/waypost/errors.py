@@ -6,6 +6,7 @@ What an agent's code can catch:
     ├── ToolFailed          it failed for good (attempts used up, not retryable, or given up by a person)
     └── ToolDenied          it may not be called: not in `tools=[…]`, or refused by the gateway
         └── ApprovalDenied  the approval it needed was denied, or expired
+    Unanswered              `ctx.ask(…)`: nobody answered in time, or somebody declined; `.type` tells which
     StepFailed              `ctx.step(…)` raised; `.type` is the class name of what it raised
     ChildFailed             a child run ended without a result (a `RunFailed`)
 
@@ -49,6 +50,21 @@ class ToolDenied(ToolError):
 
 class ApprovalDenied(ToolDenied):
     """The approval that the call needed was denied, or expired without a decision."""
+
+
+class Unanswered(PermanentError):
+    """A question got no answer. `type` is `QuestionExpired` or `QuestionDeclined`; `failure` holds the reason that was given."""
+
+    def __init__(self, role: str, question_id: str, failure: Failure) -> None:
+        super().__init__(f"question {question_id} to {role!r}: {failure.type}: {failure.message}")
+        self.role = role
+        self.question_id = question_id
+        self.failure = failure
+
+    @property
+    def type(self) -> str:
+        """`QuestionExpired` or `QuestionDeclined`."""
+        return self.failure.type
 
 
 class StepFailed(PermanentError):
@@ -118,5 +134,6 @@ __all__ = [
     "ToolDenied",
     "ToolError",
     "ToolFailed",
+    "Unanswered",
     "WaypostError",
 ]

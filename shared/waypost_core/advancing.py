@@ -162,6 +162,9 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
                 role=item.approval.role,
                 expires_at=turn.env.now + item.approval.expires_seconds,
                 reason=item.approval.reason,
+                quorum=item.approval.quorum,
+                escalate_to=item.approval.escalate_to,
+                escalate_seconds=item.approval.escalate_seconds,
             )
         )
 
@@ -200,6 +203,20 @@ def _await_signal(turn: _Turn, item: cmd.AwaitSignal) -> None:
     turn.add_call(item.id, Call(kind="signal", seq=0, sent=0, stage="set", name=item.name), event)
 
 
+def _ask_question(turn: _Turn, item: cmd.AskQuestion) -> None:
+    question_id = approval_id(turn.state, item.id)
+    event = ev.QuestionAsked(
+        seen=item.seen,
+        call_id=item.id,
+        question_id=question_id,
+        role=item.role,
+        question=item.question,
+        expires_at=min(LATEST, turn.env.now + item.expires_seconds),
+        answer_schema=item.answer_schema,
+    )
+    turn.add_call(item.id, Call(kind="ask", seq=0, sent=0, stage="approval", name=item.role, approval_id=question_id), event)
+
+
 def _request_step(turn: _Turn, item: cmd.RequestStep) -> None:
     event = ev.StepRequested(seen=item.seen, call_id=item.id, name=item.name)
     turn.add_call(item.id, Call(kind="step", seq=0, sent=0, name=item.name), event)
@@ -214,6 +231,8 @@ def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
         _close(turn, item.target, ev.TimerCancelled(seen=item.seen, call_id=item.target))
     elif call.kind == "signal":
         _close(turn, item.target, ev.SignalWaitCancelled(seen=item.seen, call_id=item.target))
+    elif call.kind == "ask":
+        _close(turn, item.target, ev.QuestionWithdrawn(seen=item.seen, call_id=item.target, question_id=call.approval_id or ""))
     elif call.kind == "child":
         assert call.child is not None
         turn.events.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=call.child))
@@ -298,6 +317,7 @@ _TAKE: dict[type, Callable[[_Turn, Any], None]] = {
     cmd.StartChild: _start_child,
     cmd.StartTimer: _start_timer,
     cmd.AwaitSignal: _await_signal,
+    cmd.AskQuestion: _ask_question,
     cmd.RequestStep: _request_step,
     cmd.CancelCall: _cancel_call,
     cmd.SetState: _set_state,

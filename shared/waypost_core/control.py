@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from waypost_core.approvals import decide_approval
 from waypost_core.decision import Decision, done, refused
 from waypost_core.ending import end, end_if_settled
 from waypost_core.messages import AnyMessage, Env
-from waypost_core.permits import first_dispatch, held_dispatches
+from waypost_core.permits import held_dispatches
 from waypost_core.state import Call, Ending, RunState
 from waypost_core.tool_mail import failed_for_good, not_done
 from waypost_proto import events as ev
@@ -51,7 +52,7 @@ def control(state: RunState, message: mb.AnyControl, env: Env) -> Decision:
         case mb.Cancel():
             decision = _cancel(state, message)
         case mb.DecideApproval():
-            decision = _decide_approval(state, message, env)
+            decision = decide_approval(state, message, env)
         case mb.ResolveCall():
             decision = _resolve(state, message, env)
         case _:
@@ -90,30 +91,6 @@ def _cancel(state: RunState, message: mb.Cancel) -> Decision:
     return done(state.run_id, end(state, Ending(outcome="cancelled", reason=message.reason, by=message.by)))
 
 
-def _decide_approval(state: RunState, message: mb.DecideApproval, env: Env) -> Decision:
-    found = next(((i, c) for i, c in state.calls.items() if c.approval_id == message.approval_id and c.stage == "approval"), None)
-    if found is None:
-        return refused(
-            state.run_id, "409", f"approval {message.approval_id} is not open: it was decided, expired or withdrawn", state.status
-        )
-    call_id, call = found
-    if call.due_at is not None and env.now >= call.due_at:
-        return refused(state.run_id, "409", f"approval {message.approval_id} expired before this decision", state.status)
-    if message.decision == "approve":
-        granted = ev.ApprovalGranted(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason)
-        tool = env.tools.get(call.name)
-        late = call.effect is None and tool is not None and not state.paused  # nobody hosted the tool when it was requested
-        return done(state.run_id, [granted, first_dispatch(call_id, call, tool)] if late and tool is not None else [granted])
-    by = f" by {message.by}" if message.by else ""
-    error = Failure(type="ApprovalDenied", message=message.reason or f"{call.name} was denied{by}")
-    events: list[ev.Data] = [
-        ev.ApprovalDenied(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason),
-        failed_for_good(call_id, call, error, by=message.by),
-        *end_if_settled(state, call_id),
-    ]
-    return done(state.run_id, events)
-
-
 def _resolve(state: RunState, message: mb.ResolveCall, env: Env) -> Decision:
     call = state.calls.get(message.call_id)
     if call is None or call.kind != "tool":
@@ -130,7 +107,13 @@ def _resolved(state: RunState, call: Call, message: mb.ResolveCall, env: Env) ->
     if message.outcome == "completed":
         return [
             ev.ToolCallCompleted(
-                call_id=message.call_id, tool=call.name, attempt=call.attempt, result=message.result, via="person", by=message.by
+                call_id=message.call_id,
+                tool=call.name,
+                attempt=call.attempt,
+                result=message.result,
+                via="person",
+                by=message.by,
+                edit=call.edit,
             )
         ]
     if message.outcome == "not_done":

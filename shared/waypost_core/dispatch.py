@@ -86,4 +86,5 @@ def start_child(state: RunState, call_id: CallId, call: Call) -> StartRun:
         parent=Parent(run_id=state.run_id, agent=state.agent, call_id=call_id),
         trace=state.trace,
         taint=state.taint,
+        starter=state.starter,
     )

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from waypost_proto.events import QuestionAsked
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Cancel, ChildEnded, Pause, Resume, StartRun
 from waypost_proto.notices import Notice
@@ -44,11 +45,14 @@ class RevokeCall(Struct, frozen=True):
 
 
 class OpenApproval(Struct, frozen=True, kw_only=True):
+    """The row of an approval or a question, or (the same id again) who of its quorum has approved by now."""
+
     approval_id: str
     call_id: CallId
     role: str
     expires_at: float
     reason: str
+    asked: QuestionAsked | None = None
 
 
 class CloseApproval(Struct, frozen=True, kw_only=True):

@@ -6,19 +6,16 @@ First `run_ending` (permits are revoked, children told), then, when the last bin
 from __future__ import annotations
 
 from waypost_core.effects import SendMail
-from waypost_core.state import Ending, RunState
+from waypost_core.state import Call, Ending, RunState
 from waypost_proto import events as ev
+from waypost_proto.ids import CallId
 from waypost_proto.mailbox import ChildEnded
 from waypost_proto.values import Failure, RunStatus
 
 
 def end(state: RunState, ending: Ending, *, seen: int = 0) -> list[ev.Data]:
     """The events that end the run as `ending`: at once, or by way of `run_ending`. Open approvals are withdrawn first."""
-    events: list[ev.Data] = [
-        ev.ToolCallCancelled(seen=seen, call_id=call_id, tool=call.name, approval_id=call.approval_id)
-        for call_id, call in state.calls.items()
-        if call.stage == "approval"
-    ]
+    events = [_withdrawn(call_id, call, seen) for call_id, call in state.calls.items() if call.stage == "approval"]
     if state.binding_calls():
         return [
             *events,
@@ -33,6 +30,12 @@ def end(state: RunState, ending: Ending, *, seen: int = 0) -> list[ev.Data]:
             ),
         ]
     return [*events, terminal_event(ending, seen=seen)]
+
+
+def _withdrawn(call_id: CallId, call: Call, seen: int) -> ev.Data:
+    if call.kind == "ask":
+        return ev.QuestionWithdrawn(seen=seen, call_id=call_id, question_id=call.approval_id or "")
+    return ev.ToolCallCancelled(seen=seen, call_id=call_id, tool=call.name, approval_id=call.approval_id)
 
 
 def end_if_settled(state: RunState, *settled: str) -> list[ev.Data]:

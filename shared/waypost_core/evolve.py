@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from waypost_core.state import RECENT_CAUSES, Call, Ending, RunState
+from waypost_core.state import RECENT_CAUSES, Call, Ending, Gate, RunState
 from waypost_proto import events as ev
 from waypost_proto.codec import decode_union
+from waypost_proto.limits import ARGS_IN_STATE_BYTES
 from waypost_proto.taint import merged
 from waypost_proto.task import parse_time
-from waypost_proto.values import Failure, Mark, RunStatus
+from waypost_proto.values import Edit, Failure, Mark, RunStatus
 
 
 def initial(event: ev.Event) -> RunState:
@@ -80,6 +81,7 @@ def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
     state.parent = data.parent
     state.trace = data.trace
     state.taint = data.taint
+    state.starter = _shared(data.starter)
 
 
 def _nothing(_state: RunState, _data: ev.Data, _seq: int) -> None:
@@ -230,11 +232,48 @@ def _approval_requested(state: RunState, data: ev.ApprovalRequested, _seq: int) 
     call.approval_id = data.approval_id
     call.approved = False
     call.due_at = data.expires_at
+    call.gate = Gate(
+        role=_shared(data.role),
+        quorum=data.quorum,
+        separate=data.separate,
+        seconds=max(0.0, data.expires_at - state.recorded_at),
+        reason=data.reason,
+        rule=data.rule,
+        policy_version=data.policy_version,
+        escalate_to=data.escalate_to,
+        escalate_seconds=data.escalate_seconds,
+        replaces=data.replaces,
+    )
+
+
+def _approval_given(state: RunState, data: ev.ApprovalGiven, _seq: int) -> None:
+    call = state.calls[data.call_id]
+    if call.gate is not None:
+        call.gate = msgspec.structs.replace(call.gate, given=(*call.gate.given, data.by))
+
+
+def _approval_edited(state: RunState, data: ev.ApprovalEdited, seq: int) -> None:
+    """From here on the call is one with other arguments; its approval is the one that is requested next."""
+    call = state.calls[data.call_id]
+    call.args, call.args_ref = data.args.copy(), None
+    call.args_digest = data.args_digest
+    call.args_seq = seq
+    shown = call.args if len(call.args) <= ARGS_IN_STATE_BYTES else UNSET
+    call.edit = Edit(by=data.by, args_digest=data.args_digest, args=shown, reason=data.reason)
+
+
+def _question_asked(state: RunState, data: ev.QuestionAsked, seq: int) -> None:
+    gate = Gate(role=_shared(data.role), seconds=max(0.0, data.expires_at - state.recorded_at))
+    state.calls[data.call_id] = call = Call(kind="ask", seq=seq, sent=seq, stage="set", name=gate.role, gate=gate)
+    call.approval_id = data.question_id
+    call.due_at = data.expires_at
+    _stage(state, call, "approval")
 
 
 def _approval_granted(state: RunState, data: ev.ApprovalGranted, seq: int) -> None:
     call = state.calls[data.call_id]
     call.approved = True
+    call.gate = None
     call.due_at = None
     call.sent = seq
     _stage(state, call, "held" if call.effect is None else "sent")
@@ -327,9 +366,16 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.SignalReceived: _signal_received,
     ev.StateChanged: _state_changed,
     ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalGiven: _approval_given,
+    ev.ApprovalEdited: _approval_edited,
+    ev.ApprovalEscalated: _nothing,
     ev.ApprovalGranted: _approval_granted,
     ev.ApprovalDenied: _nothing,
     ev.ApprovalExpired: _nothing,
+    ev.QuestionAsked: _question_asked,
+    ev.QuestionAnswered: _call_closed,
+    ev.QuestionUnanswered: _call_closed,
+    ev.QuestionWithdrawn: _call_closed,
     ev.BreakerTripped: _nothing,
     ev.RunPaused: _paused,
     ev.RunResumed: _resumed,

@@ -51,14 +51,30 @@ def doubt_notice(state: RunState, seq: int, data: ev.ToolCallInDoubt) -> Notice:
 def approval_notice(state: RunState, seq: int, data: ev.ApprovalRequested) -> Notice:
     """Someone with the role must decide."""
     expires = format_time(data.expires_at)
+    who = f"{data.quorum} of {data.role}" if data.quorum > 1 else data.role
     return _notice(
         state,
         seq,
         "approval",
-        f"{data.tool} in run {state.run_id} of {state.agent} waits for an approval by {data.role} until {expires}",
+        f"{data.tool} in run {state.run_id} of {state.agent} waits for an approval by {who} until {expires}",
         [
             Action(label="approve", command=f"waypost approvals approve {data.approval_id} --role {data.role}"),
             Action(label="deny", command=f"waypost approvals deny {data.approval_id} --role {data.role} --reason REASON"),
+        ],
+    )
+
+
+def question_notice(state: RunState, seq: int, data: ev.QuestionAsked) -> Notice:
+    """Someone with the role is asked something."""
+    expires = format_time(data.expires_at)
+    return _notice(
+        state,
+        seq,
+        "approval",
+        f"run {state.run_id} of {state.agent} asks {data.role} until {expires}: {data.question}",
+        [
+            Action(label="answer", command=f"waypost approvals answer {data.question_id} ANSWER --role {data.role}"),
+            Action(label="decline", command=f"waypost approvals deny {data.question_id} --role {data.role} --reason REASON"),
         ],
     )
 

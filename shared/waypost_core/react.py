@@ -8,7 +8,7 @@ says. While a run is paused or ending its calls are recorded and not sent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from waypost_core import dispatch
 from waypost_core.effects import (
@@ -27,7 +27,7 @@ from waypost_core.effects import (
     StopWork,
 )
 from waypost_core.ending import child_ended
-from waypost_core.notices import approval_notice, doubt_notice, failed_notice, paused_notice
+from waypost_core.notices import approval_notice, doubt_notice, failed_notice, paused_notice, question_notice
 from waypost_core.state import Call, RunState
 from waypost_core.timing import APPROVAL, DEADLINE, MAX_SECONDS, RETRY
 from waypost_proto import events as ev
@@ -185,16 +185,63 @@ def _timer_cancelled(_state: RunState, _seq: int, data: ev.TimerCancelled) -> Ef
 
 
 def _approval_requested(state: RunState, seq: int, data: ev.ApprovalRequested) -> Effects:
-    if data.call_id not in state.calls:
+    call = state.calls.get(data.call_id)
+    if call is None:
         return []
     opened = OpenApproval(
         approval_id=data.approval_id, call_id=data.call_id, role=data.role, expires_at=data.expires_at, reason=data.reason
     )
+    if call.stage != "approval" or call.approval_id != data.approval_id:  # the same decision has edited and granted it
+        return [opened]
     return [opened, SetTimer(data.call_id + APPROVAL, data.expires_at), Notify(approval_notice(state, seq, data), seq)]
 
 
+def _approval_given(state: RunState, _seq: int, data: ev.ApprovalGiven) -> Effects:
+    call = state.calls.get(data.call_id)
+    if call is None or call.gate is None or call.due_at is None:
+        return []
+    gate = call.gate
+    return [OpenApproval(approval_id=data.approval_id, call_id=data.call_id, role=gate.role, expires_at=call.due_at, reason=gate.reason)]
+
+
+def _approval_edited(_state: RunState, _seq: int, data: ev.ApprovalEdited) -> Effects:
+    reason = f"edited, see {data.replaced_by}" + (f": {data.reason}" if data.reason else "")
+    return [CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="withdrawn", by=data.by, reason=reason)]
+
+
+def _approval_escalated(_state: RunState, _seq: int, data: ev.ApprovalEscalated) -> Effects:
+    reason = f"escalated to {data.role}, see {data.replaced_by}"
+    return [CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="expired", reason=reason)]
+
+
+def _question_asked(state: RunState, seq: int, data: ev.QuestionAsked) -> Effects:
+    if data.call_id not in state.calls:
+        return []
+    opened = OpenApproval(
+        approval_id=data.question_id, call_id=data.call_id, role=data.role, expires_at=data.expires_at, reason="", asked=data
+    )
+    return [opened, SetTimer(data.call_id + APPROVAL, data.expires_at), Notify(question_notice(state, seq, data), seq)]
+
+
+def _question_answered(state: RunState, seq: int, data: ev.QuestionAnswered) -> Effects:
+    close = CloseApproval(approval_id=data.question_id, call_id=data.call_id, state="granted", by=data.by, reason=data.reason)
+    return [close, ClearTimer(data.call_id + APPROVAL), *_activate(state, seq, data)]
+
+
+def _question_unanswered(state: RunState, seq: int, data: ev.QuestionUnanswered) -> Effects:
+    how: Literal["denied", "expired"] = "denied" if data.by else "expired"
+    close = CloseApproval(approval_id=data.question_id, call_id=data.call_id, state=how, by=data.by, reason=data.error.message)
+    return [close, ClearTimer(data.call_id + APPROVAL), *_activate(state, seq, data)]
+
+
+def _question_withdrawn(_state: RunState, _seq: int, data: ev.QuestionWithdrawn) -> Effects:
+    close = CloseApproval(approval_id=data.question_id, call_id=data.call_id, state="withdrawn")
+    return [close, ClearTimer(data.call_id + APPROVAL)]
+
+
 def _approval_granted(state: RunState, seq: int, data: ev.ApprovalGranted) -> Effects:
-    close = CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="granted", by=data.by, reason=data.reason)
+    by = ", ".join(data.given_by) or data.by
+    close = CloseApproval(approval_id=data.approval_id, call_id=data.call_id, state="granted", by=by, reason=data.reason)
     return [close, ClearTimer(data.call_id + APPROVAL), *_send_call(state, seq, data.call_id)]
 
 
@@ -275,6 +322,13 @@ _REACT: dict[type, Callable[[RunState, int, Any], Effects]] = {
     ev.TimerCancelled: _timer_cancelled,
     ev.SignalReceived: _activate,
     ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalGiven: _approval_given,
+    ev.ApprovalEdited: _approval_edited,
+    ev.ApprovalEscalated: _approval_escalated,
+    ev.QuestionAsked: _question_asked,
+    ev.QuestionAnswered: _question_answered,
+    ev.QuestionUnanswered: _question_unanswered,
+    ev.QuestionWithdrawn: _question_withdrawn,
     ev.ApprovalGranted: _approval_granted,
     ev.ApprovalDenied: _approval_denied,
     ev.ApprovalExpired: _approval_expired,

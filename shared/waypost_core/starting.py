@@ -47,6 +47,7 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
         parent=message.parent,
         trace=message.trace,
         taint=message.taint,
+        starter=message.starter,
     )
     return done(message.run_id, [started])
 

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.limits import ARGS_IN_STATE_BYTES
-from waypost_proto.values import BlobRef, Budget, Effect, Failure, Parent, Retry, RunStatus
+from waypost_proto.values import BlobRef, Budget, Edit, Effect, Failure, Parent, Retry, RunStatus
 
 STATE_VERSION = 1
 RECENT_CAUSES = 32
@@ -26,10 +26,28 @@ child or worker, `unsent` for a child that was asked for while the run was pause
 it is reconciled or resolved, `reconcile` while the hook is asked, `set` for timers and signal waits."""
 
 
+class Gate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an open approval or question asks for, and who of the quorum has approved so far."""
+
+    role: str
+    quorum: int = 1
+    given: tuple[str, ...] = ()
+    separate: bool = True
+    """Who started the run may not approve."""
+    seconds: float = 0.0
+    """How long people were given."""
+    reason: str = ""
+    rule: str = ""
+    policy_version: str = ""
+    escalate_to: str = ""
+    escalate_seconds: float | None = None
+    replaces: str = ""
+
+
 class Call(Struct, kw_only=True, omit_defaults=True):
     """One open command of a run."""
 
-    kind: Literal["tool", "child", "timer", "signal", "step"]
+    kind: Literal["tool", "child", "timer", "signal", "step", "ask"]
     seq: int
     """The event that requested it."""
     sent: int
@@ -45,6 +63,12 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     retry: Retry | None = None
     approval_id: str | None = None
     approved: bool = False
+    gate: Gate | None = None
+    """While it waits for people."""
+    edit: Edit | None = None
+    """A person has changed its arguments."""
+    args_seq: int = 0
+    """The event that has its arguments, where that is not the one that requested it."""
     due_at: float | None = None
     tries: int = 0
     """How often the reconcile hook was asked."""
@@ -110,11 +134,13 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     trace: str = ""
     taint: tuple[str, ...] = ()
     """Labels of everything from outside that the code has been given; they only grow."""
+    starter: str = ""
+    """Who started it, as authenticated; "" when nobody knows."""
     calls: dict[CallId, Call] = {}
     signals: dict[str, int] = {}
     """By name, how many received signals no wait has taken yet."""
     approvals: int = 0
-    """How many calls wait for an approval."""
+    """How many calls wait for an approval, and questions for an answer."""
     held: int = 0
     """How many calls wait for someone to host them."""
     paused: bool = False

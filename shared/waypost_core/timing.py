@@ -6,11 +6,11 @@ expiry; `deadline` and `max_seconds` for the run.
 
 from __future__ import annotations
 
+from waypost_core.approvals import approval_expired
 from waypost_core.decision import Decision
-from waypost_core.ending import end, end_if_settled
+from waypost_core.ending import end
 from waypost_core.messages import Env, TimersDue
 from waypost_core.state import Call, Ending, RunState
-from waypost_core.tool_mail import failed_for_good
 from waypost_proto import events as ev
 from waypost_proto.ids import CallId
 from waypost_proto.task import format_time
@@ -37,7 +37,7 @@ def timers_due(state: RunState, message: TimersDue, env: Env) -> Decision:
         elif timer_id.endswith(RETRY):
             events.extend(_retry(state, CallId(timer_id.removesuffix(RETRY)), env))
         elif timer_id.endswith(APPROVAL):
-            events.extend(_approval_expired(state, CallId(timer_id.removesuffix(APPROVAL))))
+            events.extend(approval_expired(state, CallId(timer_id.removesuffix(APPROVAL)), env))
         else:
             call = state.calls.get(CallId(timer_id))
             if call is not None and call.kind == "timer" and state.ending is None:
@@ -109,16 +109,3 @@ def next_dispatch(call_id: CallId, call: Call, env: Env) -> ev.ToolCallDispatche
     effect = call.effect or (tool.effect if tool is not None else None)
     attempt = call.attempt if call.deferred else call.attempt + 1
     return ev.ToolCallDispatched(call_id=call_id, attempt=attempt, effect=effect)
-
-
-def _approval_expired(state: RunState, call_id: CallId) -> list[ev.Data]:
-    """Nobody decided in time: the call is denied."""
-    call = state.calls.get(call_id)
-    if call is None or call.stage != "approval" or call.approval_id is None:
-        return []
-    error = Failure(type="ApprovalDenied", message=f"nobody decided on approval {call.approval_id} in time")
-    return [
-        ev.ApprovalExpired(approval_id=call.approval_id, call_id=call_id),
-        failed_for_good(call_id, call, error),
-        *end_if_settled(state, call_id),
-    ]

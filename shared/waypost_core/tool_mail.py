@@ -19,6 +19,8 @@ RECONCILE_TRIES = 5
 """How often the reconcile hook may fail to tell before a person is asked."""
 DEFER_RETRY = Retry(max_attempts=1, initial_seconds=0.25, factor=2.0, max_seconds=30.0)
 """At least this long between two looks at an open breaker, whatever the gateway says: each look is two events."""
+ESCALATION_ROLE = "admin"
+"""Who is asked when a policy escalates an approval and does not say to whom."""
 RECONCILE_RETRY = Retry(max_attempts=RECONCILE_TRIES, initial_seconds=2.0, factor=3.0, max_seconds=300.0)
 
 
@@ -74,6 +76,7 @@ def _succeeded(call: Call, message: mb.ToolSucceeded) -> list[ev.Data]:
             via=message.via,
             duration_seconds=message.duration_seconds,
             taint=message.taint,
+            edit=call.edit,
         )
     ]
 
@@ -142,7 +145,7 @@ def _deferred(state: RunState, call: Call, message: mb.ToolDeferred, env: Env) -
 
 def failed_for_good(call_id: CallId, call: Call, error: Failure, *, by: str = "", taint: tuple[str, ...] = ()) -> ev.ToolCallFailed:
     """The code gets this error at the call."""
-    return ev.ToolCallFailed(call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by, taint=taint)
+    return ev.ToolCallFailed(call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by, taint=taint, edit=call.edit)
 
 
 def _in_doubt(call: Call, message: mb.ToolUncertain, env: Env) -> ev.Data:
@@ -191,6 +194,13 @@ def _approval_wanted(state: RunState, call: Call, message: mb.ToolNeedsApproval,
             role=message.role,
             expires_at=env.now + message.expires_seconds,
             reason=message.reason,
+            quorum=message.quorum,
+            rule=message.rule,
+            policy_version=message.policy_version,
+            separate=message.separate,
+            escalate_to=(message.escalate_to or ESCALATION_ROLE) if message.on_expiry == "escalate" else "",
+            escalate_seconds=message.escalate_seconds,
+            replaces=call.approval_id or "",
         )
     ]
 

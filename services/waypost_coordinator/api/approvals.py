@@ -1,4 +1,4 @@
-"""`approvals.list`: who is asked to decide what. Deciding is in `control`."""
+"""`approvals.list`: who is asked to decide what. Deciding is in `deciding`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from msgspec import UNSET, Raw
 
 from waypost_coordinator.api.exchange import PAGE_BYTES, bounded, read
 from waypost_coordinator.api.ports import Api
+from waypost_coordinator.approval_details import details_of
 from waypost_io.bus.ports import Message
 from waypost_io.store.ports import ApprovalRow
 from waypost_proto.api import ApprovalPage, ApprovalsList, ApprovalView
@@ -34,6 +35,7 @@ async def list_approvals(api: Api, message: Message) -> ApprovalPage:
 
 
 def _view(row: ApprovalRow, *, with_args: bool) -> ApprovalView:
+    details = details_of(row)
     return ApprovalView(
         approval_id=row.approval_id,
         run_id=row.run_id,
@@ -50,4 +52,14 @@ def _view(row: ApprovalRow, *, with_args: bool) -> ApprovalView:
         decided_by=row.decided_by,
         decided_at=format_time(row.decided_at) if row.decided_at is not None else None,
         decision_reason=row.decision_reason,
+        kind=details.kind,
+        quorum=details.quorum,
+        given_by=details.given,
+        rule=details.rule,
+        policy_version=row.policy_version,
+        question=details.question,
+        answer_schema=details.answer_schema,
+        replaces=details.replaces,
+        edited_by=details.edited_by,
+        starter=details.starter,
     )

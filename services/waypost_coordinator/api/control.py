@@ -1,4 +1,4 @@
-"""What people do to a run: signal, pause, resume, cancel, resolve, decide an approval, derive its work again.
+"""What people do to a run: signal, pause, resume, cancel, resolve, derive its work again.
 
 Each command is idempotent by its `request_id`, which is made up when the caller gives none, and answered after the commit.
 """
@@ -10,11 +10,11 @@ from msgspec import UNSET, Raw
 from waypost_coordinator.api.exchange import NotYet, answered, claim, read, request_id_of
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Message
-from waypost_proto.api import ApprovalsDecide, Redispatch, RedispatchAnswer, RunAnswer, RunCommand, RunResolve, RunSignal
-from waypost_proto.errors import BadInput, Denied, NotFound, TooLarge
+from waypost_proto.api import Redispatch, RedispatchAnswer, RunAnswer, RunCommand, RunResolve, RunSignal
+from waypost_proto.errors import BadInput, TooLarge
 from waypost_proto.ids import CallId, parse_run_id
 from waypost_proto.limits import CLAIM_CHECK_BYTES
-from waypost_proto.mailbox import Cancel, DecideApproval, Pause, ResolveCall, Resume, Signal
+from waypost_proto.mailbox import Cancel, Pause, ResolveCall, Resume, Signal
 
 
 async def signal(api: Api, message: Message) -> RunAnswer:
@@ -72,33 +72,6 @@ async def resolve(api: Api, message: Message) -> RunAnswer:
         call_id=CallId(request.call_id),
         outcome=request.outcome,
         result=request.result,
-        reason=request.reason,
-    )
-    return answered(await api.commands.submit(mail))
-
-
-async def decide(api: Api, message: Message) -> RunAnswer:
-    """`approvals.decide`: approve or deny exactly the call that the approval is bound to.
-
-    An approval's role never changes, so it is checked here, against its row: the state machine does not carry it.
-    Raises `NotFound`, `BadInput` without `by`, `Denied` for who does not have the role.
-    """
-    request = read(ApprovalsDecide, message.body)
-    approval = await api.store.approvals.get(request.approval_id)
-    if approval is None:
-        raise NotFound(f"no approval {request.approval_id!r}: `waypost approvals list --all` shows those there are")
-    if not request.by:
-        raise BadInput("by is missing: a decision is recorded with who made it")
-    if approval.role and approval.role not in request.roles:
-        acts_as = ", ".join(request.roles) or "no role"
-        raise Denied(f"approval {approval.approval_id} is for the role {approval.role!r}, {request.by} acts as {acts_as}")
-    mail = DecideApproval(
-        run_id=approval.run_id,
-        request_id=request_id_of(request.request_id),
-        by=request.by,
-        approval_id=request.approval_id,
-        decision=request.decision,
-        roles=list(request.roles),
         reason=request.reason,
     )
     return answered(await api.commands.submit(mail))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from waypost_coordinator.api import approvals, control, dead, directory, journal, payloads, runs, start
+from waypost_coordinator.api import approvals, control, dead, deciding, directory, journal, payloads, runs, start
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Endpoint, EndpointHandler, Message
 from waypost_proto.codec import encode
@@ -28,7 +28,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "runs.fork": control.fork,
     "runs.redispatch": control.redispatch,
     "approvals.list": approvals.list_approvals,
-    "approvals.decide": control.decide,
+    "approvals.decide": deciding.decide,
     "agents.list": directory.agents,
     "tools.list": directory.tools,
     "dead.list": dead.list_dead,

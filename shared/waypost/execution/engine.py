@@ -15,14 +15,16 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import structlog
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from waypost.agents import Agent
-from waypost.conversion import decode_value, encode_value
-from waypost.errors import ApprovalDenied, ChildFailed, StepFailed, ToolDenied, ToolError, ToolFailed
+from waypost.context import ArgumentEdit
+from waypost.conversion import decode_value, encode_value, schema_of
+from waypost.errors import ApprovalDenied, ChildFailed, StepFailed, ToolDenied, ToolError, ToolFailed, Unanswered
 from waypost.execution.effects import LocalEffect
 from waypost.execution.recording import Recording
 from waypost.execution.steps import LocalSteps
+from waypost.options import Seconds, seconds_of
 from waypost.run_log import RunLog
 from waypost.targets import Target
 from waypost.tools import Tool
@@ -31,8 +33,8 @@ from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.errors import BadInput, ContractError
 from waypost_proto.ids import CallId, RunId, child_run_id
-from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_KEY_CHARS
-from waypost_proto.values import Failure, RunStatus
+from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_KEY_CHARS, MAX_QUESTION_CHARS
+from waypost_proto.values import Edit, Failure, RunStatus
 
 Outcome = tuple[Any, bytes]
 """An outside event or local result, and the JSON of its value."""
@@ -61,6 +63,7 @@ class RunEngine:
         self._waits: dict[str, dict[CallId, asyncio.Future[bytes]]] = {}
         self._randoms: dict[str, random.Random] = {}
         self._uuids: dict[str, int] = {}
+        self._edits: list[ArgumentEdit] = []
 
     # -- what happened outside
 
@@ -146,6 +149,33 @@ class RunEngine:
             self.receive(name, payload)
         else:
             self._signals.setdefault(name, deque()).appendleft(payload)
+
+    async def ask(self, role: str, question: str, kind: Any, expires: Seconds) -> Any:
+        self._check_inside("ctx.ask")
+        if not 0 < len(role) <= MAX_KEY_CHARS:
+            raise BadInput(f"role {role!r}: use 1 to {MAX_KEY_CHARS} characters")
+        if not 0 < len(question) <= MAX_QUESTION_CHARS:
+            raise BadInput(f"the question has {len(question)} characters: use 1 to {MAX_QUESTION_CHARS}")
+        seconds = seconds_of("ctx.ask(expires=…)", expires)
+        schema = UNSET if kind is Any else schema_of("the answer", kind)
+        call_id = CallId(self.loop.next_id())
+        self._issue(
+            cmd.AskQuestion(seen=self.seen, id=call_id, role=role, question=question, expires_seconds=seconds, answer_schema=schema)
+        )
+        future: asyncio.Future[Outcome] = self.loop.create_future()
+        self._pending[call_id] = future
+        outcome, value = await self._await(call_id, future)
+        if isinstance(outcome, ev.QuestionUnanswered):
+            raise Unanswered(role, outcome.question_id, outcome.error)
+        return decode_value(f"the answer of {role!r}", kind, value)
+
+    def edits(self) -> list[ArgumentEdit]:
+        return list(self._edits)
+
+    def note_edit(self, call_id: CallId, tool: str, edit: Edit) -> None:
+        """A call has ended whose arguments a person had changed."""
+        arguments = None if edit.args is UNSET else decode_value("edited arguments", dict[str, Any], edit.args)
+        self._edits.append(ArgumentEdit(tool=tool, call_id=call_id, by=edit.by, reason=edit.reason, arguments=arguments))
 
     def set_state(self, value: object) -> None:
         self._check_inside("ctx.set_state")

@@ -198,7 +198,13 @@ class Execution:
         taint = getattr(data, "taint", ())
         if taint:
             engine.taint = merged(engine.taint, taint)
+        if isinstance(data, ev.ToolCallCompleted | ev.ToolCallFailed) and data.edit is not None:
+            engine.note_edit(data.call_id, data.tool, data.edit)
         match data:
+            case ev.QuestionAnswered():
+                engine.settle(data.call_id, data, b"null" if data.answer is UNSET else bytes(data.answer))
+            case ev.QuestionUnanswered():
+                engine.settle(data.call_id, data, b"null")
             case ev.ToolCallCompleted() | ev.ChildCompleted():
                 engine.settle(data.call_id, data, self._value(data.result, data.result_ref))
             case ev.ToolCallFailed() | ev.ChildFailed():

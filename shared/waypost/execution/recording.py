@@ -43,12 +43,13 @@ _WORDS = {
     "start_child": "child run",
     "start_timer": "timer",
     "await_signal": "wait for signal",
+    "ask_question": "question to",
     "step": "local step",
     "cancel_call": "cancellation of",
 }
 
 LocalResult = ev.StepCompleted | ev.StepFailed
-_Command = cmd.CallTool | cmd.StartChild | cmd.StartTimer | cmd.AwaitSignal
+_Command = cmd.CallTool | cmd.StartChild | cmd.StartTimer | cmd.AwaitSignal | cmd.AskQuestion
 
 
 class _Outcome(Struct):
@@ -161,7 +162,7 @@ class Recording:
                 self._state = item
             case cmd.CompleteRun() | cmd.FailRun():
                 self._ending = item
-            case cmd.CallTool() | cmd.StartChild() | cmd.StartTimer() | cmd.AwaitSignal():
+            case cmd.CallTool() | cmd.StartChild() | cmd.StartTimer() | cmd.AwaitSignal() | cmd.AskQuestion():
                 self._command(item)
             case _:
                 raise AssertionError(f"{item!r} is not asked for by replayed code")
@@ -207,12 +208,16 @@ _CANCELS = (
     ev.ChildCancelRequested,
     ev.TimerCancelled,
     ev.SignalWaitCancelled,
+    ev.QuestionWithdrawn,
 )
 
 _COMMANDS: dict[type, Callable[[Any, int], Recorded]] = {
     ev.ToolCallRequested: lambda d, seq: Recorded(call_id=d.call_id, kind="call_tool", name=d.tool, digest=d.args_digest, seq=seq),
     ev.ChildRequested: lambda d, seq: Recorded(
         call_id=d.call_id, kind="start_child", name=d.child_agent, digest=_digest(d.input, d.input_ref), seq=seq
+    ),
+    ev.QuestionAsked: lambda d, seq: Recorded(
+        call_id=d.call_id, kind="ask_question", name=d.role, digest=digest_of(d.question.encode()), seq=seq
     ),
     ev.TimerStarted: lambda d, seq: Recorded(call_id=d.call_id, kind="start_timer", seq=seq),
 }
@@ -226,6 +231,8 @@ def _of_item(item: _Command) -> Recorded:
             return Recorded(call_id=item.id, kind="start_child", name=item.agent, digest=_digest(item.input, item.input_ref))
         case cmd.StartTimer():
             return Recorded(call_id=item.id, kind="start_timer")
+        case cmd.AskQuestion():
+            return Recorded(call_id=item.id, kind="ask_question", name=item.role, digest=digest_of(item.question.encode()))
         case cmd.AwaitSignal():
             return Recorded(call_id=item.id, kind="await_signal", name=item.name)
 

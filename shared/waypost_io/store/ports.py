@@ -155,6 +155,10 @@ class ApprovalRow:
     decided_by: str = ""
     decided_at: float | None = None
     decision_reason: str = ""
+    policy_version: str = ""
+    """The policy that asked for it, "" if the agent's code did. `Ledger.start` compares it."""
+    details: bytes | None = None
+    """JSON that the store does not read: quorum, who has approved so far, the question. None: leave what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,7 @@ class Commit:
     """Revoke every permit of these runs that was not started."""
     revoke_calls: list[tuple[RunId, CallId]] = field(default_factory=list)
     approvals: list[ApprovalRow] = field(default_factory=list)
-    """Inserted, or updated by approval_id (state and decision)."""
+    """Inserted, or updated by approval_id (state, decision, details)."""
     inbox_add: list[InboxRow] = field(default_factory=list)
     inbox_remove: list[str] = field(default_factory=list)
     blobs: list[BlobRow] = field(default_factory=list)

@@ -201,6 +201,7 @@ class _Writer:
                 decided_by=new.decided_by,
                 decided_at=new.decided_at,
                 decision_reason=new.decision_reason,
+                details=new.details or old.details,
             )
 
     def _messages(self) -> None:

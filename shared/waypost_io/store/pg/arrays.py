@@ -43,6 +43,7 @@ _APPROVAL = attrgetter(
     *("approval_id", "run_id", "agent", "call_id", "tool", "args", "args_digest", "role", "reason", "tenant", "requested_at", "expires_at"),
     *("state", "decided_by", "decided_at", "decision_reason"),
 )
+_DETAILS = attrgetter("approval_id", "run_id", "policy_version", "details")
 _INBOX = attrgetter("message_id", "run_id", "partition", "subject", "body")
 _NOTICE = attrgetter("notice_id", "run_id", "agent", "at", "body")
 _PERMIT = attrgetter("run_id", "call_id", "tool", "attempt", "args_digest", "effect", "idempotency_key", "approval_id", "force")
@@ -106,6 +107,13 @@ def of_rows(batch: Commit) -> Columns:
         *_columns(_NOTICE, batch.notices, 5),
         *_columns(tuple, chunks, 4),
     ]
+
+
+def of_approvals(batch: Commit) -> Columns:
+    """Arguments of `waypost_commit_approvals`, without `held`."""
+    home = homes(batch).get
+    known = [row for row in last_of_each(batch.approvals, attrgetter("approval_id")) if row.details is not None]
+    return [[home(row.run_id) for row in known], *_columns(_DETAILS, known, 4)]
 
 
 def of_calls(batch: Commit) -> Columns:

@@ -32,7 +32,7 @@ class PostgresLog:
         if arrays.is_plain(batch):
             found = await self._lane.fetch(_EVENTS["commit"], values)
         else:
-            values += arrays.of_rows(batch) + arrays.of_calls(batch)
+            values += arrays.of_rows(batch) + arrays.of_approvals(batch) + arrays.of_calls(batch)
             try:
                 found = await self._lane.fetch(_EVENTS["commit_all"], values)
             except LeaseLost:

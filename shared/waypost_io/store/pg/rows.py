@@ -99,6 +99,8 @@ def approval(row: Row) -> ApprovalRow:
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
         decision_reason=row["decision_reason"],
+        policy_version=row["policy_version"],
+        details=row["details"],
     )
 
 

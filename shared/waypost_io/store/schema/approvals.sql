@@ -14,8 +14,11 @@ CREATE TABLE approvals (
     state           text        NOT NULL CHECK (state IN ('open', 'granted', 'denied', 'expired', 'withdrawn', 'used')),
     decided_by      text        NOT NULL,
     decision_reason text        NOT NULL,
-    args            bytea       NOT NULL
+    args            bytea       NOT NULL,
+    policy_version  text        NOT NULL DEFAULT '',
+    details         bytea
 );
 CREATE INDEX approvals_run ON approvals (run_id);
 CREATE INDEX approvals_open ON approvals (requested_at) WHERE state = 'open';
-COMMENT ON TABLE approvals IS 'writer: coordinator; the gateway moves granted to used.';
+COMMENT ON TABLE approvals IS 'writer: coordinator; the gateway moves granted to used. A question that an agent asks is a row too.';
+COMMENT ON COLUMN approvals.details IS 'JSON: quorum, who has approved so far, the question and its schema, what it replaces.';

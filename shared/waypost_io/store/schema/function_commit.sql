@@ -148,6 +148,25 @@ END
 $$;
 COMMENT ON FUNCTION waypost_commit_rows IS 'What fewer commits write: timers, approvals, inbox, notices, blobs. Returns p_held.';
 
+CREATE FUNCTION waypost_commit_approvals(
+    p_held integer[], a_partition integer[], a_approval_id text[], a_run_id uuid[], a_policy_version text[], a_details bytea[]
+) RETURNS integer[] LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    IF cardinality(p_held) > 0 AND cardinality(a_approval_id) > 0 THEN
+        UPDATE approvals old
+           SET policy_version = a.policy_version, details = a.details
+          FROM unnest(a_partition, a_approval_id, a_run_id, a_policy_version, a_details)
+               AS a (partition, approval_id, run_id, policy_version, details)
+         WHERE old.approval_id = a.approval_id AND old.state <> 'used'
+           AND coalesce(a.partition, (SELECT r.partition FROM runs r WHERE r.run_id = a.run_id), p_held[1]) = ANY (p_held);
+    END IF;
+    RETURN p_held;
+END
+$$;
+COMMENT ON FUNCTION waypost_commit_approvals IS 'What approvals have besides: policy version and details. Returns p_held.';
+
 CREATE FUNCTION waypost_commit_calls(
     p_held integer[],
     p_partition integer[], p_run_id uuid[], p_call_id text[], p_tool text[], p_attempt integer[], p_args_digest text[], p_effect text[],

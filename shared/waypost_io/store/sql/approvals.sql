@@ -1,14 +1,14 @@
 -- name: get
 -- Approvals.get.
 SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reason, tenant, requested_at, expires_at, state, decided_by,
-       decided_at, decision_reason
+       decided_at, decision_reason, policy_version, details
   FROM approvals
  WHERE approval_id = $1;
 
 -- name: list_open
 -- Approvals.list of those that wait for a decision, oldest first.
 SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reason, tenant, requested_at, expires_at, state, decided_by,
-       decided_at, decision_reason
+       decided_at, decision_reason, policy_version, details
   FROM approvals
  WHERE state = 'open' AND ($1::text IS NULL OR role = $1) AND ($2::uuid IS NULL OR run_id = $2)
  ORDER BY requested_at, approval_id
@@ -17,7 +17,7 @@ SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reaso
 -- name: list_all
 -- Approvals.list of all, newest first.
 SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reason, tenant, requested_at, expires_at, state, decided_by,
-       decided_at, decision_reason
+       decided_at, decision_reason, policy_version, details
   FROM approvals
  WHERE ($1::text IS NULL OR role = $1) AND ($2::uuid IS NULL OR run_id = $2)
  ORDER BY requested_at DESC, approval_id DESC

@@ -7,26 +7,29 @@ SELECT waypost_commit(
 ) AS held;
 
 -- name: commit_all
--- Log.commit, for every other batch. Arguments: those of the three functions in order, without the `held` that they hand on.
+-- Log.commit, for every other batch. Arguments: those of the four functions in order, without the `held` that they hand on.
 SELECT held, run_id, call_id, attempt, state, gateway, lease_until, hard_deadline, result
   FROM waypost_commit_calls(
-    waypost_commit_rows(
-        waypost_commit(
-            $1, $2, $3, $4, $5, $6,
-            $7, $8, $9, $10, $11, $12, $13, $14,
-            $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34
+    waypost_commit_approvals(
+        waypost_commit_rows(
+            waypost_commit(
+                $1, $2, $3, $4, $5, $6,
+                $7, $8, $9, $10, $11, $12, $13, $14,
+                $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34
+            ),
+            cardinality($2::integer[]),
+            $35, $36, $37, $38,
+            $39, $40, $41,
+            $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58,
+            $59, $60, $61, $62, $63, $64,
+            $65,
+            $66, $67, $68, $69, $70, $71,
+            $72, $73, $74, $75
         ),
-        cardinality($2::integer[]),
-        $35, $36, $37, $38,
-        $39, $40, $41,
-        $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58,
-        $59, $60, $61, $62, $63, $64,
-        $65,
-        $66, $67, $68, $69, $70, $71,
-        $72, $73, $74, $75
+        $76, $77, $78, $79, $80
     ),
-    $76, $77, $78, $79, $80, $81, $82, $83, $84, $85,
-    $86, $87, $88
+    $81, $82, $83, $84, $85, $86, $87, $88, $89, $90,
+    $91, $92, $93
 );
 
 -- name: load_events
