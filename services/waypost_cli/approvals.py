@@ -64,6 +64,7 @@ async def deny(*approval_id: str, role: Roles = [], by: By = "", reason: Reason 
 async def answer(
     approval_id: str,
     answer: JsonText,
+    /,
     *,
     role: Roles = [],  # noqa: B006
     by: By = "",
