@@ -56,7 +56,7 @@ class TemplatePlan:
             raise BadInput(f"{what}: method {layout.method!r}; use one of {', '.join(METHODS)}")
         self._origin, self._path = _split(what, layout.url, any_host=any_host)
         self._query = {name: _value(f"{what}: query {name!r}", value) for name, value in layout.query.items()}
-        self._headers = {_name(what, name): _value(f"{what}: header {name!r}", value) for name, value in layout.headers.items()}
+        self._headers = {header_name(what, name): _value(f"{what}: header {name!r}", value) for name, value in layout.headers.items()}
         self._body = _parsed(f"{what}: body", layout.body) if layout.body is not REST else REST
         self._rest = layout.body is REST
         used: set[str] = set()
@@ -84,7 +84,7 @@ class TemplatePlan:
         if self.method not in BODILESS:
             content = rest if self._rest else _filled(self._body, ctx, arguments)
             if content is not None and content is not MISSING:
-                body = _encoded(self.what, content, self.layout.content_type)
+                body = encoded_body(self.what, content, self.layout.content_type)
                 headers.append(("Content-Type", self.layout.content_type))
         if self.layout.idempotency_header is not None:
             headers.append(header(self.layout.idempotency_header, ctx.idempotency_key))
@@ -145,7 +145,8 @@ def _template(what: str, text: str) -> Template:
     return Template(f"{what}: url", text)
 
 
-def _name(what: str, name: str) -> str:
+def header_name(what: str, name: str) -> str:
+    """Raises `BadInput` for a header that cannot be set."""
     if not HEADER_NAME.match(name) or name.lower() in RESERVED_HEADERS:
         raise BadInput(f"{what}: header {name!r} cannot be set: it is no header name, or one that the connection itself needs")
     return name
@@ -201,7 +202,7 @@ def _texts_of(name: str, value: object) -> list[str]:
     return [plain("query or header", name, value)]
 
 
-def _encoded(what: str, content: object, content_type: str) -> bytes:
+def encoded_body(what: str, content: object, content_type: str) -> bytes:
     """The body's bytes. Raises `RequestInvalid` for content that the type cannot carry."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == JSON_TYPE or kind.endswith("+json"):

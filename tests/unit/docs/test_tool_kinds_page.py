@@ -11,6 +11,7 @@ from tests.unit.docs.pages import run_blocks, text_of
 from waypost.http import errors
 from waypost.http.meaning import Says, says
 from waypost.http.tool import HttpOptions
+from waypost.openapi.tools import OpenApiOptions
 
 PAGE = "tool-kinds.md"
 
@@ -29,7 +30,7 @@ def test_the_tools_of_the_page_are_tools(page: types.ModuleType) -> None:
 
 def test_every_option_is_told() -> None:
     text = text_of(PAGE)
-    for name in HttpOptions.__annotations__:
+    for name in (*HttpOptions.__annotations__, *OpenApiOptions.__annotations__):
         assert f"`{name}`" in text or f"{name}=" in text, name
 
 
