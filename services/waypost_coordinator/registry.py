@@ -149,7 +149,9 @@ class Registry:
 
     def expect(self, worker_ids: Iterable[str]) -> None:
         """After a take-over: these workers hold runs of ours. Those that stay silent are reported to `on_lost` in their time."""
-        self._peers.expect(worker_ids, self._clock())
+        gone = self._peers.expect(worker_ids, self._clock())
+        if gone:
+            self._on_lost(gone)
 
     def agent_views(self) -> list[AgentView]:
         """For `agents.list`."""

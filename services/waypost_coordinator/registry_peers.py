@@ -64,11 +64,18 @@ class Peers:
             self._hosts.clear()
         return gone
 
-    def expect(self, workers: Iterable[str], now: float) -> None:
-        """Workers that hold runs of ours but were not heard yet: they are lost unless they speak up in time."""
+    def expect(self, workers: Iterable[str], now: float) -> list[str]:
+        """Workers that hold runs of ours but were not heard yet: they are lost unless they speak up in time.
+
+        Returns those that are gone already: they said so before their runs came to us.
+        """
+        gone = []
         for worker in workers:
-            if worker not in self._peers:
+            if worker in self._stopped:
+                gone.append(worker)
+            elif worker not in self._peers:
                 self._peers[worker] = Peer(worker, "worker", now)
+        return gone
 
     def deaf(self) -> None:
         """We could not hear for a while: silence until the next sweep counts for nothing."""

@@ -104,6 +104,7 @@ class Peer:
         self._beat()
 
     async def _on_roll_call(self, _: Message) -> None:
+        self._beat()  # an announcement goes to one coordinator, this to all: the one that asked must know at once who is there
         self._wanted.set()
 
     async def _keep_beating(self) -> None:

@@ -128,6 +128,8 @@ class JetStreamPuller:
         self._inbox = ""
         self._round = 0
         self._heard_at = 0.0
+        self._delivered = False
+        """Since the last look: messages say as much as a heartbeat, which the server sends only when there are none."""
         self._watch: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._checks: set[asyncio.Task[None]] = set()
@@ -342,6 +344,9 @@ class JetStreamPuller:
         self._watch = None
         if self._state is not _State.PULLING or self._demand <= 0:
             return
+        if self._delivered:
+            self._delivered = False
+            self._heard_at = loop.time()
         left = self._heard_at + self._patience - loop.time()
         if left > 0:
             self._watch = loop.call_later(left, self._look, loop)
@@ -359,6 +364,7 @@ class JetStreamPuller:
             if self._demand:
                 self._demand -= 1
             self._troubled = False
+            self._delivered = True
             self._ready.append(JetStreamDelivery(self, self._epoch, (subject, reply, body, headers)))
             self._wake()
             return

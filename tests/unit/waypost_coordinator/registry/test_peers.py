@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waypost_coordinator.registry_peers import Peers
-from waypost_proto.registry import AgentDefinition, Announce, Heartbeat
+from waypost_proto.registry import HEARTBEAT_SECONDS, LOST_AFTER_SECONDS, AgentDefinition, Announce, Heartbeat
 
 LOST = 7.0
 
@@ -111,3 +111,21 @@ def test_a_stalled_coordinator_blames_nobody_for_its_own_sleep() -> None:
     assert swept(peers, 60.0) == [], "sixty seconds between two sweeps: heartbeats may still lie unread in the socket"
     peers.heard(beat("w-1"), 60.1)
     assert swept(peers, *every(60.5, 66.5)) == []
+
+
+def test_a_worker_that_said_goodbye_before_its_runs_came_to_us_is_not_expected() -> None:
+    peers = Peers(LOST)
+    peers.stopped("w-1", 0.0)
+    assert peers.expect(["w-1", "w-2"], 1.0) == ["w-1"]
+    assert peers.get("w-1") is None
+    assert peers.get("w-2") is not None
+
+
+def test_a_pause_of_ours_just_too_short_to_be_noticed_costs_no_worker_its_runs() -> None:
+    """A pause that is not told apart from a late sweep, the heartbeats of which are read after the sweep: all of it is below the limit."""
+    lost_after, beat_seconds, sweep_seconds = LOST_AFTER_SECONDS, HEARTBEAT_SECONDS, 0.5
+    peers = Peers(lost_after)
+    peers.heard(beat("w-1"), 0.0)
+    assert swept(peers, 0.5, beat_seconds - 0.01) == []
+    assert swept(peers, beat_seconds - 0.01 + lost_after / 2) == []
+    assert beat_seconds + lost_after / 2 + sweep_seconds < lost_after

@@ -185,6 +185,17 @@ async def test_an_expected_worker_counts_as_alive_until_its_time_is_up(site: Sit
     assert site.lost == ["w-9"]
 
 
+async def test_an_expected_worker_that_is_gone_already_is_lost_at_once(site: Site) -> None:
+    registry = await site.replica()
+    await site.beat("w-9")
+    await wait_until(lambda: registry.worker_alive("w-9"))
+    await site.beat("w-9", state="stopped")
+    await wait_until(lambda: site.lost == ["w-9"])
+    registry.expect(["w-9"])
+    assert site.lost == ["w-9", "w-9"]
+    assert not registry.worker_alive("w-9")
+
+
 async def test_a_host_that_comes_back_is_news_although_its_definitions_are_not(site: Site) -> None:
     """Runs were held while nobody hosted the agent: they wait for exactly this."""
     registry = await site.replica()
