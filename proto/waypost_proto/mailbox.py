@@ -56,6 +56,8 @@ class ToolMail(Mail, frozen=True, kw_only=True):
     call_id: CallId
     attempt: Count
     gateway: str = ""
+    call_digest: str = ""
+    """`args_digest` of the call that it answers; an answer to other arguments than those in the log is ignored."""
 
 
 class ToolSucceeded(ToolMail, tag="tool_succeeded", frozen=True, kw_only=True):

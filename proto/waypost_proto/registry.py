@@ -52,6 +52,8 @@ class ToolDefinition(Value, frozen=True, kw_only=True):
     taint: tuple[str, ...] = ()
     max_result_bytes: AtLeastOne | None = None
     settle_seconds: NonNegative | None = None
+    answers_digest: bool = False
+    """Its answers carry `call_digest`. Then a read may be on its way while the commit that requests it is still under way."""
 
 
 class Announce(Value, frozen=True, kw_only=True):

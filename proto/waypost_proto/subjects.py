@@ -36,6 +36,10 @@ class Subjects:
         """`stream("TASKS")` is `WAYPOST_TASKS` under the default prefix."""
         return f"{self.prefix.upper().replace('-', '_')}_{name}"
 
+    def keep(self, name: str, replica: str = "*") -> str:
+        """Where the message of a coordinator lies that keeps a busy work queue from being empty between two steps. Nobody reads it."""
+        return f"{self.prefix}.keep.{name.lower()}.{replica}"
+
     def task(self, agent: str) -> str:
         return f"{self.prefix}.tasks.{check_name('agent', agent)}"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from waypost_coordinator.letters import Letter
+from waypost_io.bus.ports import PubAck
 from waypost_io.store.ports import ApprovalRow, Commit, EventRow, InboxRow, NoticeRow, PermitRow, RunRow, TimerRow
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Reply
@@ -24,6 +26,8 @@ class Outgoing:
     headers: dict[str, str] | None = None
     call: tuple[RunId, CallId] | None = None
     """The call that it dispatches under a permit of this very batch."""
+    early: bool = False
+    """It may go out before the commit."""
 
 
 @dataclass(slots=True)
@@ -85,6 +89,8 @@ class Batch:
     local_mail: list[Letter] = field(default_factory=list)
     hydrate: list[tuple[ToolCall, int, str]] = field(default_factory=list)
     """Tool calls whose arguments must be read from the log first: (message, seq of the event that has them, message id)."""
+    sent: dict[str, Awaitable[PubAck]] = field(default_factory=dict)
+    """What went out before the commit, by message id."""
     positions: dict[int, int] = field(default_factory=dict)
     """Last position of this batch by partition."""
     touched: set[RunId] = field(default_factory=set)

@@ -1,7 +1,7 @@
 """The one who decides: letters in, a batch out. Everything between a message and its commit, in memory.
 
 States are changed in place while deciding, ahead of the commit; nothing of it leaves this process before the commit has
-succeeded, and a failed commit drops the states (CORRECTNESS.md row 1).
+succeeded, but for reads that nothing has to allow (`Settler.before`), and a failed commit drops the states (CORRECTNESS.md row 1).
 """
 
 from __future__ import annotations

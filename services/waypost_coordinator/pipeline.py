@@ -60,8 +60,10 @@ class Ownership(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What happens to a committed batch (`after`, at once, must not wait) and to a letter that cannot be handled."""
+    """What happens to a decided batch (`before`), to a committed one (`after`, at once, must not wait), and to a letter that cannot be
+    handled."""
 
+    before: Callable[[Batch], None]
     after: Callable[[Batch, CommitResult], Awaitable[None]]
     bury: Callable[[Letter, str], Awaitable[None]]
 
@@ -139,6 +141,7 @@ class Pipeline:
             self._free.clear()
             self._next = batch
             self._handed.set()
+            self._stages.before(batch)
             self._ground.runs.trim(keep=batch.touched | self._in_commit)
         return None
 

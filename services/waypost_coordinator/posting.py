@@ -17,10 +17,9 @@ from waypost_coordinator.letters import Letter
 from waypost_coordinator.live import LiveRun
 from waypost_coordinator.registry import Registry
 from waypost_core import effects as fx
-from waypost_core.dispatch import activation, needs_args, tool_call
+from waypost_core.dispatch import activation, may_precede_commit, needs_args, tool_call
 from waypost_core.state import Call, Gate, RunState
 from waypost_core.timing import LATEST
-from waypost_io.bus.topology import STICKY_TTL_HEADER
 from waypost_io.store.ports import ApprovalRow, InboxRow, NoticeRow, PermitRow, TimerRow
 from waypost_proto.codec import encode
 from waypost_proto.ids import RunId, idempotency_key, traceparent
@@ -33,8 +32,6 @@ INBOX_HEADER = "Waypost-Inbox"
 """Names the inbox row that a message between runs came from; the receiver's commit removes it."""
 
 TRACE_HEADER = "traceparent"
-STICKY_HEADERS = {STICKY_TTL_HEADER: "3600"}
-"""A message for a worker that died does not linger for ever (row 22); a living worker takes it within its queue."""
 
 
 class Emissions:
@@ -125,7 +122,7 @@ class Poster:
         token = self.emissions.token(epoch)
         message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
-        headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)} | (STICKY_HEADERS if sticky else {})
+        headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)}
         batch.outgoing.append(Outgoing(self._ground.subjects.work(state.agent, build, target), encode(message), msg_id, headers))
         live.delivered = state.outside
         live.sure = True
@@ -135,13 +132,15 @@ class Poster:
         if call is None:
             return
         message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
-        msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{emission}"
+        # the digest: what another worker asks for under this number, after a commit that failed, must not pass for a repeat
+        msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{call.args_digest[:16]}.{emission}"
         if needs_args(call):
             batch.hydrate.append((message, call.args_seq or call.seq, msg_id))
         else:
             headers = {TRACE_HEADER: traceparent(state.run_id, effect.sent)}
             of = (state.run_id, effect.call_id) if call.permit else None
-            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, of))
+            early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
+            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, of, early))
 
     def _send_mail(self, batch: Batch, sender: RunId, effect: fx.SendMail, emission: int) -> None:
         partition = self._ground.partition(effect.to)

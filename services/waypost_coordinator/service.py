@@ -16,8 +16,10 @@ from waypost_coordinator.deciding import Decider
 from waypost_coordinator.front import EVERYTHING, FrontDesk
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.intake import Intake
+from waypost_coordinator.keeping import Keeping
 from waypost_coordinator.leases import Leases
 from waypost_coordinator.letters import Letter, LetterBox, Rederive
+from waypost_coordinator.lingering import Lingering
 from waypost_coordinator.live import LiveRun, Runs
 from waypost_coordinator.mailroom import Mailroom
 from waypost_coordinator.metrics import CoordinatorMetrics
@@ -81,7 +83,7 @@ class Coordinator:
         waker = Waker(poster, registry, self._later)
         settler = Settler(ground, timers)
         self._settler = settler
-        stages = Stages(after=settler.after, bury=undertaker.failed)
+        stages = Stages(before=settler.before, after=settler.after, bury=undertaker.failed)
         decider = Decider(ground, poster, waker, registry)
         self._pipeline = Pipeline(ground, decider, waker, self.leases, stages, settings.batch_max)
         self._takeover = TakeOver(ground, settler)
@@ -112,6 +114,10 @@ class Coordinator:
             group.create_task(self._pipeline.run(), name="pipeline")
             group.create_task(self._sweep.run(), name="sweep")
             group.create_task(keep_up(self._ground.store), name="upkeep")
+            lingering = Lingering(self._ground.bus, self._ground.subjects, self._registry.worker_alive)
+            group.create_task(lingering.run(), name="lingering")
+            keeping = Keeping(self._ground.bus, self._ground.subjects, self.leases.name.rpartition(".")[2], lambda: self._settler.settled)
+            group.create_task(keeping.run(), name="keeping")
             await self.leases.take()
             group.create_task(self.leases.run(), name="leases")
             group.create_task(self._registry.run(), name="registry")

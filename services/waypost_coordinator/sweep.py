@@ -233,9 +233,10 @@ class Sweep:
     async def _elsewhere(self, workers: Sequence[str]) -> None:
         """Runs whose coroutine a lost worker held get a new activation.
 
-        What lies on its own subject is left to its lifetime (row 22): it may be for runs of partitions that are not ours, whose owner
-        still hears that worker and would never send it again. Its consumer goes: one with unacked messages never expires by itself.
-        Should the worker come back, it makes its consumer again, everything unacked comes again, and the digests tell what is stale.
+        What lies on its own subject stays there for a while (`lingering`, row 22): it may be for runs of partitions that are not
+        ours, whose owner still hears that worker and would never send it again. Its consumer goes: one with unacked messages never
+        expires by itself. Should the worker come back, it makes its consumer again, everything unacked comes again, and the digests
+        tell what is stale.
         """
         for worker in map(WorkerId, workers):
             spec = sticky_consumer(self._ground.subjects, worker)

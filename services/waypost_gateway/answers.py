@@ -45,6 +45,7 @@ class Answers:
             call_id=call.call_id,
             attempt=call.attempt,
             gateway=self._gateway,
+            call_digest=call.args_digest,
             error=error,
             retryable=retryable,
             retry_after_seconds=retry_after_seconds,
@@ -58,21 +59,28 @@ class Answers:
             call_id=call.call_id,
             attempt=call.attempt,
             gateway=self._gateway,
+            call_digest=call.args_digest,
             error=error,
             settle_seconds=max(0.0, settle_seconds),
         )
 
     def not_done(self, call: ToolCall) -> ToolNotDone:
         """The hook says that it surely did not take effect."""
-        return ToolNotDone(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway)
+        return ToolNotDone(
+            run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, call_digest=call.args_digest
+        )
 
     def unknown(self, call: ToolCall, error: Failure) -> ToolUnknown:
         """The hook cannot tell."""
-        return ToolUnknown(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, error=error)
+        return ToolUnknown(
+            run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, call_digest=call.args_digest, error=error
+        )
 
     def refused(self, call: ToolCall, error: Failure) -> ToolRefused:
         """It was not started."""
-        return ToolRefused(run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, error=error)
+        return ToolRefused(
+            run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, call_digest=call.args_digest, error=error
+        )
 
     def repeated(self, call: ToolCall, stored: bytes) -> AnyToolMail:
         """A stored answer for this message: of this attempt, and a success says that the ledger knew it.
@@ -91,6 +99,7 @@ class Answers:
             call_id=call.call_id,
             attempt=call.attempt,
             gateway=self._gateway,
+            call_digest=call.args_digest,
             via=via,
             duration_seconds=duration_seconds,
             result=UNSET if isinstance(result, BlobRef) else Raw(result),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
+from msgspec import structs
+
 from waypost import hosted
 from waypost_gateway.calls import AnyTool
 from waypost_proto.errors import Misconfigured
@@ -34,7 +36,7 @@ def definitions_of(tools: Sequence[AnyTool], build: str) -> list[ToolDefinition]
     definitions = []
     for tool in tools:
         try:
-            definitions.append(tool.definition(build))
+            definitions.append(structs.replace(tool.definition(build), answers_digest=True))
         except TypeError as error:
             raise Misconfigured(str(error)) from error
     return definitions

@@ -10,6 +10,7 @@ from waypost_core.state import Call, RunState
 from waypost_proto.ids import CallId, idempotency_key
 from waypost_proto.limits import MAX_ENTRY_BYTES_PER_ACTIVATION
 from waypost_proto.mailbox import StartRun
+from waypost_proto.registry import ToolDefinition
 from waypost_proto.task import format_time
 from waypost_proto.tools import ToolCall
 from waypost_proto.values import BudgetLeft, Effect, Parent, Token
@@ -41,6 +42,16 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
 def needs_args(call: Call) -> bool:
     """Whether the arguments must be read from the event that requested the call (they were too large for the state)."""
     return call.args is UNSET and call.args_ref is None
+
+
+def may_precede_commit(call: Call, tool: ToolDefinition | None) -> bool:
+    """Whether the call may go out while the commit that requests it is still under way.
+
+    Only a first attempt of a read that nothing has to allow: should the commit fail, nothing has happened but a read, whose answer
+    is for a call that the log does not have, or has with other arguments (CORRECTNESS.md row 4).
+    """
+    free = call.effect is Effect.READ and not call.permit and call.approval_id is None
+    return free and call.attempt == 1 and call.sent == call.seq and tool is not None and tool.answers_digest
 
 
 def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emission: int) -> ToolCall:

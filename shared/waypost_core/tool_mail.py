@@ -27,8 +27,8 @@ RECONCILE_RETRY = Retry(max_attempts=RECONCILE_TRIES, initial_seconds=2.0, facto
 def tool_answer(state: RunState, message: mb.AnyToolMail, env: Env) -> Decision:
     """The events of one answer."""
     call = state.calls.get(message.call_id)
-    if call is None or call.kind != "tool":
-        return Decision()
+    if call is None or call.kind != "tool" or message.call_digest not in ("", call.args_digest):
+        return Decision()  # an answer to other arguments is one to a request that was never committed
     match message:
         case mb.ToolSucceeded():
             events = _succeeded(call, message)

@@ -214,6 +214,10 @@ class SimulatedBus(MemoryBus):
         purged: int = await self._admin("purge", super().purge, stream, subject)
         return purged
 
+    async def subjects(self, stream: str, subject: str) -> dict[str, int]:
+        found: dict[str, int] = await self._admin("subjects", super().subjects, stream, subject)
+        return found
+
     async def ensure_consumer(self, spec: Any) -> None:
         await self._admin("ensure_consumer", super().ensure_consumer, spec)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -117,6 +117,11 @@ class MemoryStream:
         for seq in gone:
             self.remove(seq)
         return len(gone)
+
+    def subjects(self, subject: str) -> dict[str, int]:
+        """See `Bus.subjects`."""
+        self._expire(self._time.now())
+        return dict(Counter(message.subject for message in self.messages.values() if matches(subject, message.subject)))
 
     def live(self, seq: int) -> Stored | None:
         """The message, unless it was removed or its time is over."""

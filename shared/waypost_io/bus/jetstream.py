@@ -121,6 +121,9 @@ class JetStreamBus:
     async def purge(self, stream: str, subject: str | None = None) -> int:
         return await self._api.purge(stream, subject)
 
+    async def subjects(self, stream: str, subject: str) -> dict[str, int]:
+        return await self._api.subjects(stream, subject)
+
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         await self._api.ensure_consumer(spec)
 

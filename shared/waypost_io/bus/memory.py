@@ -195,6 +195,10 @@ class MemoryBus:
         found = self._server().streams.get(stream)
         return 0 if found is None else found.purge(subject)
 
+    async def subjects(self, stream: str, subject: str) -> dict[str, int]:
+        found = self._server().streams.get(stream)
+        return {} if found is None else found.subjects(subject)
+
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         broker = self._server()
         stream_of(broker.streams, spec.stream).ensure_consumer(spec, broker.unique())

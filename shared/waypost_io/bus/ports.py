@@ -182,6 +182,10 @@ class Bus(Protocol):
         """Remove messages (of one filter subject); the number removed. No such stream: 0."""
         ...
 
+    async def subjects(self, stream: str, subject: str) -> dict[str, int]:
+        """The subjects of a stream's messages that match a filter subject, with how many lie on each. No such stream: none."""
+        ...
+
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         """Create it if it is not there (`action: create`), compare it otherwise. Raises `NotFound` without its stream."""
         ...

@@ -61,8 +61,10 @@ INTAKE_ACK_SECONDS = 4.0
 """Tasks that a killed coordinator had in hand come to the next one after this: no epoch's consumer brings them at once."""
 WORK_INACTIVE_SECONDS = 24 * HOUR_SECONDS
 """The consumers of builds that nobody runs any more go; their messages stay, and a worker that returns makes it again."""
-STICKY_TTL_HEADER = "Nats-TTL"
-"""Header that gives a message on a sticky subject a lifetime in whole seconds (row 22)."""
+TTL_HEADER = "Nats-TTL"
+"""Header that gives a message a lifetime in whole seconds."""
+KEPT = ("MAILBOX", "WORK", "TOOLS")
+"""The work queues that every step goes through: none of them is ever empty (`waypost_coordinator.keeping`)."""
 
 
 def stream_specs(
@@ -77,7 +79,8 @@ def stream_specs(
     def queue(name: str, subject: str, max_bytes: int) -> StreamSpec:
         return StreamSpec(
             name=subjects.stream(name),
-            subjects=(subject,),
+            subjects=(subject, subjects.keep(name)) if name in KEPT else (subject,),
+            allow_message_ttl=name in KEPT,
             retention="work_queue",
             max_bytes=max_bytes,
             replicas=replicas,
@@ -95,7 +98,7 @@ def stream_specs(
             max_message_bytes=STORED_TASK_BYTES,
         ),
         replace(queue("MAILBOX", subjects.all_mail(), MAILBOX_BYTES), transform=transform),
-        replace(queue("WORK", subjects.all_work(), WORK_BYTES), storage=derivable_storage, allow_message_ttl=True),
+        replace(queue("WORK", subjects.all_work(), WORK_BYTES), storage=derivable_storage),
         replace(queue("TOOLS", subjects.all_tools(), TOOL_BYTES), storage=derivable_storage),
         window("EVENTS", subjects.all_events(), EVENT_BYTES, EVENT_SECONDS),
         window("SUPERVISOR", subjects.all_supervisor(), SUPERVISOR_BYTES, SUPERVISOR_SECONDS),

@@ -62,6 +62,24 @@ async def test_no_such_stream(world: Any) -> None:
         await bus.ensure_consumer(world.consumer(stream))
 
 
+async def test_the_subjects_of_what_lies_in_a_stream(world: Any) -> None:
+    bus = await world.bus()
+    stream = world.stream()
+    assert await bus.subjects(stream.name, world.subject(">")) == {}
+    await bus.ensure_stream(stream)
+    assert await bus.subjects(stream.name, world.subject(">")) == {}
+    for n in range(5):
+        await bus.publish(world.subject(f"w{n % 3}.x"), b"1")
+    assert await bus.subjects(stream.name, world.subject("*.x")) == {
+        world.subject("w0.x"): 2,
+        world.subject("w1.x"): 2,
+        world.subject("w2.x"): 1,
+    }
+    assert await bus.subjects(stream.name, world.subject("w2.*")) == {world.subject("w2.x"): 1}
+    await bus.purge(stream.name, world.subject("w2.*"))
+    assert await bus.subjects(stream.name, world.subject("w2.*")) == {}
+
+
 async def test_purging_a_subject(world: Any) -> None:
     bus = await world.bus()
     stream = world.stream()
@@ -140,7 +158,7 @@ async def test_all_of_waypost_fits_together(world: Any) -> None:
     await bus.delete_consumer(specs[1].name, "mailbox-0-1")
     await bus.ensure_consumer(topology.mail_consumer(subjects, 0, 2))
     await bus.publish(subjects.work("a", "b-c"), b"any")
-    await bus.publish(subjects.work("a", "b-c", "w-2"), b"sticky", headers={topology.STICKY_TTL_HEADER: "60s"})
+    await bus.publish(subjects.work("a", "b-c", "w-2"), b"sticky", headers={topology.TTL_HEADER: "60s"})
     await bus.publish(f"{world.prefix}.tasks.an.illegal.agent", b"task")
     for spec, body in ((consumers[8], b"any"), (consumers[10], b"sticky"), (consumers[0], b"task")):
         assert [delivery.body for delivery in await bus.pull(spec.stream, spec.name).next_batch(5)] == [body]

@@ -207,7 +207,7 @@ class Site:
     def on(self, stream: str) -> list[Any]:
         """The messages that a stream holds, in order."""
         found = self.broker.streams.get(SUBJECTS.stream(stream))
-        return [] if found is None else [found.messages[seq] for seq in sorted(found.messages)]
+        return [] if found is None else [message for _, message in sorted(found.messages.items()) if ".keep." not in message.subject]
 
     def activations(self, run_id: RunId) -> list[Activation]:
         found = [decode(Activation, message.body) for message in self.on("WORK")]

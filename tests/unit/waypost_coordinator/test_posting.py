@@ -13,7 +13,6 @@ from waypost_coordinator.posting import INBOX_HEADER, Emissions, Poster
 from waypost_core import effects as fx
 from waypost_core.state import Call, RunState
 from waypost_core.timing import LATEST
-from waypost_io.bus.topology import STICKY_TTL_HEADER
 from waypost_proto.codec import decode
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Cancel
@@ -47,7 +46,7 @@ def test_a_calls_message_id_is_run_cause_call_and_emission(poster: Poster) -> No
     first = posted(poster, live, fx.SendTool(ONE, 2)).outgoing[0]
     again = posted(poster, live, fx.SendTool(ONE, 2)).outgoing[0]
     derived = posted(poster, live, fx.SendTool(ONE, 2), emission=poster.emissions.again(1)).outgoing[0]
-    assert first.msg_id == again.msg_id == f"{live.state.run_id}.2.t0:1.0"
+    assert first.msg_id == again.msg_id == f"{live.state.run_id}.2.t0:1.d.0"
     assert derived.msg_id != first.msg_id
     assert decode(ToolCall, derived.body).emission > 0
     assert first.subject == "t.tools.pay"
@@ -63,7 +62,7 @@ def test_large_arguments_are_read_from_the_log_first(poster: Poster) -> None:
     live.state.calls[ONE].args = UNSET
     batch = posted(poster, live, fx.SendTool(ONE, 2))
     assert batch.outgoing == []
-    assert [(seq, msg_id) for _, seq, msg_id in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.0")]
+    assert [(seq, msg_id) for _, seq, msg_id in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.d.0")]
 
 
 @pytest.mark.parametrize(("running", "target"), [(0, "any"), (1, "w1")])
@@ -85,17 +84,13 @@ def test_the_last_worker_of_all_that_leaves_is_no_host_but_for_what_runs_there(
     assert poster.build_for(run(worker="w1", build="b1", running=running)) == build
 
 
-def test_a_sticky_activation_has_a_lifetime_and_one_for_anyone_has_none(poster: Poster, parts: Parts) -> None:
-    """CORRECTNESS.md row 22."""
+def test_an_activation_is_for_the_worker_that_has_the_run_while_it_lives(poster: Poster, parts: Parts) -> None:
     batch, live = Batch(letters=[]), run(worker="w1", build="b1")
     poster.activate(batch, live, build="b1", epoch=1)
     parts.hosts.alive.clear()
     poster.activate(batch, live, build="b1", epoch=1)
     sticky, anyone = batch.outgoing
     assert (sticky.subject, anyone.subject) == ("t.work.clerk.b1.w1", "t.work.clerk.b1.any")
-    assert (sticky.headers or {})[STICKY_TTL_HEADER].isdigit()
-    assert anyone.headers is not None
-    assert set(anyone.headers) == {"traceparent"}
 
 
 def test_a_run_stays_with_its_build_while_a_worker_of_it_lives(poster: Poster, parts: Parts) -> None:
