@@ -51,6 +51,9 @@ def advance(state: RunState, message: Advance, env: Env) -> Decision:
         turn.take(items)
     except BadMessage as error:
         return Decision(rejected=str(error))
+    if items and type(items[-1]) is cmd.ReportDivergence:
+        # who reports it runs nothing; the step that was in flight is lost, and only a run that has one gets a worker again at its resume
+        mark = msgspec.structs.replace(mark, running=max(message.running, state.running))
     return Decision(events=_marked(turn.events, mark), accepted=(digest, message.seen))
 
 
@@ -62,6 +65,9 @@ def _repeated(state: RunState, digest: str) -> Decision | None:
 
 
 def _read_further(state: RunState, mark: Mark) -> list[ev.Data]:
+    """Nothing new but how far the worker has read. One that had read less than is known says nothing about now: it is late."""
+    if mark.seen < state.seen:
+        return []
     same = mark.seen <= state.seen and mark.running == state.running and mark.worker == state.worker
     return [] if same else [ev.RunAdvanced(seen=mark.seen, mark=mark)]
 
@@ -235,7 +241,10 @@ def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
         _close(turn, item.target, ev.QuestionWithdrawn(seen=item.seen, call_id=item.target, question_id=call.approval_id or ""))
     elif call.kind == "child":
         assert call.child is not None
-        turn.events.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=call.child))
+        if call.stage == "unsent" or (item.target in turn.opened and (turn.tripped or turn.state.paused)):
+            _never_sent(turn, item.target, call, item.seen, "its parent gave it up while it was paused")  # a resume must not start it
+        else:
+            turn.events.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=call.child))
     elif call.binding and item.target not in turn.opened:
         turn.events.append(ev.ToolCallCancelRequested(seen=item.seen, call_id=item.target, tool=call.name))
     else:
@@ -276,30 +285,30 @@ def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
 
 
 def _complete(turn: _Turn, item: cmd.CompleteRun) -> None:
-    turn.events.extend(_end(turn, item, Ending(outcome="completed", result=item.result, result_ref=item.result_ref)))
+    _end(turn, item, Ending(outcome="completed", result=item.result, result_ref=item.result_ref))
 
 
 def _fail(turn: _Turn, item: cmd.FailRun) -> None:
-    turn.events.extend(_end(turn, item, Ending(outcome="failed", error=item.error, reason=item.error.message)))
+    _end(turn, item, Ending(outcome="failed", error=item.error, reason=item.error.message))
 
 
-def _end(turn: _Turn, item: cmd.CompleteRun | cmd.FailRun, ending: Ending) -> list[ev.Data]:
+def _end(turn: _Turn, item: cmd.CompleteRun | cmd.FailRun, ending: Ending) -> None:
     """The code is through. What this very advance opened counts too; the breaker has nothing more to protect."""
     if turn.tripped:
         turn.tripped = False
         turn.events = [e for e in turn.events if not isinstance(e, (ev.BreakerTripped, ev.RunPaused))]
     for call_id, call in turn.opened.items():
         if call.binding and call_id not in turn.closed:
-            _never_sent(turn, call_id, call, item.seen)
+            _never_sent(turn, call_id, call, item.seen, "its parent ended in the same breath")
     calls = {i: c for i, c in (turn.state.calls | turn.opened).items() if i not in turn.closed}
-    return end(msgspec.structs.replace(turn.state, calls=calls), ending, seen=item.seen)
+    turn.events.extend(end(msgspec.structs.replace(turn.state, calls=calls), ending, seen=item.seen))
 
 
-def _never_sent(turn: _Turn, call_id: CallId, call: Call, seen: int) -> None:
-    """The code asked for something and ended without waiting for it: it was not sent, and is not."""
+def _never_sent(turn: _Turn, call_id: CallId, call: Call, seen: int, why: str) -> None:
+    """The code asked for something and does not wait for it: it was not sent, and is not. `why`: of a child run."""
     if call.kind == "child":
         assert call.child is not None
-        error = Failure(type="RunCancelled", message="its parent ended in the same breath")
+        error = Failure(type="RunCancelled", message=why)
         _close(turn, call_id, ev.ChildFailed(call_id=call_id, child_run_id=call.child, status=RunStatus.CANCELLED, error=error))
     else:
         _close(turn, call_id, ev.ToolCallCancelled(seen=seen, call_id=call_id, tool=call.name, approval_id=call.approval_id))

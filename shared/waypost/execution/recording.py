@@ -93,6 +93,8 @@ class Recording:
         self._unsent: dict[CallId, _Command] = {}
         self._ending: cmd.CompleteRun | cmd.FailRun | None = None
         self._ended = False
+        self._end_seen = 0
+        self._tools_cancelled: dict[CallId, int] = {}
         self._cancels: dict[CallId, cmd.CancelCall] = {}
         self._waits: dict[str, list[CallId]] = {}
         self._unread: dict[str, int] = {}
@@ -118,8 +120,9 @@ class Recording:
                 self._steps.setdefault(data.call_id, Recorded(call_id=data.call_id, kind="step", name=data.name, seq=seq))
             case ev.StateChanged():
                 self._shown = data.value
-            case ev.RunCompleted() | ev.RunFailed():
+            case ev.RunCompleted() | ev.RunFailed() | ev.RunEnding() if data.seen > 0:  # else it was ended from outside
                 self._ended = True
+                self._end_seen = data.seen
             case ev.SignalAwaited():
                 self._commands[data.call_id] = Recorded(call_id=data.call_id, kind="await_signal", name=data.name, seq=seq)
                 self._pair_wait(data.name, data.call_id)
@@ -128,6 +131,8 @@ class Recording:
                 self._commands[recorded.call_id] = recorded
             case _ if isinstance(data, _CANCELS) and data.seen > 0:  # without `seen` it came with the end of the run
                 self._cancelled[data.call_id] = Recorded(call_id=data.call_id, kind="cancel_call", seq=seq)
+                if isinstance(data, ev.ToolCallCancelled):
+                    self._tools_cancelled[data.call_id] = data.seen
                 for waits in self._waits.values():
                     if data.call_id in waits:
                         waits.remove(data.call_id)
@@ -186,7 +191,10 @@ class Recording:
 
     def check_complete(self) -> None:
         """Every recorded command was asked for again, or `divergence` says which was not."""
-        missing = sorted([*self._commands.values(), *self._steps.values(), *self._cancelled.values()], key=lambda r: r.seq)
+        # the end of a run gives up tool calls just asked for and those that wait for an approval: nobody asked for that
+        by_the_end = {i for i, seen in self._tools_cancelled.items() if self._ended and seen >= self._end_seen}
+        cancelled = [recorded for call_id, recorded in self._cancelled.items() if call_id not in by_the_end]
+        missing = sorted([*self._commands.values(), *self._steps.values(), *cancelled], key=lambda r: r.seq)
         if not missing or self.divergence is not None:
             return
         instead = [_of_item(item).describe() for item in self._unsent.values()]

@@ -211,3 +211,45 @@ def test_signals_and_waits_pair_off_whichever_comes_first() -> None:
     run.tell(mb.Signal(run_id=RUN, request_id="s2", name="go"))
     assert run.the.calls == {}
     assert run.the.signals == {}
+
+
+def test_an_end_in_the_advance_that_trips_the_breaker_is_recorded() -> None:
+    run = Machine(budget=Budget(max_steps=1)).calls("read")
+    run.tell(succeeded())
+    seen = run.the.outside
+    run.advance(run.call("read", "0:2"), cmd.CancelCall(seen=seen, target=CallId("0:2")), cmd.CompleteRun(seen=seen, result=Raw(b"1")))
+    assert run.types == ["tool_call_requested", "tool_call_cancelled", "run_completed"]
+    assert run.the.status is RunStatus.COMPLETED
+
+
+def test_a_child_that_is_given_up_while_paused_is_not_started_by_the_resume() -> None:
+    for also_asked_for_while_paused in (False, True):
+        run = Machine().tell(mb.Pause(run_id=RUN, request_id="p"))
+        child = cmd.StartChild(seen=1, id=CallId("0:1"), agent="helper", input=Raw(b"1"))
+        cancel = cmd.CancelCall(seen=1, target=CallId("0:1"))
+        if also_asked_for_while_paused:
+            run.advance(child, cancel)
+        else:
+            run.advance(child).advance(cancel)
+        assert run.types[-1] == "child_failed"
+        assert run.of(fx.SendMail) == []
+        run.tell(mb.Resume(run_id=RUN, request_id="r"))
+        assert run.of(fx.SendMail) == []
+
+
+def test_an_empty_advance_that_comes_late_says_nothing_about_now() -> None:
+    """A worker that was paused answers an old activation; another one runs a local step, which must not be forgotten."""
+    run = Machine()
+    late = run.advance_message(running=0, worker="w1")
+    run.tell(mb.Signal(run_id=RUN, request_id="s", name="n")).advance(running=1, worker="w2")
+    run.tell(late)
+    assert run.events == []
+    assert (run.the.worker, run.the.running, run.the.wants_worker) == ("w2", 1, True)
+
+
+def test_a_divergence_does_not_forget_the_step_that_was_in_flight() -> None:
+    """Nothing else would wake the run once code that fits is deployed."""
+    run = Machine().advance(running=1, worker="w1")
+    run.advance(cmd.ReportDivergence(seen=1, expected="a", found="b"), worker="w2")
+    run.tell(mb.Resume(run_id=RUN, request_id="r"))
+    assert run.of(fx.Activate)

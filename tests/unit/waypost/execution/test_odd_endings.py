@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
-from tests.unit.waypost.execution.rig import Rig
-from waypost import Context, agent
-from waypost.execution import failure_of
+from tests.unit.waypost.execution.rig import RUN, START, Rig, entry
+from waypost import Context, agent, tool
+from waypost.execution import Execution, failure_of
 from waypost_proto import commands as cmd
+from waypost_proto import events as ev
 from waypost_proto.codec import encode
 from waypost_proto.errors import BadInput
 from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_NESTING, MAX_PAYLOAD_BYTES
+
+
+@tool(effect="read")
+async def look(what: str) -> str:
+    return what
 
 
 class Mute(Exception):
@@ -126,3 +134,31 @@ async def test_a_generator_exit_of_a_step_is_its_failure_and_not_the_end_of_who_
 
     with pytest.raises(RuntimeError, match="raised GeneratorExit"):
         await Rig(steps).effects["0:1"].run()
+
+
+def test_a_finished_history_in_which_the_end_gave_calls_up_fits_its_own_code() -> None:
+    """The end of a run cancels what its code had just asked for; nobody asked for that cancellation."""
+
+    async def leaves_one(ctx: Context) -> str:
+        await ctx.call(look, "a")
+        asyncio.create_task(ctx.call(look, "b"))  # type: ignore[arg-type]  # noqa: RUF006
+        await asyncio.sleep(0)
+        return "done"
+
+    leaving = agent(tools=[look], name="leaving")(leaves_one)
+    rig = Rig(leaving)
+    rig.answer("0:1", "A")
+    ended = len(rig.recorder.log)
+    assert rig.recorder.log[-1].type == "run_completed"
+    cancelled = ev.ToolCallCancelled(seen=3, call_id="0.1:1", tool="look")  # type: ignore[arg-type]
+    history = [*rig.recorder.log[: ended - 1], entry(ended, cancelled, START)]
+    whole = [*history, entry(ended + 1, ev.RunCompleted(seen=3, result=Raw(b'"done"')), START)]
+
+    other = Execution(leaving, RUN, start_effect=print)
+    other.replay(whole, seen=3)
+    assert not other.diverged
+    assert other.take_items() == []
+
+    other = Execution(leaving, RUN, start_effect=print)
+    other.replay(history, seen=3)  # without the end the code must have asked for it
+    assert other.diverged
