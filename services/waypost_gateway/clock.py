@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from waypost_io.store.ports import Leases
 
 
 class DatabaseClock:
-    """Our wall clock plus an offset that `sync` measures; until the first `sync` the offset is 0."""
+    """Unix seconds by the database's clock: our monotonic clock plus an offset that `sync` measures.
 
-    def __init__(self, leases: Leases, *, wall: Callable[[], float]) -> None:
+    Once it was measured our wall clock is not read any more: set under us, it would move every deadline until the next `sync`.
+    """
+
+    def __init__(self, leases: Leases, *, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._leases = leases
-        self._wall = wall
-        self._offset = 0.0
+        self._monotonic = monotonic
+        self._offset = wall() - monotonic()
 
     def now(self) -> float:
         """About the database's time, Unix seconds."""
-        return self._wall() + self._offset
+        return self._monotonic() + self._offset
 
     async def sync(self) -> None:
         """Measure the offset, half the round trip taken off. Raises `TransientError`."""
-        asked = self._wall()
+        asked = self._monotonic()
         theirs = await self._leases.now()
-        self._offset = theirs - (asked + self._wall()) / 2
+        self._offset = theirs - (asked + self._monotonic()) / 2

@@ -19,7 +19,7 @@ import structlog
 import uvloop
 
 from tests.chaos.storm.deployment import deployed, keep
-from tests.chaos.storm.disks import own_mounts
+from tests.chaos.storm.disks import SmallDisk, own_mounts
 from tests.chaos.storm.plan import GROUPS, KINDS, Weather, kinds_named
 from tests.chaos.storm.report import Round, Teller, append_tally, as_json, table
 from tests.chaos.storm.rounds import Plan, storm
@@ -44,6 +44,8 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         impossible = {}
     finally:
+        for disk in folder.glob("*-disk"):
+            SmallDisk(disk, 0).unmount()
         shutil.rmtree(folder, ignore_errors=True)
     if options.json:
         print(as_json(rounds, impossible, kept))

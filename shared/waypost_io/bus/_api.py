@@ -22,6 +22,9 @@ _STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND = 10059, 10014
 _STREAM_DIFFERS, _CONSUMER_DIFFERS = 10058, 10148
 _NOT_ENABLED = (10039, 10076)
 """JSNotEnabledForAccount, JSNotEnabled: they say 503 like what passes by itself, and do not."""
+_CONSUMER_STORE = 10012
+"""JSConsumerCreateErrF: the server could not make the consumer's files. What a caller asks wrongly has codes of its own."""
+_DISK_FULL = "no space left"
 _FIXED = ("storage", "retention")
 """Settings of a stream that the server cannot change in place (err 10052)."""
 
@@ -201,6 +204,7 @@ def _text(error: _Error) -> str:
 def _refused(what: str, error: _Error) -> Exception:
     if error.err_code == _STREAM_NOT_FOUND:
         return NotFound(f"{what}: {_text(error)}")
-    if error.code == 503 and error.err_code not in _NOT_ENABLED:
+    passes = error.code == 503 and error.err_code not in _NOT_ENABLED
+    if passes or error.err_code == _CONSUMER_STORE or _DISK_FULL in error.description:
         return TransientError(f"{what}: {_text(error)}")
     return Misconfigured(f"the server refuses {what}: {_text(error)}")

@@ -54,6 +54,10 @@ class SmallDisk:
         """There is room again. Raises `OSError`."""
         self._resize(self.size)
 
+    def unmount(self) -> None:
+        """Away with it, whoever still has files open there. Idempotent."""
+        _command("umount", "-l", str(self.folder))
+
     def _resize(self, size: int) -> None:
         if problem := _command("mount", "-o", f"remount,size={size}", str(self.folder)):
             raise OSError(problem)
