@@ -21,13 +21,16 @@ import uvloop
 from tests.chaos.storm.deployment import deployed, keep
 from tests.chaos.storm.disks import SmallDisk, own_mounts
 from tests.chaos.storm.plan import GROUPS, KINDS, Weather, kinds_named
-from tests.chaos.storm.report import Round, Teller, append_tally, as_json, table
+from tests.chaos.storm.report import Round, Teller, append_tally, as_json, read_tally, table
 from tests.chaos.storm.rounds import Plan, storm
 
 
 def main() -> int:
     """The command."""
     options = _parser().parse_args()
+    if options.sum:
+        print(table(read_tally(options.sum), {}))
+        return 0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     try:
         kinds = kinds_named([name.strip() for name in options.only.split(",") if name.strip()])
@@ -106,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--orders", type=float, default=2.0, help="runs that customers start, per second (default %(default)s)")
     parser.add_argument("--defaults", action="store_true", help="leases and waits as they are by default, instead of short ones")
     parser.add_argument("--tally", type=Path, help="append a line of JSON per round to this file")
+    parser.add_argument("--sum", type=Path, metavar="TALLY", help="storm nothing: print the table of all rounds of a tally")
     parser.add_argument("--json", action="store_true", help="print nothing but a report in JSON at the end")
     return parser
 

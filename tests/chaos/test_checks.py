@@ -83,7 +83,8 @@ def test_effects_that_are_repeated_missing_or_late_are_noticed() -> None:
     logs = {RUN: story(*STORY)}
     assert list(checks.effects_of([effect(5.0)], logs, {RUN: 9.0})) == []
     assert "2 effects" in "\n".join(checks.effects_of([effect(5.0), effect(6.0)], logs, {RUN: 9.0}))
-    assert "recorded as made, 0 were" in "\n".join(checks.effects_of([], logs, {RUN: 9.0}))
+    assert "recorded as made, and made 0 times" in "\n".join(checks.effects_of([], logs, {RUN: 9.0}))
+    assert "completed without knowing of it" in "\n".join(checks.effects_of([effect(5.0)], {RUN: story(*STORY[:2], STORY[3])}, {}))
     assert "1.00 s after the run's end" in "\n".join(checks.effects_of([effect(10.0)], logs, {RUN: 9.0}))
 
 

@@ -35,6 +35,8 @@ def test_a_short_storm_breaks_no_promise(seed: int, tmp_path: Path) -> None:
     assert line["violations"] == []
     assert sum(line["faults"].values()) >= 3
     assert line["runs"] >= line["orders"] >= 5
+    told = chaos("--sum", str(tally)).stdout
+    assert all(f"{kind:22}{count:7}" in told for kind, count in line["faults"].items())
 
 
 def test_a_wrong_option_is_told() -> None:

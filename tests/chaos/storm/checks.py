@@ -23,7 +23,7 @@ RESULTS = frozenset(
     {"tool_call_completed", "tool_call_failed", "tool_call_cancelled", "step_completed", "step_failed", "child_completed", "child_failed"}
 )
 TIMER_ENDS = frozenset({"timer_fired", "timer_cancelled"})
-PAYMENTS = frozenset({"pay", "wire"})
+EFFECTS = frozenset({"pay", "wire", "post"})
 CLOCK_SECONDS = 0.5
 """What the coordinator's idea of the database's time may be off."""
 
@@ -81,21 +81,28 @@ def order_of(order: Order, row: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def effects_of(effects: Iterable[Effect], logs: Mapping[str, Sequence[Event]], ends: Mapping[str, float]) -> Iterator[str]:
-    """At most one effect per key, exactly one for each payment that a run knows to have been made, none after the run's end."""
+    """At most one effect per key; exactly one for each that a run knows of; none that a completed run does not; none after the end."""
     counts: Counter[str] = Counter()
+    known = {run_id: set(_recorded(events)) for run_id, events in logs.items()}
     for effect in effects:
         counts[effect["key"]] += 1
+        if effect["run"] in known and logs[effect["run"]][-1].type == "run_completed" and effect["key"] not in known[effect["run"]]:
+            yield f"run {effect['run']}: {effect['op']} {effect['key']} took effect, and the run completed without knowing of it"
         late = effect["at"] - ends.get(effect["run"], float("inf"))
         if late > CLOCK_SECONDS:
             yield f"run {effect['run']}: {effect['op']} {effect['key']} took effect {late:.2f} s after the run's end"
     yield from (f"key {key}: {count} effects" for key, count in counts.items() if count > 1)
-    for run_id, events in logs.items():
-        for event in events:
-            if event.type == "tool_call_completed":
-                data = msgspec.json.decode(event.data)
-                made = counts[f"{run_id}/{data['call_id']}"]
-                if data["tool"] in PAYMENTS and made != 1:
-                    yield f"run {run_id}: payment {data['call_id']} is recorded as made, {made} were"
+    for keys in known.values():
+        yield from (f"key {key}: recorded as made, and made {counts[key]} times" for key in keys if counts[key] != 1)
+
+
+def _recorded(events: Sequence[Event]) -> Iterator[str]:
+    """The idempotency keys of what a run knows to have been made."""
+    for event in events:
+        if event.type == "tool_call_completed":
+            data = msgspec.json.decode(event.data)
+            if data["tool"] in EFFECTS:
+                yield f"{event.run_id}/{data['call_id']}"
 
 
 def holds_of(holds: Iterable[Hold], effects: Iterable[Effect]) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,8 @@ Fault = Callable[[Deployment, Strike], Awaitable[bool]]
 """False when there was nothing to strike."""
 HOUR_SECONDS = 3_600
 _ADMIN_SECONDS = 2.0
+_ADMIN_TRIES = 6
+_ADMIN_PAUSE_SECONDS = 0.5
 
 
 async def _kill(made: Deployment, strike: Strike) -> bool:
@@ -110,6 +111,15 @@ async def _consumer_deleted(made: Deployment, strike: Strike) -> bool:
 
 
 async def _with_streams(made: Deployment, act: Callable[[nats.js.JetStreamContext], Awaitable[bool]]) -> bool:
+    """Tried for a while: other strikes may have the server down just now."""
+    for _ in range(_ADMIN_TRIES):
+        if await _once_with_streams(made, act):
+            return True
+        await asyncio.sleep(_ADMIN_PAUSE_SECONDS)
+    return False
+
+
+async def _once_with_streams(made: Deployment, act: Callable[[nats.js.JetStreamContext], Awaitable[bool]]) -> bool:
     try:
         connection = await nats.connect(made.nats_server.url, allow_reconnect=False, connect_timeout=_ADMIN_SECONDS, error_cb=_ignore)
     except (OSError, nats.errors.Error):
@@ -156,13 +166,15 @@ async def _backend_kill(made: Deployment, strike: Strike) -> bool:
 
 
 async def _backend_cut(made: Deployment, strike: Strike) -> bool:
-    """Sessions are ended by an administrator: all, or those of one kind of service."""
-    kind = random.Random(strike.luck).choice(["coordinator", "gateway", "audit", ""])
-    query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like $1 and pid <> pg_backend_pid()"
+    """Sessions are ended by an administrator: all, or those of the coordinators."""
+    pattern = "waypost-coordinator%" if strike.luck < 0.5 else "%"
+    query = """
+        select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where datname = current_database() and application_name like $1 and pid <> pg_backend_pid()"""
     try:
         connection = await asyncpg.connect(made.database, timeout=_ADMIN_SECONDS, command_timeout=_ADMIN_SECONDS)
         try:
-            return bool(await connection.fetchval(query, f"waypost-{kind}%"))
+            return bool(await connection.fetchval(query, pattern))
         finally:
             await connection.close(timeout=_ADMIN_SECONDS)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -72,6 +72,16 @@ def append_tally(path: Path, round_: Round) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+def read_tally(path: Path) -> list[Round]:
+    """The rounds of a tally. Raises `OSError`, `ValueError`."""
+    known = {each.name for each in fields(Round)}
+    rounds = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        values = {name: value for name, value in json.loads(line).items() if name in known}
+        rounds.append(Round(**{name: Counter(value) if isinstance(value, dict) else value for name, value in values.items()}))
+    return rounds
+
+
 def as_json(rounds: list[Round], impossible: dict[str, str], kept: str) -> str:
     """All of it."""
     failed = any(round_.violations for round_ in rounds)
