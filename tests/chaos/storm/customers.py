@@ -161,7 +161,7 @@ class Customers:
             for _ in range(_SEEN_TRIES):
                 await asyncio.sleep(_PAUSE_SECONDS)
                 query = "select k.run_id from idempotency k join runs using (run_id) where k.agent = $1 and k.key = $2"
-                if found := await self._observer.fetchval(query, order.agent, order.key):
+                if found := await self._observer.fetchval(query, order.agent, order.key, patience_seconds=None):
                     return str(found)
 
     async def _signal(self, order: Order) -> None:

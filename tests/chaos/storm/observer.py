@@ -34,11 +34,11 @@ class Observer:
         """The rows of a query. Raises `TimeoutError` when the database stays away for so long."""
         return await self._patiently(lambda connection: connection.fetch(query, *values), patience_seconds)
 
-    async def fetchval(self, query: str, *values: Any, patience_seconds: float = 120.0) -> Any:
-        """One value."""
+    async def fetchval(self, query: str, *values: Any, patience_seconds: float | None = 120.0) -> Any:
+        """One value. Without end if `patience_seconds` is None."""
         return await self._patiently(lambda connection: connection.fetchval(query, *values), patience_seconds)
 
-    async def _patiently(self, ask: Callable[[Any], Awaitable[T]], seconds: float) -> T:
+    async def _patiently(self, ask: Callable[[Any], Awaitable[T]], seconds: float | None) -> T:
         async with asyncio.timeout(seconds):
             while True:
                 try:

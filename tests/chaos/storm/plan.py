@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
     "postgres-half-open": Kind(group="half-open", weight=1.5, targets=ON_POSTGRES, seconds=(5.0, 20.0)),
     "clock": Kind(group="clock", weight=2, targets=SERVICES, seconds=(3.0, 20.0)),
 }
+_ONCE = "postgres-outage"
 GROUPS = tuple(dict.fromkeys(kind.group for kind in KINDS.values()))
 
 
@@ -97,6 +98,9 @@ def strikes_of(seed: int, number: int, weather: Weather) -> list[Strike]:
     at = chance.uniform(0.5, 2.0)
     while at < weather.seconds:
         name = chance.choices(chosen, weights)[0]
+        if name == _ONCE:  # a round needs no second minute of it
+            place = chosen.index(name)
+            weights[place] = 0.0 if len(chosen) > 1 else weights[place]
         kind = KINDS[name]
         strikes.append(
             Strike(
