@@ -100,6 +100,8 @@ class Heartbeat(Value, frozen=True, kw_only=True):
     names: list[str] = []
     held: list[Held] = []
     state: Literal["ready", "draining", "stopped"] = "ready"
+    busy: int = 0
+    """Of a worker: runs that it worked on in the last second or so. One that is much busier than others like it is relieved of some."""
 
 
 class BreakerNews(Value, frozen=True, kw_only=True):

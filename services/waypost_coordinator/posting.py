@@ -117,7 +117,7 @@ class Poster:
     def activate(self, batch: Batch, live: LiveRun, *, build: str, epoch: int, emission: int = 0) -> None:
         """One activation with everything unread: to the worker that holds the coroutine if it lives, to any otherwise."""
         state = live.state
-        sticky = self.is_sticky(live, build)
+        sticky = self.is_sticky(live, build) and (state.running > 0 or not self._registry.balance.lets_go(state.worker))
         target = state.worker if sticky else ANY_WORKER
         token = self.emissions.token(epoch)
         message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())

@@ -13,6 +13,7 @@ from typing import Self
 
 import structlog
 
+from waypost_coordinator.balance import Balance
 from waypost_coordinator.registry_book import AgentEntry, Book
 from waypost_coordinator.registry_peers import Peer, Peers
 from waypost_io.bus.ports import Bus, Message, Subscription
@@ -49,13 +50,18 @@ class Registry:
         clock: Callable[[], float] = time.monotonic,
         *,
         lost_after_seconds: float = LOST_AFTER_SECONDS,
+        share: Callable[[], float] = lambda: 1.0,
     ) -> None:
+        """`share` is the part of all runs that this replica owns."""
         self._store = store
         self._bus = bus
         self._subjects = subjects
         self._clock = clock
         self._book = Book()
         self._peers = Peers(lost_after_seconds)
+        self._share = share
+        self.balance = Balance()
+        """Who lets runs go."""
         self._sweep_seconds = min(SWEEP_SECONDS, lost_after_seconds / 5)
         """Well below half of the silence that counts: sweeps further apart than that look like a stall of ours."""
         self._subscriptions: list[Subscription] = []
@@ -214,6 +220,10 @@ class Registry:
             names = self._hosted(beat.peer)
             if names:
                 self._on_new_definition(sorted(names))
+        if beat.busy:
+            leaving = self.balance.decide(beat.peer, self._peers.loads(), share=self._share(), now=now)
+            if leaving:
+                log.info("worker_relieved", worker=beat.peer, busy=beat.busy, runs=leaving)
         if not all(self._book.knows(name) for name in beat.names):
             self._reload_wanted.set()  # the note about its definitions was lost, or is still on its way
 
@@ -248,6 +258,7 @@ class Registry:
     def _lost(self, peers: Sequence[Peer], *, why: str) -> None:
         self._agents = None
         for peer in peers:
+            self.balance.forget(peer.peer)
             log.info("peer_lost", peer=peer.peer, kind=peer.kind, build=peer.build, why=why)
         workers = sorted(peer.peer for peer in peers if peer.kind == "worker")
         if workers:

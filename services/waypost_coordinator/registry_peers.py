@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from waypost_coordinator.balance import Load
 from waypost_proto.registry import LOST_AFTER_SECONDS, Announce, Heartbeat, Held
 
 MAX_PEERS = 20_000
@@ -31,6 +32,7 @@ class Peer:
     names: frozenset[str] = frozenset()
     held: tuple[Held, ...] = ()
     draining: bool = False
+    busy: int = 0
 
 
 class Peers:
@@ -53,8 +55,25 @@ class Peers:
 
     def heard(self, beat: Heartbeat, now: float) -> bool:
         """A heartbeat that says anything but `stopped` (for which see `stopped`)."""
-        peer = Peer(beat.peer, beat.kind, now, beat.build, frozenset(beat.names), held=tuple(beat.held), draining=beat.state == "draining")
+        peer = Peer(
+            beat.peer,
+            beat.kind,
+            now,
+            beat.build,
+            frozenset(beat.names),
+            held=tuple(beat.held),
+            draining=beat.state == "draining",
+            busy=beat.busy,
+        )
         return self._alive(peer, now)
+
+    def loads(self) -> dict[str, Load]:
+        """The workers that take work."""
+        return {
+            peer.peer: Load((peer.build, peer.names), peer.busy)
+            for peer in self._peers.values()
+            if peer.kind == "worker" and peer.names and not peer.draining
+        }
 
     def stopped(self, peer: str, now: float) -> Peer | None:
         """The peer is gone for good; what it was, if it was known. Idempotent."""

@@ -72,7 +72,14 @@ class Coordinator:
             published={},
             look=self._look,
         )
-        self._registry = registry = Registry(store, bus, ground.subjects, monotonic, lost_after_seconds=settings.heartbeat_seconds)
+        self._registry = registry = Registry(
+            store,
+            bus,
+            ground.subjects,
+            monotonic,
+            lost_after_seconds=settings.heartbeat_seconds,
+            share=lambda: len(ground.epochs) / ground.partitions,
+        )
         self.leases = Leases(ground, lease_seconds=settings.lease_seconds, gained=self._gained, lost=self._lost)
         silent_seconds = settings.lease_seconds * 0.8  # below the lease, so that its partitions are for us when they are free
         self._replicas = Replicas(ground, self.leases.name, silent_seconds=silent_seconds, changed=self.leases.again)

@@ -30,6 +30,8 @@ _EVICTIONS_AT_ONCE = 4
 """Looks at the oldest waiting runs each time one comes to rest: more than come to rest, so the bound holds."""
 _HELD_SHOWN = 2_000
 """Activations listed in one heartbeat: what fits into a message with ease."""
+_BUSY_SECONDS = 1.0
+"""The time over which the runs at work are counted."""
 _log = structlog.get_logger(__name__)
 
 
@@ -50,6 +52,9 @@ class Runs:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._suspects = Suspects(hosting.tuning)
+        self._worked_on: set[RunId] = set()
+        self._counting_since = asyncio.get_running_loop().time()
+        self._busy_before = 0
         metrics = hosting.metrics
         metrics.effects.follow(lambda: float(hosting.effects.running))
         metrics.active.follow(lambda: float(len(self._active)))
@@ -77,6 +82,15 @@ class Runs:
     async def quiet(self) -> None:
         """Wait until no run is active and everything sent is confirmed."""
         await self._quiet.wait()
+
+    def busy(self) -> int:
+        """Runs that were worked on in the last second or so."""
+        now = asyncio.get_running_loop().time()
+        if now - self._counting_since >= _BUSY_SECONDS:
+            self._busy_before = len(self._worked_on)
+            self._worked_on = set(self._active)
+            self._counting_since = now
+        return max(self._busy_before, len(self._worked_on))
 
     def held(self) -> list[Held]:
         """Activations held for longer than a heartbeat."""
@@ -114,6 +128,7 @@ class Runs:
         if slot is None:
             slot = self._slots[run_id] = RunSlot(run_id, self._agents[activation.agent], self._hosting, self)
         self._resting.pop(run_id, None)
+        self._worked_on.add(run_id)
         self._active[run_id] = slot
         self._quiet.clear()
         try:

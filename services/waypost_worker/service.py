@@ -99,7 +99,8 @@ class Worker:
         announce = Announce(
             peer=self.id, kind="worker", build=self.catalog.build, agents=self.catalog.definitions, concurrency=self._tuning.concurrency
         )
-        async with Peer(self._bus, self._subjects, announce, held=runs.held, beat_seconds=self._tuning.heartbeat_seconds) as peer:
+        peer = Peer(self._bus, self._subjects, announce, held=runs.held, busy=runs.busy, beat_seconds=self._tuning.heartbeat_seconds)
+        async with peer:
             self._peer = peer
             if await self._announced(peer, stop):
                 shared = [tasks.create_task(loop.run()) for loop in self._shared_loops(runs)]

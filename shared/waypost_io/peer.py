@@ -48,6 +48,7 @@ class Peer:
         announce: Announce,
         *,
         held: Callable[[], list[Held]] = _nothing_held,
+        busy: Callable[[], int] = int,
         beat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._bus = bus
@@ -55,6 +56,7 @@ class Peer:
         self._announce = announce
         self._names = [agent.name for agent in announce.agents] + [tool.name for tool in announce.tools]
         self._held = held
+        self._busy = busy
         self._beat_seconds = beat_seconds
         self._state: State = "ready"
         self._accepted: asyncio.Future[None] | None = None
@@ -114,7 +116,15 @@ class Peer:
 
     def _beat(self) -> None:
         mine = self._announce
-        beat = Heartbeat(peer=mine.peer, kind=mine.kind, build=mine.build, names=self._names, held=self._held(), state=self._state)
+        beat = Heartbeat(
+            peer=mine.peer,
+            kind=mine.kind,
+            build=mine.build,
+            names=self._names,
+            held=self._held(),
+            state=self._state,
+            busy=self._busy(),
+        )
         self._bus.send(self._subjects.heartbeat(), encode(beat))
 
     async def _keep_announced(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Raw
 
 from tests.waiting import wait_until
+from waypost_coordinator.balance import Balance
 from waypost_coordinator.clock import DatabaseClock
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter, LetterBox
@@ -310,6 +311,7 @@ class Hosts:
         self.workers: dict[tuple[str, str], list[str]] = {("clerk", "b1"): ["w1"]}
         self.alive = {"w1"}
         self.draining: set[str] = set()
+        self.balance = Balance()
         self.current = "b1"
 
     def live_workers(self, agent: str, build: str = "") -> list[str]:

@@ -333,3 +333,15 @@ async def test_a_step_whose_result_is_no_json_fails_readably(desk: Desk) -> None
     text = bytes(run.result.result).decode()
     assert "the result of step 'odd'" in text
     assert "SystemExit" in text
+
+
+async def test_the_runs_that_are_worked_on_are_counted_in_the_heartbeat(desk: Desk) -> None:
+    @agent
+    async def waits(ctx: Context) -> str:
+        return await ctx.signal("go", str)
+
+    await desk.hire(waits, tuning=replace(QUICK, heartbeat_seconds=0.05))
+    for _ in range(5):
+        desk.start(waits)
+    await wait_until(lambda: desk.coordinator.heartbeats[-1].busy == 5)
+    await wait_until(lambda: desk.coordinator.heartbeats[-1].busy == 0)  # they wait, however long
