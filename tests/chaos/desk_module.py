@@ -90,3 +90,18 @@ async def walker(ctx: Context, steps: int) -> int:
     for number in range(steps):
         await ctx.call(look_up, str(number))
     return steps
+
+
+@tool(effect="read")
+async def which_gateway() -> int:
+    """The process id of the gateway that runs it."""
+    await asyncio.sleep(0.02)
+    return os.getpid()
+
+
+@agent(tools=[which_gateway])
+async def pacer(ctx: Context, steps: int) -> int:
+    """So many steps one after another, each of which tells who made it."""
+    for _ in range(steps):
+        await ctx.call(which_gateway)
+    return steps

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,13 +46,18 @@ class Stack:
     effects_file: Path
     log_file: Path
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    _started: list[asyncio.subprocess.Process] = field(default_factory=list)
 
-    async def start(self, name: str, *, faults: str = "", key: str | None = None) -> asyncio.subprocess.Process:
+    async def start(
+        self, name: str, *, faults: str = "", key: str | None = None, module: Path = MODULE, build: str = "test"
+    ) -> asyncio.subprocess.Process:
         """Start a service (again), with fault points armed."""
-        environment = {**os.environ, **self.environment, "WAYPOST_FAULTS": faults}
+        environment = {**os.environ, **self.environment, "WAYPOST_FAULTS": faults, "WAYPOST_BUILD": build}
+        command = [str(module) if part == str(MODULE) else part for part in COMMANDS[name]]
         with self.log_file.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(sys.executable, *COMMANDS[name], env=environment, stdout=log, stderr=log)
+            process = await asyncio.create_subprocess_exec(sys.executable, *command, env=environment, stdout=log, stderr=log)
         self.processes[key or name] = process
+        self._started.append(process)
         return process
 
     async def kill(self, name: str) -> None:
@@ -69,10 +74,11 @@ class Stack:
         assert code == -signal.SIGKILL, f"{name} ended with {code}, not by its fault point:\n{self.log()}"
 
     async def stop(self) -> None:
-        for process in self.processes.values():
+        """Kill all that was ever started, paused or not."""
+        for process in self._started:
             if process.returncode is None:
                 process.kill()
-        for process in self.processes.values():
+        for process in self._started:
             await process.wait()
 
     def effects(self) -> list[str]:
@@ -88,17 +94,20 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(tmp_path: Path, *, nats_url: str, postgres_url: str, **faults: str) -> AsyncIterator[Stack]:
+async def stack(
+    tmp_path: Path, *, nats_url: str, postgres_url: str, environment: Mapping[str, str] | None = None, **faults: str
+) -> AsyncIterator[Stack]:
     """All three services up and known to each other; `faults` by service name. Everything is killed at the end."""
     effects_file = tmp_path / f"effects-{uuid.uuid4().hex[:6]}"
-    environment = {
+    full = {
         **QUICK,
+        **(environment or {}),
         "WAYPOST_NATS_URL": nats_url,
         "WAYPOST_POSTGRES_URL": postgres_url,
         "WAYPOST_PREFIX": f"c{uuid.uuid4().hex[:8]}",
         "EFFECTS_FILE": str(effects_file),
     }
-    made = Stack(environment, effects_file, tmp_path / "services.log")
+    made = Stack(full, effects_file, tmp_path / "services.log")
     try:
         for name in COMMANDS:
             await made.start(name, faults=faults.get(name, ""))
