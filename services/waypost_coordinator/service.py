@@ -167,11 +167,11 @@ class Coordinator:
         assert self._group is not None
         self._pipeline.gained(lease.partition, lease.position)
         first = await self._takeover.take_over(lease)
+        self._registry.expect(await self._ground.store.log.sticky_workers([lease.partition]))  # before it is decided who gets a run
         self.leases.admit(lease)
         for letter in first:
             self._ground.box.put(letter)
         await self._timers.load([lease.partition])
-        self._registry.expect(await self._ground.store.log.sticky_workers([lease.partition]))
         await self._sweep.gained(lease.partition)
         await self._mailroom.open(lease.partition, lease.epoch, self._group)
 

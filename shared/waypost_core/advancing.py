@@ -51,9 +51,10 @@ def advance(state: RunState, message: Advance, env: Env) -> Decision:
         turn.take(items)
     except BadMessage as error:
         return Decision(rejected=str(error))
-    if items and type(items[-1]) is cmd.ReportDivergence:
-        # who reports it runs nothing; the step that was in flight is lost, and only a run that has one gets a worker again at its resume
-        mark = msgspec.structs.replace(mark, running=max(message.running, state.running))
+    if turn.diverged:
+        # who reports it runs nothing; the step that was in flight is lost, and only a run that has one gets a worker again at its resume.
+        # The run stays with the build and the worker that its journal is from: this one's code does not fit
+        mark = msgspec.structs.replace(mark, worker="", build="", running=max(message.running, state.running))
     return Decision(events=_marked(turn.events, mark), accepted=(digest, message.seen))
 
 
@@ -95,6 +96,7 @@ class _Turn:
         self.seen = state.seen
         self.definition = env.agent(state.agent, build)
         self.tripped = False
+        self.diverged = False
 
     def take(self, items: list[cmd.AnyItem]) -> None:
         """All items in order. Raises `BadMessage` when one contradicts the journal or another."""
@@ -316,6 +318,7 @@ def _never_sent(turn: _Turn, call_id: CallId, call: Call, seen: int, why: str) -
 
 def _diverged(turn: _Turn, item: cmd.ReportDivergence) -> None:
     """Never corrupt, never kill: the run pauses with a readable difference until the code fits again."""
+    turn.diverged = True
     message = f"replay asked for {item.found}, the journal has {item.expected}; deploy code that fits, then resume"
     turn.events.append(ev.BreakerTripped(limit="divergence", value=0, maximum=0, message=message))
     turn.events.append(ev.RunPaused(reason=message))

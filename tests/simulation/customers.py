@@ -1,4 +1,4 @@
-"""Those who use the platform: they start runs, send signals, approve, pause, resume and cancel, and repeat what was not confirmed.
+"""Those who use the platform: they start runs, send signals, pause, resume and cancel, and repeat what was not confirmed.
 
 They never die, and know nothing but what the API told them: what they were told is what the invariants hold the platform to.
 """
@@ -6,7 +6,6 @@ They never die, and know nothing but what the API told them: what they were told
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,15 +14,18 @@ from msgspec import UNSET, Raw
 from tests.simulation.chance import Chance
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network, SimulatedBus
+from tests.simulation.people import People, confirmed, until_told
+from tests.simulation.provider import Provider
 from tests.simulation.services import SUBJECTS
 from waypost import Client
 from waypost_io.store.memory import MemoryDatabase
 from waypost_proto import api
 from waypost_proto.codec import encode
-from waypost_proto.errors import Conflict, NotFound, TransientError, WaypostError
+from waypost_proto.errors import WaypostError
 from waypost_proto.ids import RunId
+from waypost_proto.values import Budget
 
-NAMES = ("trader", "boss", "clerk", "bumpy")
+NAMES = ("trader", "boss", "clerk", "bumpy", "bulky", "hasty", "versioned", "remit", "deadly", "threaded")
 
 
 @dataclass
@@ -37,6 +39,9 @@ class Order:
     by_task: bool
     pause_after: float | None = None
     cancel_after: float | None = None
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    deadline: str | None = None
     run_id: RunId | None = None
     cancel_confirmed: bool = False
     notes: list[str] = field(default_factory=list)
@@ -57,6 +62,12 @@ def orders_of(chance: Chance, count: int, *, spread_seconds: float) -> list[Orde
             order.pause_after = chance.uniform(0.0, 4.0)
         if chance.hits(0.2):
             order.cancel_after = chance.uniform(0.0, 6.0)
+        if chance.hits(0.15):
+            order.max_steps = 1 + chance.randrange(4)
+        if chance.hits(0.07):
+            order.max_seconds = 0.5 + chance.uniform(0.0, 3.0)
+        if chance.hits(0.1):
+            order.deadline = f"PT{chance.uniform(0.5, 15.0):.2f}S"
         orders.append(order)
     return orders
 
@@ -64,8 +75,9 @@ def orders_of(chance: Chance, count: int, *, spread_seconds: float) -> list[Orde
 class Customers:
     """Serve all orders; `run` returns when each has ended."""
 
-    def __init__(self, loop: SimulatedLoop, network: Network, tables: MemoryDatabase, chance: Chance) -> None:
+    def __init__(self, loop: SimulatedLoop, network: Network, tables: MemoryDatabase, provider: Provider, chance: Chance) -> None:
         self._loop = loop
+        self._provider = provider
         self._network = network
         self._tables = tables
         self._chance = chance
@@ -75,11 +87,13 @@ class Customers:
         async with SimulatedBus(self._network, self.process) as bus:
             client = Client(bus=bus, prefix=SUBJECTS.prefix, patience_seconds=3.0)
             async with client:
-                officer = self._loop.create_task(self._approve_forever(client))
+                people = People(self._loop, self._tables, self._provider, client)
+                busy = [self._loop.create_task(work) for work in (people.approve(), people.raise_limits(), people.settle_doubts())]
                 async with asyncio.TaskGroup() as group:
                     for order in orders:
                         group.create_task(self._serve(client, bus, order))
-                officer.cancel()
+                for task in busy:
+                    task.cancel()
 
     async def _serve(self, client: Client, bus: SimulatedBus, order: Order) -> None:
         await asyncio.sleep(order.starts_at)
@@ -98,13 +112,22 @@ class Customers:
             await asyncio.sleep(0.5)
 
     async def _by_request(self, client: Client, order: Order) -> RunId:
-        answer = await _until_told(lambda: client.start(order.agent, order.input, idempotency_key=f"order-{order.number}"))
+        key = f"order-{order.number}"
+        limits = Budget(max_steps=order.max_steps, max_seconds=order.max_seconds)
+        answer = await until_told(
+            lambda: client.start(order.agent, order.input, idempotency_key=key, budget=limits, deadline=order.deadline)
+        )
         return RunId(answer.run_id)
 
     async def _by_task(self, bus: SimulatedBus, order: Order) -> RunId:
         """A raw publish is as safe as its stream: repeat it until the run is seen."""
         key = f"order-{order.number}"
-        body = encode({"input": order.input, "idempotency_key": key})
+        task: dict[str, Any] = {"input": order.input, "idempotency_key": key}
+        limits = {"max_steps": order.max_steps, "max_seconds": order.max_seconds}
+        budget = {name: limit for name, limit in limits.items() if limit is not None}
+        task |= {"budget": budget} if budget else {}
+        task |= {"deadline": order.deadline} if order.deadline is not None else {}
+        body = encode(task)
         while True:
             try:
                 await bus.publish(SUBJECTS.task(order.agent), body, msg_id=f"{key}.{self._loop.now}")
@@ -126,7 +149,7 @@ class Customers:
                 payload_ref=UNSET,
                 request_id=f"{order.number}.s{number}",
             )
-            if not await _confirmed(lambda request=request: client.call("runs.signal", request, api.RunAnswer)):
+            if not await confirmed(lambda request=request: client.call("runs.signal", request, api.RunAnswer)):
                 return
 
     async def _pause(self, client: Client, order: Order) -> None:
@@ -143,44 +166,4 @@ class Customers:
 
     async def _command(self, client: Client, order: Order, verb: str) -> bool:
         request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{verb}")
-        return await _confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
-
-    async def _approve_forever(self, client: Client) -> None:
-        while True:
-            try:
-                for approval in await client.approvals(role="officer"):
-                    request = api.ApprovalsDecide(
-                        approval_id=approval.approval_id, decision="approve", by="ann", roles=["officer"], request_id=approval.approval_id
-                    )
-                    await _confirmed(lambda request=request: client.call("approvals.decide", request, api.RunAnswer))
-            except TransientError:
-                pass
-            await asyncio.sleep(0.7)
-
-
-complaints: list[str] = []
-"""What the platform should not have answered."""
-complain = complaints.append
-
-
-async def _until_told(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """The answer, asked for as long as nobody gives one. Every request is safe to repeat."""
-    while True:
-        try:
-            return await ask()
-        except TransientError:
-            await asyncio.sleep(0.2)
-        except NotFound as error:
-            if "no stream takes" not in str(error):
-                raise
-            complain(f"the API answered {error}")
-            await asyncio.sleep(0.2)
-
-
-async def _confirmed(ask: Callable[[], Awaitable[Any]]) -> bool:
-    """Whether the platform did it; False if it says that it cannot be done any more."""
-    try:
-        await _until_told(ask)
-    except Conflict:
-        return False
-    return True
+        return await confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))

@@ -15,7 +15,7 @@ from waypost_core.evolve import fold
 from waypost_core.state import decode_state, encode_state
 from waypost_io.store.memory import MemoryDatabase
 from waypost_proto.codec import decode
-from waypost_proto.events import TERMINAL_TYPES, Event
+from waypost_proto.events import TERMINAL_TYPES, Event, RunStarted
 from waypost_proto.ids import RunId
 
 RESULTS = frozenset(
@@ -136,32 +136,46 @@ def effects(tables: MemoryDatabase, provider: Provider, orders: list[Order]) -> 
 def ends(tables: MemoryDatabase, orders: list[Order], expected: dict[tuple[str, int], bytes]) -> Iterator[str]:
     """Every accepted run has ended, as it would have without trouble, or cancelled if its customer asked for that."""
     for order in orders:
-        if order.run_id is None:
-            yield f"order {order.number} ({order.agent}) was never accepted: {order.notes[-3:]}"
-            continue
-        row = tables.runs.get(order.run_id)
-        if row is None:
-            yield f"run {order.run_id} ({order.agent}) was accepted and is lost"
-        elif row.open:
-            yield f"run {order.run_id} ({order.agent}, order {order.number}) has not ended: {row.status} {row.state.decode()[:1500]}"
-        elif row.status == "cancelled":
-            if order.cancel_after is None:
-                yield f"run {order.run_id} is cancelled and nobody asked for it"
-        elif row.status != "completed":
-            yield f"run {order.run_id} ({order.agent}) {row.status}: {row.outcome!r}"
-        elif expected and row.outcome != expected[order.agent, order.input]:
-            yield f"run {order.run_id} ({order.agent}): result {row.outcome!r} instead of {expected[order.agent, order.input]!r}"
-        elif order.cancel_confirmed:
-            pass  # it was over before the cancellation reached it, or the code had finished: the answer said so
+        yield from _end(tables, order, expected)
     for run_id, row in sorted(tables.runs.items()):
         if row.open:
             yield f"run {run_id} ({row.agent}, parent {row.parent}) is open: {row.status} {row.state.decode()[:1500]}"
 
 
+def _end(tables: MemoryDatabase, order: Order, expected: dict[tuple[str, int], bytes]) -> Iterator[str]:
+    if order.run_id is None:
+        yield f"order {order.number} ({order.agent}) was never accepted: {order.notes[-3:]}"
+        return
+    name, row = f"run {order.run_id} ({order.agent}, order {order.number})", tables.runs.get(order.run_id)
+    if row is None:
+        yield f"{name} was accepted and is lost"
+    elif row.open:
+        yield f"{name} has not ended: {row.status} {row.state.decode()[:1500]}"
+    elif row.status == "cancelled":
+        if order.cancel_after is None:
+            yield f"{name} is cancelled and nobody asked for it"
+    elif row.status == "failed" and order.deadline is not None and b"DeadlineExceeded" in (row.outcome or b""):
+        yield from _too_early(tables, order.run_id)
+    elif row.status != "completed":
+        yield f"{name} {row.status}: {row.outcome!r}"
+    elif expected and row.outcome != expected[order.agent, order.input]:
+        yield f"{name}: result {row.outcome!r} instead of {expected[order.agent, order.input]!r}"
+
+
+def _too_early(tables: MemoryDatabase, run_id: RunId) -> Iterator[str]:
+    """A run that its deadline ended, before it."""
+    rows = tables.events[run_id]
+    deadline = decode(RunStarted, decode(Event, rows[1].body).data).deadline_at
+    ended = min(row.recorded_at for row in rows.values() if row.type in ("run_ending", "run_failed"))
+    if deadline is None or ended < deadline - 2e-6:
+        yield f"run {run_id} failed by its deadline {deadline} at {ended}"
+
+
 def leftovers(tables: MemoryDatabase) -> Iterator[str]:
     """Nothing that belongs to a run outlives it."""
     for (run_id, call_id), record in sorted(tables.ledger.items()):
-        if record.state in ("started", "doubt", "permitted"):
+        by_people = record.state == "doubt" and record.permit.tool == "wire"  # the ledger keeps what the gateway knew
+        if record.state in ("started", "doubt", "permitted") and not by_people:
             yield f"run {run_id} has ended, its call {call_id} is {record.state} in the ledger"
     yield from (f"message {message_id} is in the inbox for ever" for message_id in sorted(tables.inbox))
     yield from (f"approval {row.approval_id} is open for ever" for row in tables.approvals.values() if row.state == "open")

@@ -12,9 +12,10 @@ import contextvars
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import Any
 
 from tests.simulation.chance import Chance
+from tests.simulation.futures import fail, settle
 
 EPOCH = 1_800_000_000.0
 """Unix seconds at virtual time 0, by a clock that is right."""
@@ -75,6 +76,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.processes: list[Process] = [self.world]
         self._timers: list[asyncio.TimerHandle] = []
         self._task_count = 0
+        self.thread_seconds: Callable[[], float] = lambda: 0.001
+        """How long a thread takes before it does something, and again after it."""
         self.set_task_factory(_make_task)
         self.set_exception_handler(_ignore)
 
@@ -122,8 +125,23 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
-        raise AssertionError(f"a thread for {func!r}: the simulation has none, use async functions")
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """A thread: what it does happens at one moment, some time from now, and its result is known some time after that.
+
+        Nobody can stop it but the end of its process; a paused process's threads stand still.
+        """
+        future = self.create_future()
+
+        def work() -> None:
+            try:
+                outcome = func(*args)
+            except Exception as error:  # noqa: BLE001 - it is for who awaits the thread
+                self.call_at(self.now + self.thread_seconds(), fail, future, error)
+            else:
+                self.call_at(self.now + self.thread_seconds(), settle, future, outcome)
+
+        self.call_at(self.now + self.thread_seconds(), work)
+        return future
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
         return self._call_soon(callback, args, context)

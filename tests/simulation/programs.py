@@ -1,4 +1,7 @@
-"""The agents and tools of the simulation. Every agent's result follows from its input alone, whatever happens on the way."""
+"""The agents and tools of the simulation. Every agent's result follows from its input alone, whatever happens on the way.
+
+A step is named as its key ends: what the provider counts is compared with what the log says.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ async def _broken(key: str) -> int:
 @agent(tools=[look, post, pay])
 async def trader(ctx: Context, n: int) -> dict:
     """Reads at once, a step, an effect of each kind."""
-    doubled = await ctx.step(_double, f"{ctx.run_id}/double", n)
+    doubled = await ctx.step(_double, f"{ctx.run_id}/double", n, name="double")
     found = await asyncio.gather(*(ctx.call(look, n + k) for k in range(3)))
     await asyncio.sleep(0.2)
     paid, posted = await asyncio.gather(ctx.call(pay, n * 100), ctx.call(post, f"note {n}"))
@@ -94,7 +97,7 @@ async def bumpy(ctx: Context, n: int) -> list:
     except ToolFailed as error:
         told.append(error.type)
     try:
-        await ctx.step(_broken, f"{ctx.run_id}/broken")
+        await ctx.step(_broken, f"{ctx.run_id}/broken", name="broken")
     except StepFailed as error:
         told.append(error.type)
     try:
@@ -116,7 +119,7 @@ async def _job(ctx: Context, n: int) -> int:
     await asyncio.sleep(0.05 * (n % 3))
     value = await ctx.call(look, n)
     await ctx.call(post, f"job {n}")
-    return value + await ctx.step(_double, f"{ctx.run_id}/job{n}", n)
+    return value + await ctx.step(_double, f"{ctx.run_id}/job{n}", n, name=f"job{n}")
 
 
 AGENTS = (trader, boss, clerk, bumpy, clerk_child)

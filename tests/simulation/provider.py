@@ -9,10 +9,12 @@ from collections.abc import Callable
 from tests.simulation.chance import Chance
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.trouble import Trouble
-from waypost import DoNotRetry, NotExecuted, ToolContext
+from waypost import NOT_DONE, DoNotRetry, NotExecuted, ToolContext
+from waypost.tool_context import NotDone
 
 ODD_TIMES = 2
 """How often a call may meet trouble of the provider's own before it goes well: no number of attempts is used up by bad luck."""
+MOST_DEATHS = 6
 LANDING_SECONDS = 0.8
 """A request may be under way for so long after its sender has gone. Shorter than any settle time."""
 
@@ -28,6 +30,12 @@ class Provider:
         self.deduplicated: dict[str, str] = {}
         self.steps: Counter[str] = Counter()
         self._odd: Counter[str] = Counter()
+        self._deaths: Counter[str] = Counter()
+        self._mortal: dict[str, int] = {}
+        self.kill_me: Callable[[], None] = lambda: None
+        """Kills the process that is running."""
+        self.on_effect: Callable[[str], None] = lambda key: None
+        self.on_step: Callable[[str], None] = lambda key: None
         self.too_late = 0
         """Requests of processes that had been paused past their deadline: the provider refuses them, as `guarantees` demands."""
 
@@ -82,13 +90,56 @@ class Provider:
         await self._sleep("")
         raise DoNotRetry("account closed")
 
+    def counted(self, key: str) -> None:
+        """A step begins."""
+        self.steps[key] += 1
+        self.on_step(key)
+
     async def step(self, key: str) -> None:
         """A local step of an agent."""
-        self.steps[key] += 1
+        self.counted(key)
         await self._sleep(self._way(f"step {key}", ("slow",)))
+
+    async def perhaps_die(self, what: str) -> None:
+        """Code that ends its process, as a crash in native code does; after a few times it goes well."""
+        if self._deaths[what] < self._mortality(what):
+            self._deaths[what] += 1
+            self.kill_me()
+            await asyncio.sleep(1e9)
+
+    def _mortality(self, what: str) -> int:
+        if what not in self._mortal:
+            self._mortal[what] = self._chance.burst(MOST_DEATHS) if self._chance.hits(self._trouble.deaths) else 0
+        return self._mortal[what]
+
+    def stamp(self, ctx: ToolContext, text: str) -> str:
+        """An idempotent effect of a thread."""
+        if self._way(f"stamp {ctx.idempotency_key}", ("fail",)):
+            raise ConnectionError("no ink (simulated)")
+        self.deduplicated.setdefault(ctx.idempotency_key, text)
+        return f"stamped {text}"
+
+    def cash(self, ctx: ToolContext, cents: int) -> str:
+        """An effect of a thread that the provider does not deduplicate."""
+        way = self._way(f"cash {ctx.idempotency_key}", ("refused", "fail", "fail after"))
+        if way == "refused":
+            raise NotExecuted("busy (simulated)", retry_after=0.05)
+        if way == "fail" or self._past(ctx):
+            raise ConnectionError("perhaps it arrived (simulated)")
+        self._take_effect(ctx.idempotency_key)
+        if way == "fail after":
+            raise ConnectionError("the answer was lost (simulated)")
+        return receipt(cents)
+
+    def found_now(self, ctx: ToolContext, cents: int) -> str | NotDone:
+        """What a reconcile hook in a thread finds."""
+        if self._way(f"find {ctx.idempotency_key}", ("fail",)):
+            raise ConnectionError("cannot tell (simulated)")
+        return receipt(cents) if self.effects[ctx.idempotency_key] else NOT_DONE
 
     def _take_effect(self, key: str) -> None:
         self.effects[key] += 1
+        self.on_effect(key)
 
     def _past(self, ctx: ToolContext) -> bool:
         from tests.simulation.loop import EPOCH

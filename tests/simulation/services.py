@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.simulation.chance import Chance
-from tests.simulation.loop import Process, SimulatedLoop
+from tests.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.simulation.network import Network, SimulatedBus
+from tests.simulation.odd_programs import ODD_AGENTS, ODD_TOOLS, VERSIONS
 from tests.simulation.programs import AGENTS, TOOLS
 from tests.simulation.storage import Database, SimulatedStore
 from tests.simulation.trace import Trace
@@ -32,8 +33,17 @@ from waypost_worker.tuning import Tuning
 SUBJECTS = Subjects("s")
 PARTITIONS = 3
 BUILD = "b1"
-CATALOG = Catalog({each.name: each for each in AGENTS}, BUILD, [each.definition(BUILD) for each in AGENTS])
-DEFINITIONS = definitions_of(TOOLS, BUILD)
+SECOND_BUILD = "b2"
+ALL_TOOLS = (*TOOLS, *ODD_TOOLS)
+DEFINITIONS = definitions_of(ALL_TOOLS, BUILD)
+
+
+def _catalog(build: str) -> Catalog:
+    agents = (*AGENTS, *ODD_AGENTS, VERSIONS[build])
+    return Catalog({each.name: each for each in agents}, build, [each.definition(build) for each in agents])
+
+
+CATALOGS = {build: _catalog(build) for build in VERSIONS}
 DRAIN_SECONDS = 3.0
 
 Serve = Callable[[SimulatedBus, SimulatedStore, Process, Stop], Awaitable[None]]
@@ -45,6 +55,7 @@ class Member:
 
     role: str
     index: int
+    build: str = BUILD
     process: Process | None = None
     stop: Stop | None = None
     lives: int = 0
@@ -73,6 +84,19 @@ class Fleet:
     def start_all(self) -> None:
         for member in self.members:
             self._loop.later(self._chance.uniform(0.0, 0.3), self._begin, member)
+
+    def deploy(self, within_seconds: float) -> None:
+        """A worker of a second build joins some time from now; those of the first stay."""
+        member = Member("worker", sum(each.role == "worker" for each in self.members), SECOND_BUILD)
+        self.members.append(member)
+        self._loop.later(self._chance.uniform(0.0, within_seconds), self._begin, member)
+
+    def kill_current(self) -> None:
+        """The process that is running ends itself, as by a crash in native code."""
+        process = PROCESS.get(self._loop.world)
+        for member in self.members:
+            if member.process is process:
+                self.kill(member)
 
     def kill(self, member: Member) -> None:
         """SIGKILL; it is started again after a while."""
@@ -156,12 +180,15 @@ class Fleet:
             await running
 
     async def _worker(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
-        await Worker(bus, SUBJECTS, CATALOG, tuning=self._tuning).run(stop)
+        await Worker(bus, SUBJECTS, CATALOGS[self._build_of(process)], tuning=self._tuning).run(stop)
+
+    def _build_of(self, process: Process) -> str:
+        return next(member.build for member in self.members if member.process is process)
 
     async def _gateway(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
         name = f"gateway-{process.name.replace('#', '-')}"
         config = GatewayConfig(peer=name, ack_wait_seconds=4.0, lease_seconds=4.0, settle_seconds=1.0, drain_seconds=DRAIN_SECONDS)
-        gateway = Gateway(bus, store, SUBJECTS, TOOLS, config)  # type: ignore[arg-type]
+        gateway = Gateway(bus, store, SUBJECTS, ALL_TOOLS, config)  # type: ignore[arg-type]
         announce = Announce(peer=name, kind="gateway", build=BUILD, tools=DEFINITIONS)
         async with Peer(bus, SUBJECTS, announce):
             await gateway.serve(stop)

@@ -8,7 +8,10 @@ from typing import Literal, Self
 from tests.simulation.chance import Chance
 
 Fate = Literal["", "lost", "unconfirmed"]
-KINDS = ("network", "store", "kills", "pauses", "wipes", "outages", "clocks", "drains", "tools", "streams", "disks", "failovers")
+KINDS = (
+    *("network", "store", "kills", "pauses", "wipes", "outages", "clocks", "drains", "tools"),
+    *("streams", "disks", "failovers", "poison", "deadly", "builds"),
+)
 """What can be left out of a seed to see what it needs to fail."""
 
 
@@ -46,6 +49,11 @@ class Trouble:
     failovers: float = 0.0
     # tools
     odd_tools: float = 0.0
+    slow_threads: float = 0.0
+    poison: float = 0.0
+    deaths: float = 0.0
+    """Of code that kills its process."""
+    two_builds: float = 0.0
 
     @classmethod
     def of_seed(cls, chance: Chance, without: frozenset[str]) -> Self:
@@ -87,10 +95,13 @@ _MOST: dict[str, dict[str, float]] = {
     "outages": {"outages": 0.12},
     "clocks": {"clock_jumps": 0.3},
     "drains": {"drains": 0.25},
-    "tools": {"odd_tools": 0.6},
+    "tools": {"odd_tools": 0.6, "slow_threads": 0.2},
     "streams": {"deleted_streams": 0.15, "deleted_consumers": 0.3, "old_copies": 0.12},
     "disks": {"full_bus": 0.08, "full_database": 0.12},
     "failovers": {"failovers": 0.2},
+    "poison": {"poison": 1.5},
+    "deadly": {"deaths": 0.8},
+    "builds": {"two_builds": 1.0},
 }
 
 

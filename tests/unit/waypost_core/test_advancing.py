@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Raw
 
 from tests.unit.waypost_core.machine import RUN, Machine, chain, failed, succeeded, uncertain
@@ -199,6 +200,16 @@ def test_a_divergence_pauses_with_a_readable_difference() -> None:
     assert "breaker_tripped" in run.types
     assert run.the.status is RunStatus.PAUSED
     assert "call_tool pay" in run.the.pause_reason
+
+
+def test_code_that_does_not_fit_does_not_make_the_run_its_own() -> None:
+    """A resume goes to the build that the journal is from, if that is there again."""
+    run = Machine().calls("read").tell(succeeded())
+    build, worker = run.the.build, run.the.worker
+    message = run.advance_message(cmd.ReportDivergence(seen=run.the.outside, expected="a", found="b"))
+    run.tell(msgspec.structs.replace(message, build="another", worker="w9"))
+    assert run.the.status is RunStatus.PAUSED
+    assert (run.the.build, run.the.worker) == (build, worker)
 
 
 def test_signals_and_waits_pair_off_whichever_comes_first() -> None:
