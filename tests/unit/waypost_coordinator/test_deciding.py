@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from msgspec import Raw
@@ -161,6 +162,17 @@ async def test_mail_to_a_child_is_read_in_the_order_in_which_it_was_sent(parts: 
     ended = await decider.decide([parts.letter(Cancel(run_id=run_id, request_id="c"))])
     (start_id,), (cancel_id,) = begun.rows.inbox, ended.rows.inbox
     assert start_id < cancel_id
+
+
+async def test_a_cancel_that_overtakes_the_start_of_its_child_is_kept(parts: Parts, decider: Decider) -> None:
+    """The start may be lost on the way and repeated, while what came after it arrives at once."""
+    child = new_run(0)
+    cancel = Cancel(run_id=child, request_id="c")
+    early = await decider.decide([replace(parts.letter(cancel), inbox_id="a")])
+    assert early.rows.inbox_remove == []
+    later = await decider.decide([replace(parts.letter(start(child)), inbox_id="b"), replace(parts.letter(cancel), inbox_id="a")])
+    assert later.rows.inbox_remove == ["b", "a"]
+    assert [row.type for row in later.rows.events] == ["run_started", "run_cancelled"]
 
 
 async def test_a_letter_of_another_replicas_run_leaves_no_state_in_the_cache(parts: Parts, decider: Decider) -> None:

@@ -96,7 +96,7 @@ def test_an_activation_is_for_the_worker_that_has_the_run_while_it_lives(poster:
 def test_a_run_stays_with_its_build_while_a_worker_of_it_lives(poster: Poster, parts: Parts) -> None:
     parts.hosts.workers["clerk", "b2"] = ["w9"]
     parts.hosts.current = "b2"
-    live = run(build="b1")
+    live = run(build="b1", worker="w1")
     assert poster.build_for(live) == "b1"
     parts.hosts.workers["clerk", "b1"] = []
     assert poster.build_for(live) == "b2"
