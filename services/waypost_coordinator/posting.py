@@ -98,6 +98,8 @@ class Poster:
         state = live.state
         if state.build and (self._registry.live_workers(state.agent, state.build) or self._works_at(state)):
             return state.build
+        if state.build and self._registry.worker_expected(state.worker):  # we have just come to the run, and have not heard everybody yet
+            return state.build
         entry = self._registry.agent(state.agent)
         if entry is not None and self._registry.live_workers(state.agent, entry.current.build):
             return entry.current.build

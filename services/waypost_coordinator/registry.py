@@ -140,6 +140,10 @@ class Registry:
         peer = self._peers.get(worker_id)
         return peer is not None and not peer.draining
 
+    def worker_expected(self, worker_id: str) -> bool:
+        """Whether a worker that holds a run of ours may still speak up (see `expect`)."""
+        return self._peers.expected(worker_id)
+
     def live_workers(self, agent: str, build: str = "") -> Sequence[str]:
         """Workers that take new activations of an agent (of one build, if given), in order of their ids."""
         return self._peers.hosts("worker", agent, build)

@@ -96,6 +96,11 @@ class Peers:
                 self._peers[worker] = Peer(worker, "worker", now)
         return gone
 
+    def expected(self, worker: str) -> bool:
+        """Whether a worker is expected and was not heard yet."""
+        peer = self._peers.get(worker)
+        return peer is not None and not peer.names
+
     def deaf(self) -> None:
         """We could not hear for a while: silence until the next sweep counts for nothing."""
         self._deaf = True

@@ -166,4 +166,6 @@ class Customers:
 
     async def _command(self, client: Client, order: Order, verb: str) -> bool:
         request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{verb}")
-        return await confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
+        done = await confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
+        self._network.trace.add(f"asked for {verb}", self.process, order.run_id, "done" if done else "refused")
+        return done

@@ -312,6 +312,7 @@ class Hosts:
         self.alive = {"w1"}
         self.draining: set[str] = set()
         self.balance = Balance()
+        self.expected: set[str] = set()
         self.current = "b1"
 
     def live_workers(self, agent: str, build: str = "") -> list[str]:
@@ -319,6 +320,9 @@ class Hosts:
 
     def worker_alive(self, worker: str) -> bool:
         return worker in self.alive
+
+    def worker_expected(self, worker: str) -> bool:
+        return worker in self.expected
 
     def takes_work(self, worker: str) -> bool:
         return worker in self.alive - self.draining

@@ -99,6 +99,9 @@ def test_a_run_stays_with_its_build_while_a_worker_of_it_lives(poster: Poster, p
     live = run(build="b1", worker="w1")
     assert poster.build_for(live) == "b1"
     parts.hosts.workers["clerk", "b1"] = []
+    parts.hosts.expected.add("w1")
+    assert poster.build_for(live) == "b1", "a new coordinator has not heard everybody yet"
+    parts.hosts.expected.clear()
     assert poster.build_for(live) == "b2"
     parts.hosts.workers.clear()
     assert poster.build_for(live) is None
