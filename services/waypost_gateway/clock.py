@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from waypost_io.store.ports import Leases
@@ -14,7 +13,7 @@ class DatabaseClock:
     Once it was measured our wall clock is not read any more: set under us, it would move every deadline until the next `sync`.
     """
 
-    def __init__(self, leases: Leases, *, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, leases: Leases, *, wall: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._leases = leases
         self._monotonic = monotonic
         self._offset = wall() - monotonic()

@@ -64,7 +64,7 @@ class Gateway:
         self._config = config
         self._metrics = metrics or Metrics()
         self._inflight = InFlight()
-        self._clock = DatabaseClock(store.leases)
+        self._clock = DatabaseClock(store.leases, wall=time.time, monotonic=time.monotonic)
         self._stops = Stops(self._inflight)
         answers = Answers(config.peer)
         times = LedgerTimes(lease_seconds=config.lease_seconds, grace_seconds=config.grace_seconds, settle_seconds=config.settle_seconds)

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from tests.simulation.mutants import MUTANTS, mutants
 from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
 
@@ -22,8 +23,13 @@ PROGRESS_SEEDS = 250
 
 def main() -> int:
     options = _parser().parse_args()
+    known = {mutant.name for mutant in MUTANTS}
+    if options.mutants is not None and not set(options.mutants) <= known:
+        _parser().error(f"no mutant {', '.join(sorted(set(options.mutants) - known))}; there are {', '.join(sorted(known))}")
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets of strings must iterate in the same order on every replay
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    if options.mutants is not None:
+        return _hunt(options)
     without = frozenset(options.without)
     plans = [
         Plan(
@@ -54,6 +60,23 @@ def main() -> int:
     if options.tally:
         _note(options, done, struck, failed)
     return 1 if failed else 0
+
+
+def _hunt(options: argparse.Namespace) -> int:
+    """How many seeds it takes to notice each variant. 1 if one is not noticed within `--seeds`."""
+    survivors = []
+    for mutant in mutants(options.mutants):
+        began, caught = time.monotonic(), None
+        for seed in range(options.first, options.first + options.seeds):
+            report = simulate(Plan(seed=seed, orders=options.orders, troubled_seconds=options.seconds, mutant=mutant.name))
+            if report.violations:
+                caught = report
+                break
+        if caught is None:
+            survivors.append(mutant.name)
+        told = "NOT noticed" if caught is None else f"seed {caught.seed}: {caught.violations[0][:110]}"
+        print(f"{mutant.name:18} without “{mutant.without}”: {told} ({time.monotonic() - began:.1f} s)", flush=True)
+    return 1 if survivors else 0
 
 
 def _note(options: argparse.Namespace, seeds: int, struck: Counter[str], failed: list[int]) -> None:
@@ -107,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sabotage", action="store_true", help="lose an event and make an effect twice at the end: the invariants must notice"
     )
+    parser.add_argument("--mutants", nargs="*", metavar="NAME", help="break the services on purpose, and see that it is noticed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--tally", help="append a line about this run to that file")
     parser.add_argument("--stop", action="store_true", help="at the first failure")

@@ -157,15 +157,20 @@ class Customers:
         await asyncio.sleep(order.pause_after)
         if await self._command(client, order, "pause"):
             await asyncio.sleep(self._chance.uniform(0.0, 3.0))
-            await self._command(client, order, "resume")
+            for number in range(20):  # a pause that was lost on the way may arrive after it: who paused looks what became of it
+                await self._command(client, order, "resume", f"resume{number}")
+                await asyncio.sleep(10.0)
+                row = self._tables.runs.get(order.run_id) if order.run_id is not None else None
+                if row is None or row.status != "paused":
+                    return
 
     async def _cancel(self, client: Client, order: Order) -> None:
         assert order.cancel_after is not None
         await asyncio.sleep(order.cancel_after)
         order.cancel_confirmed = await self._command(client, order, "cancel")
 
-    async def _command(self, client: Client, order: Order, verb: str) -> bool:
-        request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{verb}")
+    async def _command(self, client: Client, order: Order, verb: str, key: str = "") -> bool:
+        request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{key or verb}")
         done = await confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
         self._network.trace.add(f"asked for {verb}", self.process, order.run_id, "done" if done else "refused")
         return done

@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 
 from tests.simulation.customers import Order
-from tests.simulation.loop import Process
+from tests.simulation.loop import PROCESS, Process
 from tests.simulation.provider import Provider
 from waypost_core.evolve import fold
 from waypost_core.state import decode_state, encode_state
 from waypost_io.store.memory import MemoryDatabase
+from waypost_io.store.ports import EventRow
 from waypost_proto.codec import decode
 from waypost_proto.events import TERMINAL_TYPES, Event, RunStarted
 from waypost_proto.ids import RunId
+from waypost_proto.task import parse_time
 
 RESULTS = frozenset(
     {"tool_call_completed", "tool_call_failed", "tool_call_cancelled", "step_completed", "step_failed", "child_completed", "child_failed",
@@ -25,30 +27,56 @@ RESULTS = frozenset(
 
 
 class Watch:
-    """Notes while it happens what the tables do not keep: which permit was used after its run was ended or paused."""
+    """Notes while it happens what the tables do not keep: in which order permits, effects and endings came."""
 
-    def __init__(self, tables: MemoryDatabase) -> None:
+    def __init__(self, tables: MemoryDatabase, provider: Provider) -> None:
         self._tables = tables
         self.violations: list[str] = []
         self._closed: dict[RunId, str] = {}
+        self._settled: dict[tuple[str, str], str] = {}
+        self._started: set[str] = set()
+        self._recorded_steps: set[str] = set()
+        provider.on_effect = self._effect
+        provider.on_step = self._step
 
     def observe(self, process: Process, statement: str, args: tuple[Any, ...], kwargs: dict[str, Any], outcome: Any) -> None:
         """Called at the moment a statement is carried out."""
         if statement == "log.commit" and not isinstance(outcome, BaseException):
             for event in args[0].events:
                 if event.partition not in outcome.lost:
-                    self._recorded(event.run_id, event.type)
+                    self._recorded(event)
         elif statement == "ledger.start" and not isinstance(outcome, BaseException) and outcome[0]:
             run_id, call_id = args[0], args[1]
-            why = self._closed.get(run_id)
+            self._started.add(f"{run_id}/{call_id}")
+            why = self._closed.get(run_id) or self._settled.get((run_id, call_id))
             if why is not None:
                 self.violations.append(f"call {call_id} of run {run_id} was started by {process.name} after {why}")
 
-    def _recorded(self, run_id: RunId, kind: str) -> None:
+    def _recorded(self, event: EventRow) -> None:
+        run_id, kind = event.run_id, event.type
         if kind in ("run_ending", "run_paused", *TERMINAL_TYPES):
             self._closed[run_id] = kind
         elif kind == "run_resumed":
             self._closed.pop(run_id, None)
+        elif kind in ("tool_call_completed", "tool_call_failed", "tool_call_cancelled"):
+            self._settled[run_id, data_of(event)["call_id"]] = kind
+        elif kind == "step_completed":
+            self._recorded_steps.add(f"{run_id}/{data_of(event)['name']}")
+
+    def _effect(self, key: str) -> None:
+        if key not in self._started:
+            self.violations.append(f"key {key}: an effect of a call that was never started in the ledger")
+
+    def _step(self, key: str) -> None:
+        """A process that was paused, or is cut off, cannot know what was recorded meanwhile: that is said in `guarantees`."""
+        if key in self._recorded_steps and not PROCESS.get().hindered:
+            self.violations.append(f"step {key} was executed by {PROCESS.get().name} after its result was recorded")
+
+
+def data_of(row: EventRow) -> dict[str, Any]:
+    """An event's data."""
+    data: dict[str, Any] = msgspec.json.decode(decode(Event, row.body).data)
+    return data
 
 
 def logs(tables: MemoryDatabase) -> Iterator[str]:
@@ -64,6 +92,10 @@ def logs(tables: MemoryDatabase) -> Iterator[str]:
         if ends and ends[0] != len(types) - 1:
             yield f"run {run_id}: events after the end: {types}"
         yield from _results(run_id, events)
+        yield from _timers(run_id, events)
+        yield from _limit(run_id, events)
+        yield from _builds(run_id, events)
+        yield from _approvals(run_id, events)
         times = [event.recorded_at for event in events]
         if times != sorted(times):
             yield f"run {run_id}: recorded_at runs backwards"
@@ -96,6 +128,59 @@ def _results(run_id: RunId, events: list[Event]) -> Iterator[str]:
     for (kind, key), count in counts.items():
         if count > 1:
             yield f"run {run_id}: {count} results of {kind} {key}"
+
+
+def _timers(run_id: RunId, events: list[Event]) -> Iterator[str]:
+    due: dict[str, float] = {}
+    for event in events:
+        if event.type == "timer_started":
+            data = msgspec.json.decode(event.data)
+            due[data["call_id"]] = data["fire_at"]
+        elif event.type == "timer_fired":
+            call_id = msgspec.json.decode(event.data)["call_id"]
+            if parse_time(event.recorded_at) < due[call_id] - 1e-5:
+                yield f"run {run_id}: timer {call_id} fired at {event.recorded_at}, it is due at {due[call_id]}"
+
+
+def _limit(run_id: RunId, events: list[Event]) -> Iterator[str]:
+    """A run that goes past its limit of steps is paused in the same breath, or at its end."""
+    limit, steps, held, requested = None, 0, False, set()
+    for index, event in enumerate(events):
+        data = msgspec.json.decode(event.data)
+        if event.type in ("run_started", "run_resumed"):
+            limit = (data.get("budget") or {}).get("max_steps", limit)
+            held = False
+        held = held or event.type == "run_paused"
+        asked = event.type in ("tool_call_requested", "child_requested", "step_requested")
+        if asked:
+            requested.add(data["call_id"])
+        steps += asked or (event.type in ("step_completed", "step_failed") and data["call_id"] not in requested)
+        if limit is not None and steps > limit and not held and not any(each.type in _ENDS for each in events[index:]):
+            yield f"run {run_id}: {steps} steps at event {event.seq}, {limit} are allowed"
+            return
+        if limit is not None and steps > limit and not held and event.type in _DISPATCHED:
+            yield f"run {run_id}: {event.type} at event {event.seq} beyond its {limit} steps"
+            return
+
+
+_ENDS = frozenset({"run_ending", *TERMINAL_TYPES})
+_DISPATCHED = frozenset({"tool_call_completed", "tool_call_failed", "child_completed"})
+
+
+def _builds(run_id: RunId, events: list[Event]) -> Iterator[str]:
+    """Builds of one agent that do things in another order: a run must stay with one of them."""
+    if events[0].agent == "versioned":
+        marks = [msgspec.json.decode(event.data).get("mark") for event in events]
+        builds = {mark["build"] for mark in marks if mark is not None and mark.get("build")}
+        if len(builds) > 1:
+            yield f"run {run_id} was moved between the builds {sorted(builds)}"
+
+
+def _approvals(run_id: RunId, events: list[Event]) -> Iterator[str]:
+    types = [event.type for event in events]
+    made = types.index("tool_call_completed") if "tool_call_completed" in types else 0
+    if events[0].agent == "clerk" and made and "approval_granted" not in types[:made]:
+        yield f"run {run_id}: a payment that needs an approval was made without"
 
 
 def positions(tables: MemoryDatabase) -> Iterator[str]:
@@ -137,6 +222,9 @@ def ends(tables: MemoryDatabase, orders: list[Order], expected: dict[tuple[str, 
     """Every accepted run has ended, as it would have without trouble, or cancelled if its customer asked for that."""
     for order in orders:
         yield from _end(tables, order, expected)
+    roots = sum(row.parent is None for row in tables.runs.values())
+    if roots > len(orders):
+        yield f"{len(orders)} orders were placed, {roots} runs were started"
     for run_id, row in sorted(tables.runs.items()):
         if row.open:
             yield f"run {run_id} ({row.agent}, parent {row.parent}) is open: {row.status} {row.state.decode()[:1500]}"
@@ -174,8 +262,9 @@ def _too_early(tables: MemoryDatabase, run_id: RunId) -> Iterator[str]:
 def leftovers(tables: MemoryDatabase) -> Iterator[str]:
     """Nothing that belongs to a run outlives it."""
     for (run_id, call_id), record in sorted(tables.ledger.items()):
+        failed = record.permit.effect != "unsafe" and record.state == "started"  # its gateway died, and a deadline or an end came first
         by_people = record.state == "doubt" and record.permit.tool == "wire"  # the ledger keeps what the gateway knew
-        if record.state in ("started", "doubt", "permitted") and not by_people:
+        if record.state in ("started", "doubt", "permitted") and not by_people and not failed:
             yield f"run {run_id} has ended, its call {call_id} is {record.state} in the ledger"
     yield from (f"message {message_id} is in the inbox for ever" for message_id in sorted(tables.inbox))
     yield from (f"approval {row.approval_id} is open for ever" for row in tables.approvals.values() if row.state == "open")

@@ -32,6 +32,8 @@ class Process:
         self.number = number
         self.state = "running"
         self.wall_offset = 0.0
+        self.hindered = False
+        """It was paused, or cut off for a while: it may act on what is no longer true."""
         self.ready: deque[asyncio.Handle] = deque()
         self.tasks: list[asyncio.Task[Any]] = []
         """Kept so that a killed process's coroutines are not collected, which would run their `finally` blocks."""

@@ -71,6 +71,7 @@ class SimulatedBus(MemoryBus):
     def stall(self, seconds: float) -> None:
         """Nothing gets through for so long; it is not lost."""
         until = self._network.loop.now + seconds
+        self.process.hindered = True
         self._up, self._down = max(self._up, until), max(self._down, until)
 
     def _go(self, callback: Callable[[], None]) -> None:

@@ -115,6 +115,7 @@ class Fleet:
             return
         self._trace.strike("PAUSED", process, f"for {seconds:.2f} s")
         process.state = "paused"
+        process.hindered = True
         self._loop.later(seconds, self._resume, process)
 
     def drain(self, member: Member) -> None:

@@ -7,6 +7,7 @@ import gc
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.simulation.determinism import simulated_machine
 from tests.simulation.faults import Faults
 from tests.simulation.known import known
 from tests.simulation.loop import EPOCH, PROCESS, SimulatedLoop
+from tests.simulation.mutants import mutants
 from tests.simulation.network import Network
 from tests.simulation.people import complaints
 from tests.simulation.programs import WORLD
@@ -47,6 +49,8 @@ class Plan:
     without: frozenset[str] = frozenset()
     keep_trace: bool = False
     calm: bool = False
+    mutant: str = ""
+    """The name of a broken variant of the services (`mutants`)."""
     sabotage: bool = False
     """Lose an event and make an effect twice when all is over, to see that the invariants notice."""
 
@@ -76,7 +80,10 @@ def simulate(plan: Plan) -> Report:
         _expected.update(undisturbed())
     gc.disable()  # finalisers of killed coroutines must not run in the middle
     try:
-        return _Simulation(plan).run()
+        with ExitStack() as broken:
+            for mutant in mutants([plan.mutant]) if plan.mutant else ():
+                broken.enter_context(mutant.applied())
+            return _Simulation(plan).run()
     finally:
         _collect()
 
@@ -110,9 +117,9 @@ class _Simulation:
         self._network = Network(loop, broker, Chance(seed, "network"), self._trouble, self._trace)
         self._network.on_stored = self._stored
         self._database = Database(loop, self._tables, Chance(seed, "database"), self._trouble, self._trace)
-        self._watch = invariants.Watch(self._tables)
-        self._database.observers.append(self._watch.observe)
         self._provider = Provider(loop, Chance(seed, "provider"), self._trouble)
+        self._watch = invariants.Watch(self._tables, self._provider)
+        self._database.observers.append(self._watch.observe)
         self._containers = chance.hits(0.5)
         self._fleet = Fleet(loop, self._network, self._database, chance, self._trace)
         self._provider.kill_me = self._fleet.kill_current

@@ -42,6 +42,28 @@ async def test_an_unsafe_call_of_a_dead_gateway_is_in_doubt_after_its_hard_deadl
     assert desktop.effects == {call.idempotency_key: 1}
 
 
+async def test_an_unsafe_call_of_a_dead_gateway_is_in_doubt_also_after_the_deadline_of_its_run(rig: Rig) -> None:
+    """It may have taken effect in time: "too late to start" would be a guess."""
+    desktop = Desktop(timeout=0.2)
+    gate = desktop.behaviour["post"] = Gate(desktop)
+    call = rig.call("post", deadline_at=await rig.store.leases.now() + 0.5)
+    async with rig.gateway(desktop) as first:
+        await rig.permit(call)
+        await rig.send(call)
+        await wait_until(lambda: desktop.total_effects)
+        await first.kill()
+    gate.open.set()
+    await passed(rig, call.deadline_at or 0.0)
+    async with rig.gateway(desktop):
+        assert isinstance(await rig.answer(call), ToolUncertain)
+    assert desktop.effects == {call.idempotency_key: 1}
+
+
+async def passed(rig: Rig, at: float) -> None:
+    while await rig.store.leases.now() <= at:  # the clock is what is waited for
+        await asyncio.sleep(0.05)
+
+
 async def test_an_idempotent_call_of_a_dead_gateway_runs_again_under_the_same_key(rig: Rig) -> None:
     desktop = Desktop(timeout=60)
     gate = desktop.behaviour["put"] = Gate(desktop)

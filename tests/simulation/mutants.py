@@ -1,0 +1,202 @@
+"""Deliberately broken variants of the services: each takes one safeguard away, and the simulation must notice.
+
+A variant that survives means that an invariant cannot fail, or that the faults never come to where the safeguard matters. Each is applied
+in the process that simulates, and undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from msgspec import structs
+
+from waypost_coordinator import deciding, front, mailroom, posting, settling, sweep, takeover, timers
+from waypost_coordinator.batch import Batch
+from waypost_core import advancing, control
+from waypost_core import ending as ends
+from waypost_gateway import calls
+from waypost_gateway.classify import Doubt, Fail
+from waypost_gateway.permits import Permits, _permit
+from waypost_io.store.batch import positions_of
+from waypost_io.store.memory.log import MemoryLog
+from waypost_proto import commands
+from waypost_proto.errors import SequenceTaken, WaypostError
+from waypost_worker.outbox import Outbox
+
+Patch = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`without` is the safeguard that is gone; `patches` makes the patches that take it away."""
+
+    name: str
+    without: str
+    patches: Callable[[], list[Patch]]
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        patches = self.patches()
+        for patch in patches:
+            patch.start()
+        try:
+            yield
+        finally:
+            for patch in reversed(patches):
+                patch.stop()
+
+
+def _answers(answer: Any) -> Callable[..., Any]:
+    """A function that says this, whatever it is asked."""
+    return lambda *_, **__: answer
+
+
+def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
+    return mock.patch.object(owner, name, make(getattr(owner, name)))
+
+
+def _ack_first(original: Any) -> Any:
+    def opened(self: Any, partition: int, delivery: Any) -> Any:
+        delivery.ack()
+        return original(self, partition, delivery)
+
+    return opened
+
+
+def _any_base(original: Any) -> Any:
+    return lambda state, message, env: original(state, structs.replace(message, base=state.digest), env)
+
+
+def _no_lease_check(_original: Any) -> Any:
+    def held(self: Any, batch: Any) -> set[int]:
+        firsts, _ = positions_of(batch)
+        for partition, first in firsts.items():
+            if self._db.partitions[partition].position >= first:
+                raise SequenceTaken(f"positions of partition {partition} are taken")
+        return {partition for partition, _, _, _ in batch.leases}
+
+    return held
+
+
+def _permit_anyway(original: Any) -> Any:
+    async def obtain(self: Any, call: Any, **more: Any) -> Any:
+        outcome = await original(self, call, **more)
+        return outcome if type(outcome).__name__ == "Permit" else _permit(self._new_owner(), call.attempt, 10.0)
+
+    return obtain
+
+
+def _never_in_doubt(original: Any) -> Any:
+    def classify(effect: Any, ending: Any) -> Any:
+        verdict = original(effect, ending)
+        return Fail(verdict.failure, True) if isinstance(verdict, Doubt) else verdict
+
+    return classify
+
+
+def _nothing_taken_over(_original: Any) -> Any:
+    async def take_over(self: Any, lease: Any) -> list[Any]:
+        return []
+
+    return take_over
+
+
+def _unconfirmed(_original: Any) -> Any:
+    async def confirmed(self: Any, outgoing: Any, confirmation: Any) -> None:
+        try:
+            await confirmation
+        except WaypostError:
+            return
+
+    return confirmed
+
+
+def _no_keys(_original: Any) -> Any:
+    async def reserve(self: Any, mail: Any) -> Any:
+        return mail
+
+    return reserve
+
+
+def _early(original: Any) -> Any:
+    return lambda self, row: original(self, replace(row, due_at=row.due_at - 0.5))
+
+
+def _current_build(_original: Any) -> Any:
+    def build_for(self: Any, live: Any) -> str | None:
+        entry = self._registry.agent(live.state.agent)
+        live_builds = entry is not None and self._registry.live_workers(live.state.agent, entry.current.build)
+        return entry.current.build if live_builds else None
+
+    return build_for
+
+
+def _without_approval(original: Any) -> Any:
+    return lambda turn, item: original(turn, structs.replace(item, approval=None))
+
+
+def _ends_at_once(_original: Any) -> Any:
+    return lambda state, ending, seen=0: [ends.terminal_event(ending, seen=seen)]
+
+
+def _forgets_unlimited(_original: Any) -> Any:
+    return lambda turn: setattr(turn, "steps", turn.steps + 1)
+
+
+MUTANTS = (
+    Mutant("ack-before-commit", "a message is acked after its commit", lambda: [_replaced(mailroom.Mailroom, "_open", _ack_first)]),
+    Mutant("no-digest", "an advance fits the journal it builds on", lambda: [_replaced(advancing, "advance", _any_base)]),
+    Mutant("no-lease-check", "a commit confirms its leases", lambda: [_replaced(MemoryLog, "_held", _no_lease_check)]),
+    Mutant("no-revocation", "cancel and pause revoke permits", lambda: [mock.patch.object(Batch, "revoke", _answers(None))]),
+    Mutant("no-permit", "the gateway executes what the ledger lets it", lambda: [_replaced(Permits, "obtain", _permit_anyway)]),
+    Mutant("never-in-doubt", "an unsafe call that failed is not repeated", lambda: [_replaced(calls, "classify", _never_in_doubt)]),
+    Mutant(
+        "same-ids",
+        "work that is derived again has a new message id",
+        lambda: [mock.patch.object(posting.Emissions, "again", _answers(0))],
+    ),
+    Mutant("no-take-over", "a take-over publishes what was not", lambda: [_replaced(takeover.TakeOver, "take_over", _nothing_taken_over)]),
+    Mutant(
+        "wipes-unnoticed",
+        "streams are compared with their marks",
+        lambda: [mock.patch.object(sweep.Sweep, "_other", _answers(False)), mock.patch.object(sweep.Sweep, "_shrunk", _answers(False))],
+    ),
+    Mutant(
+        "publishes-once", "a publish is repeated until it is confirmed", lambda: [_replaced(settling.Settler, "_confirmed", _unconfirmed)]
+    ),
+    Mutant("no-keys", "one run for an idempotency key", lambda: [_replaced(front.FrontDesk, "reserve", _no_keys)]),
+    Mutant("early-timers", "a timer fires when it is due", lambda: [_replaced(timers.Timers, "set", _early)]),
+    Mutant("newest-build", "a run stays with its build", lambda: [_replaced(posting.Poster, "build_for", _current_build)]),
+    Mutant(
+        "no-approval",
+        "a call waits for its approval",
+        lambda: [mock.patch.dict(advancing._TAKE, {commands.CallTool: _without_approval(advancing._call_tool)})],
+    ),
+    Mutant(
+        "ends-at-once",
+        "a run that ends waits for what was started",
+        lambda: [_replaced(advancing, "end", _ends_at_once), _replaced(control, "end", _ends_at_once)],
+    ),
+    Mutant(
+        "no-limit",
+        "a run pauses at its limit of steps",
+        lambda: [_replaced(advancing._Turn, "count_step", _forgets_unlimited)],
+    ),
+    Mutant("forgetful-worker", "a worker repeats what nobody confirmed", lambda: [mock.patch.object(Outbox, "republish", _answers(0))]),
+    Mutant(
+        "commands-overtake",
+        "a command waits for the start of its run",
+        lambda: [mock.patch.object(deciding, "Control", type("Never", (), {}))],
+    ),
+)
+"""In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""
+
+
+def mutants(names: list[str]) -> list[Mutant]:
+    """Those of these names, or all. Raises `KeyError` for a name that there is not."""
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    return [known[name] for name in names] if names else list(MUTANTS)
