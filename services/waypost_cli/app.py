@@ -26,6 +26,7 @@ GROUPS = {
     "runs": ("See and control runs.", _RUNS),
     "approvals": ("See and decide approvals.", _RUNS),
     "dead": ("See and settle dead letters.", _CARE),
+    "mcp": ("See and accept what MCP servers offer.", _CARE),
 }
 
 COMMANDS = (
@@ -55,6 +56,7 @@ COMMANDS = (
     _Command("dead show", "dead:show", "Show one with its original bytes."),
     _Command("dead redrive", "dead:redrive", "Publish the original bytes again."),
     _Command("dead discard", "dead:discard", "Remove them for good."),
+    _Command("mcp review", "mcp:review", "Compare what MCP servers offer with what is pinned."),
     _Command("redispatch", "care:redispatch", "Derive outstanding work again from the log.", _CARE),
     _Command("migrate", "care:migrate", "Bring the database schema up to date.", _CARE),
     _Command("doctor", "doctor:doctor", "Check servers, services and work; say how to mend.", _CARE),

@@ -1,6 +1,6 @@
 """Secrets by name: what a tool's definition says, and where the value comes from. The value is read when a request is made, never before.
 
-Owns no value: the gateway holds secrets (`ToolContext.secret`); without one, `WAYPOST_SECRET_<NAME>` is read, in upper case with '_'.
+Owns no value: the gateway holds secrets (`ToolContext.secrets`); else `WAYPOST_SECRET_<NAME>` is read, in upper case with '_'.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def variable_of(name: str) -> str:
 
 def secret_of(ctx: ToolContext, name: str) -> str:
     """The value of a secret. Raises `NotExecuted` that says how to give it one."""
-    reader = getattr(ctx, "secret", None)
-    if reader is not None:
-        return str(reader(name))
+    held = getattr(ctx, "secrets", {})
+    if name in held:
+        return str(held[name])
     value = os.environ.get(variable_of(name), "").strip()
     if not value:
         raise NotExecuted(f"secret {name!r} is not set: give the gateway {variable_of(name)}")

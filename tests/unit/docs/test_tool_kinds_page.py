@@ -11,6 +11,9 @@ from tests.unit.docs.pages import run_blocks, text_of
 from waypost.http import errors
 from waypost.http.meaning import Says, says
 from waypost.http.tool import HttpOptions
+from waypost.mcp import errors as mcp_errors
+from waypost.mcp.stdio import INHERITED
+from waypost.mcp.tools import McpOptions
 from waypost.openapi.tools import OpenApiOptions
 
 PAGE = "tool-kinds.md"
@@ -30,13 +33,13 @@ def test_the_tools_of_the_page_are_tools(page: types.ModuleType) -> None:
 
 def test_every_option_is_told() -> None:
     text = text_of(PAGE)
-    for name in (*HttpOptions.__annotations__, *OpenApiOptions.__annotations__):
+    for name in (*HttpOptions.__annotations__, *OpenApiOptions.__annotations__, *McpOptions.__annotations__):
         assert f"`{name}`" in text or f"{name}=" in text, name
 
 
 def test_every_error_and_every_word_is_told() -> None:
     text = text_of(PAGE)
-    for name in errors.__all__:
+    for name in (*errors.__all__, *mcp_errors.__all__):
         assert f"`{name}`" in text, name
     for word in Says.__args__:  # type: ignore[attr-defined]
         assert f"`{word}`" in text or f'"{word}"' in text, word
@@ -53,3 +56,8 @@ def test_the_table_of_statuses_is_the_codes() -> None:
         assert says(status, {}) == "failed", status
     for status in rows["HttpFailed"]:
         assert says(status, {}) == "retry", status
+
+
+def test_what_a_process_inherits_is_told() -> None:
+    for name in INHERITED:
+        assert name in text_of(PAGE)
