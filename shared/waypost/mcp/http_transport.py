@@ -26,6 +26,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
         self._inner = inner
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send it, or answer what was not sent. Raises httpx2's transport errors for what was, and for other methods than POST."""
         request.headers["accept-encoding"] = "identity"
         try:
             return await self._inner.handle_async_request(request)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from waypost import remote_tool, tool
+from waypost.http import http_tool
 from waypost_gateway.hosting import definitions_of, tools_of
 from waypost_proto.errors import Misconfigured
 
@@ -66,3 +67,9 @@ def test_a_type_without_a_json_form_is_refused_at_the_start() -> None:
 
     with pytest.raises(Misconfigured, match="strange"):
         definitions_of([strange], "b1")
+
+
+def test_more_definitions_than_an_announcement_carries_are_told() -> None:
+    large = http_tool("large", "GET", "https://x.example/", effect="read", args={"type": "object", "description": "x" * 600_000})
+    with pytest.raises(Misconfigured, match=r"1 tools take \d+ bytes.*'large'.*include="):
+        definitions_of([large], "b")
