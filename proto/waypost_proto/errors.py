@@ -11,6 +11,7 @@
     │   ├── BadInput            a value a caller gave does not fit (names what, which value, what to do)
     │   ├── NotFound            no such run, approval, call, payload, …
     │   ├── Conflict            the request contradicts what is recorded (same key with other input, …)
+    │   ├── NotAuthenticated    nobody knows who asks: no signature, or one that is not good
     │   ├── Denied              not allowed (allow-list, role, approval)
     │   └── RunFailed           a run that somebody awaits ended without a result
     ├── ConcurrencyError        somebody else moved first
@@ -88,6 +89,12 @@ class Conflict(PermanentError):
     """The request contradicts what is already recorded."""
 
     code = "409"
+
+
+class NotAuthenticated(PermanentError):
+    """Nobody knows who asks: the request is not signed, or its signature, its key or its time is not good."""
+
+    code = "401"
 
 
 class Denied(PermanentError):

@@ -27,6 +27,7 @@ GROUPS = {
     "approvals": ("See and decide approvals.", _RUNS),
     "dead": ("See and settle dead letters.", _CARE),
     "mcp": ("See and accept what MCP servers offer.", _CARE),
+    "tokens": ("Make and list the keys of people and services.", _CARE),
 }
 
 COMMANDS = (
@@ -57,6 +58,8 @@ COMMANDS = (
     _Command("dead redrive", "dead:redrive", "Publish the original bytes again."),
     _Command("dead discard", "dead:discard", "Remove them for good."),
     _Command("mcp review", "mcp:review", "Compare what MCP servers offer with what is pinned."),
+    _Command("tokens create", "tokens:create", "Make a token for somebody."),
+    _Command("tokens list", "tokens:list_tokens", "List who has one."),
     _Command("redispatch", "care:redispatch", "Derive outstanding work again from the log.", _CARE),
     _Command("migrate", "care:migrate", "Bring the database schema up to date.", _CARE),
     _Command("doctor", "doctor:doctor", "Check servers, services and work; say how to mend.", _CARE),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from msgspec import UNSET
 
-from waypost_cli.connect import connected
+from waypost_cli.connect import connected, has_token
 from waypost_cli.options import AsJson, By, JsonText, Reason, parse_json, who
 from waypost_cli.output import ago, print_json, print_table, say, short_json
 from waypost_proto.api import ApprovalView, RunAnswer
@@ -83,7 +83,7 @@ async def _decide(
 ) -> None:
     if not approval_ids:
         raise BadInput("name at least one approval; `waypost approvals list` shows them")
-    if not roles:
+    if not roles and not has_token():
         raise BadInput("say in which role you decide: --role officer, for example; `waypost approvals list` shows the role")
     async with connected() as client:
         for approval_id in approval_ids:

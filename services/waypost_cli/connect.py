@@ -20,6 +20,11 @@ PATIENCE_SECONDS = 6.0
 """How long a command waits for a coordinator that does not answer: a restart takes less."""
 
 
+def has_token() -> bool:
+    """Whether requests are signed: then it is known who asks, and with which roles."""
+    return any(os.environ.get(name, "").strip() for name in ("WAYPOST_API_TOKEN", "WAYPOST_API_TOKEN_FILE"))
+
+
 def quiet() -> None:
     """What a connection logs is for services; in a command a problem is one line, said by `__main__`."""
     import structlog

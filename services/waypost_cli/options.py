@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from msgspec import DecodeError, Raw, json
 
+from waypost_cli.connect import has_token
 from waypost_proto.errors import BadInput
 from waypost_proto.values import Budget
 
@@ -48,8 +49,8 @@ NO_LIMITS = Limits()
 
 
 def who(by: str) -> str:
-    """The name that is recorded: `--by`, or the user of this process."""
-    if by:
+    """The name that is recorded: `--by`, or the user of this process; "" for a signed request, whose signature says who."""
+    if by or has_token():
         return by
     try:
         return getpass.getuser()

@@ -12,6 +12,7 @@ from collections import deque
 import structlog
 from msgspec import UNSET
 
+from waypost_coordinator.callers import Gatekeeper
 from waypost_coordinator.dead import Undertaker
 from waypost_coordinator.front import FrontDesk
 from waypost_coordinator.ground import Ground
@@ -37,8 +38,9 @@ TRACE_HEADER = "traceparent"
 class Intake:
     """Run `run()` in a task. Every replica pulls from the same consumer."""
 
-    def __init__(self, ground: Ground, front: FrontDesk, undertaker: Undertaker) -> None:
+    def __init__(self, ground: Ground, front: FrontDesk, undertaker: Undertaker, gate: Gatekeeper) -> None:
         self._ground = ground
+        self._gate = gate
         self._front = front
         self._undertaker = undertaker
         self._created = ""
@@ -100,6 +102,7 @@ class Intake:
     async def _start(self, delivery: Delivery) -> StartRun:
         agent = check_name("agent", self._ground.subjects.agent_of_task(delivery.subject))
         task = parse_task(delivery.body)
+        caller = self._gate.identify(delivery.subject, delivery.headers, delivery.body, now=delivery.timestamp)
         body = bytes(task.input)
         ref = None
         if len(body) > CLAIM_CHECK_BYTES:
@@ -107,6 +110,8 @@ class Intake:
         return StartRun(
             run_id=RunId(task.run_id.lower()) if task.run_id is not None else self._derived(delivery),
             agent=agent,
+            tenant=caller.tenant,
+            starter=caller.subject,
             input=task.input if ref is None else UNSET,
             input_ref=UNSET if ref is None else ref,
             idempotency_key=task.idempotency_key,

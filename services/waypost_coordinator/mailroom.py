@@ -12,14 +12,15 @@ from functools import partial
 
 import structlog
 
+from waypost_coordinator.callers import Gatekeeper
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
 from waypost_coordinator.posting import INBOX_HEADER
 from waypost_io.bus.ports import Delivery, Puller
 from waypost_io.bus.topology import mail_consumer
 from waypost_proto.codec import decode_union, encode
-from waypost_proto.errors import BadMessage, Misconfigured, NotFound, WaypostError
-from waypost_proto.mailbox import AnyMail, Control, Reply, StartRun
+from waypost_proto.errors import Misconfigured, NotFound, PermanentError, WaypostError
+from waypost_proto.mailbox import AnyMail, Control, DecideApproval, Reply, StartRun
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +37,9 @@ Unreadable = Callable[[Delivery, str, str], None]
 class Mailroom:
     """Opens and closes pumps. Use inside a TaskGroup that it is given."""
 
-    def __init__(self, ground: Ground, unreadable: Unreadable) -> None:
+    def __init__(self, ground: Ground, unreadable: Unreadable, gate: Gatekeeper) -> None:
         self._ground = ground
+        self._gate = gate
         self._unreadable = unreadable
         self._pumps: dict[int, asyncio.Task[None]] = {}
 
@@ -93,7 +95,9 @@ class Mailroom:
         source = f"MAILBOX.{delivery.timestamp}.{delivery.stream_seq}"
         try:
             mail = decode_union(AnyMail, delivery.body)
-        except BadMessage as error:
+            if isinstance(mail, DecideApproval):
+                mail = self._gate.vouched(mail)
+        except PermanentError as error:
             self._unreadable(delivery, source, str(error))
             return None
         answer = None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from waypost_coordinator.api import SERVICE_DESCRIPTION, SERVICE_NAME, Api, endpoints
+from waypost_coordinator.callers import gatekeeper
 from waypost_coordinator.clock import DatabaseClock
 from waypost_coordinator.dead import Undertaker
 from waypost_coordinator.deciding import Decider
@@ -72,6 +73,7 @@ class Coordinator:
             published={},
             look=self._look,
         )
+        self._gate = gatekeeper(settings, ground.clock.now)
         self._registry = registry = Registry(
             store,
             bus,
@@ -97,8 +99,8 @@ class Coordinator:
         specs = stream_specs(ground.subjects, partitions=settings.partitions, replicas=settings.replicas)
         self._sweep = Sweep(ground, self._takeover, specs, settings.sweep_seconds)
         self._front = FrontDesk(ground)
-        self._mailroom = Mailroom(ground, undertaker.unreadable)
-        self._intake = Intake(ground, self._front, undertaker)
+        self._mailroom = Mailroom(ground, undertaker.unreadable, self._gate)
+        self._intake = Intake(ground, self._front, undertaker, self._gate)
         self._group: asyncio.TaskGroup | None = None
         self._intake_task: asyncio.Task[None] | None = None
         self._service: Service | None = None
@@ -138,6 +140,7 @@ class Coordinator:
                 bus=self._ground.bus,
                 subjects=self._ground.subjects,
                 clock=self._ground.clock.now,
+                gate=self._gate,
             )
             self._service = service = await self._ground.bus.serve(SERVICE_NAME, PROTOCOL_VERSION, SERVICE_DESCRIPTION, endpoints(api))
             self.ready.set()

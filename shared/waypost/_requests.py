@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_io.bus.ports import Bus
+from waypost_io.identity import Signer
 from waypost_io.payloads import Payloads, answer_of
 from waypost_proto.api import Request
 from waypost_proto.codec import decode, encode
@@ -31,10 +32,11 @@ _MAX_DELAY_SECONDS = 1.0
 class Requests:
     """Asks the API. Every request it sends is safe to repeat, so an attempt without an answer is repeated."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, *, patience_seconds: float) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, *, patience_seconds: float, signer: Signer | None = None) -> None:
         self._bus = bus
         self._subjects = subjects
         self._patience = patience_seconds
+        self._signer = signer
         self._payloads = Payloads(bus, subjects)
 
     async def call(self, endpoint: str, request: Request, answer: type[A]) -> A:
@@ -51,6 +53,8 @@ class Requests:
         delay, patience = _FIRST_DELAY_SECONDS, _FIRST_TRY_SECONDS
         while True:
             try:
+                if self._signer is not None:  # anew for each try: a signature is good for minutes
+                    headers = self._signer.headers(subject, body)
                 timeout = max(0.1, min(patience, until - now()))
                 return answer_of(await self._bus.request(subject, body, headers=headers, timeout_seconds=timeout)).body
             except Unreachable as error:

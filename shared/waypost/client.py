@@ -25,6 +25,7 @@ from msgspec import UNSET, Raw
 from waypost import _following as following
 from waypost._requests import Requests
 from waypost_io.bus.ports import Bus
+from waypost_io.identity import Signer, token_from
 from waypost_io.settings import Settings, load
 from waypost_proto import api
 from waypost_proto.codec import decode, encode
@@ -47,19 +48,31 @@ class Client:
     """A connection to Waypost. Use as an async context manager; safe to use from many tasks at once.
 
     Without arguments everything comes from the environment (`WAYPOST_NATS_URL`, `WAYPOST_NATS_CREDS`, `WAYPOST_NATS_CA`,
-    `WAYPOST_PREFIX`). Every method may raise `Unreachable` after `patience_seconds` without an answer; a request that was lost
-    is repeated until then, which never does anything twice. Cancelling a method sends nothing more and undoes nothing.
+    `WAYPOST_PREFIX`, `WAYPOST_API_TOKEN`). With a token every request is signed by it. Every method may raise `Unreachable` after
+    `patience_seconds` without an answer; a request that was lost is repeated until then, which never does anything twice. Cancelling a
+    method sends nothing more and undoes nothing.
     """
 
     def __init__(
-        self, url: str | None = None, *, prefix: str | None = None, bus: Bus | None = None, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        url: str | None = None,
+        *,
+        prefix: str | None = None,
+        bus: Bus | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        token: str | None = None,
     ) -> None:
-        """`bus`: a bus that is already open, shared with the caller and left open; `url` and credentials are not used then."""
+        """`token`: whose requests these are, instead of `WAYPOST_API_TOKEN`; "" for nobody's.
+
+        `bus`: a bus that is already open, shared with the caller and left open; `url` and credentials are not used then.
+        """
         settings = load(Settings)
         self._subjects = Subjects(prefix) if prefix is not None else settings.subjects
         self._own = bus is None
         self._bus = bus if bus is not None else _connect(settings, url)
-        self._requests = Requests(self._bus, self._subjects, patience_seconds=patience_seconds)
+        token = token if token is not None else token_from(settings.api_token, settings.api_token_file)
+        signer = Signer(token) if token else None
+        self._requests = Requests(self._bus, self._subjects, patience_seconds=patience_seconds, signer=signer)
         self._tails: set[following.Tail] = set()
 
     async def __aenter__(self) -> Self:

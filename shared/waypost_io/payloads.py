@@ -19,6 +19,7 @@ from waypost_proto.errors import (
     Conflict,
     ContractError,
     Denied,
+    NotAuthenticated,
     NotConfirmed,
     NotFound,
     TooLarge,
@@ -49,6 +50,7 @@ T = TypeVar("T")
 
 _BY_CODE: Mapping[str, type[WaypostError]] = {
     "400": BadInput,
+    "401": NotAuthenticated,
     "403": Denied,
     "404": NotFound,
     "409": Conflict,

@@ -31,7 +31,6 @@ OTHER_VARIABLES = frozenset(
         "WAYPOST_LOG_LEVEL",
         "WAYPOST_LOG_FORMAT",
         "WAYPOST_FAULTS",
-        "WAYPOST_API_TOKENS_FILE",
         "WAYPOST_LISTEN_FD",
         "WAYPOST_HTTP_ALLOW",
         "WAYPOST_HTTP_CA",
@@ -106,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_ca: Annotated[Path | None, Env("WAYPOST_NATS_CA", "certificates that vouch for the NATS servers", check=_file)] = None
     postgres_url: Annotated[str, Env("WAYPOST_POSTGRES_URL", "the Postgres database", check=_postgres_url)] = ""
     """"" for processes that need none (workers, clients)."""
+    api_token: Annotated[str, Env("WAYPOST_API_TOKEN", "the key that signs requests to the API")] = ""
+    api_token_file: Annotated[Path | None, Env("WAYPOST_API_TOKEN_FILE", "a file with it", check=_file)] = None
     prefix: Annotated[str, Env("WAYPOST_PREFIX", "prefix of subjects and streams", check=_prefix)] = "waypost"
     replicas: Annotated[int, Env("WAYPOST_REPLICAS", "replicas of each stream", low=1, high=5, check=_replicas)] = 1
     durability: Annotated[Literal["default", "strict"], Env("WAYPOST_DURABILITY", "how streams are synced")] = "default"
@@ -159,6 +160,9 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
         float, Env("WAYPOST_COORDINATOR_HEARTBEAT_SECONDS", "silence after which a worker or gateway is lost", low=1, high=600)
     ] = 3.5
     sweep_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_SWEEP_SECONDS", "between looks for what is stuck", low=0.1, high=3_600)] = 5.0
+    auth: Annotated[Literal["auto", "required", "off"], Env("WAYPOST_AUTH", "whether callers must be authenticated")] = "auto"
+    """`auto`: if there are identities; without any, everybody's word is taken on loopback, and nobody can approve elsewhere."""
+    api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
     api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
 
 

@@ -23,8 +23,8 @@ async def signal(api: Api, message: Message) -> RunAnswer:
     payload, ref = await claim(api.store, "payload", request.payload, request.payload_ref)
     mail = Signal(
         run_id=parse_run_id(request.run_id),
-        request_id=request_id_of(request.request_id),
-        by=request.by,
+        request_id=request_id_of(request.request_id, api.caller),
+        by=api.caller.named(request.by),
         name=request.name,
         payload=payload,
         payload_ref=ref,
@@ -35,7 +35,12 @@ async def signal(api: Api, message: Message) -> RunAnswer:
 async def pause(api: Api, message: Message) -> RunAnswer:
     """`runs.pause`: once answered, nothing queued takes effect until the run is resumed."""
     request = _without_budget(read(RunCommand, message.body), "pause")
-    mail = Pause(run_id=parse_run_id(request.run_id), request_id=request_id_of(request.request_id), by=request.by, reason=request.reason)
+    mail = Pause(
+        run_id=parse_run_id(request.run_id),
+        request_id=request_id_of(request.request_id, api.caller),
+        by=api.caller.named(request.by),
+        reason=request.reason,
+    )
     return answered(await api.commands.submit(mail))
 
 
@@ -44,8 +49,8 @@ async def resume(api: Api, message: Message) -> RunAnswer:
     request = read(RunCommand, message.body)
     mail = Resume(
         run_id=parse_run_id(request.run_id),
-        request_id=request_id_of(request.request_id),
-        by=request.by,
+        request_id=request_id_of(request.request_id, api.caller),
+        by=api.caller.named(request.by),
         budget=request.budget.limits() if request.budget is not None else None,
     )
     return answered(await api.commands.submit(mail))
@@ -54,7 +59,12 @@ async def resume(api: Api, message: Message) -> RunAnswer:
 async def cancel(api: Api, message: Message) -> RunAnswer:
     """`runs.cancel`: once answered, nothing queued takes effect; a call that had started is still settled."""
     request = _without_budget(read(RunCommand, message.body), "cancel")
-    mail = Cancel(run_id=parse_run_id(request.run_id), request_id=request_id_of(request.request_id), by=request.by, reason=request.reason)
+    mail = Cancel(
+        run_id=parse_run_id(request.run_id),
+        request_id=request_id_of(request.request_id, api.caller),
+        by=api.caller.named(request.by),
+        reason=request.reason,
+    )
     return answered(await api.commands.submit(mail))
 
 
@@ -67,8 +77,8 @@ async def resolve(api: Api, message: Message) -> RunAnswer:
         raise TooLarge(f"the result is {len(bytes(request.result))} bytes, the limit here is {CLAIM_CHECK_BYTES}")
     mail = ResolveCall(
         run_id=parse_run_id(request.run_id),
-        request_id=request_id_of(request.request_id),
-        by=request.by,
+        request_id=request_id_of(request.request_id, api.caller),
+        by=api.caller.named(request.by),
         call_id=CallId(request.call_id),
         outcome=request.outcome,
         result=request.result,

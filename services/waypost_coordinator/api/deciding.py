@@ -1,7 +1,8 @@
 """`approvals.decide`: approve, deny, approve with other arguments, or answer a question. Owns what is checked before the commit.
 
 The state machine decides (`waypost_core.approvals`): role, separation of duties, quorum, time. Here is what needs a row: that the approval
-exists, that the caller's word holds its role where callers are not authenticated, and that an answer or edited arguments fit their schema.
+exists, that the caller has its role (by its identity, or by its word where nobody is authenticated), and that an answer or edited
+arguments fit their schema.
 """
 
 from __future__ import annotations
@@ -33,23 +34,27 @@ async def decide(api: Api, message: Message) -> RunAnswer:
     approval = await api.store.approvals.get(request.approval_id)
     if approval is None:
         raise NotFound(f"no approval {request.approval_id!r}: `waypost approvals list --all` shows those there are")
-    if not request.by:
+    caller = api.caller
+    by, roles = caller.named(request.by), caller.roles(request.roles)
+    if not by:
         raise BadInput("by is missing: a decision is recorded with who made it")
-    if approval.role and approval.role not in request.roles:
-        acts_as = ", ".join(request.roles) or "no role"
-        raise Denied(f"approval {approval.approval_id} is for the role {approval.role!r}, {request.by} acts as {acts_as}")
+    if approval.role and approval.role not in roles:
+        acts_as = ", ".join(roles) or "no role"
+        raise Denied(f"approval {approval.approval_id} is for the role {approval.role!r}, {by} acts as {acts_as}")
     _check_parts(request, approval)
     await _check_values(api, request, approval)
     mail = DecideApproval(
         run_id=approval.run_id,
-        request_id=request_id_of(request.request_id),
-        by=request.by,
+        request_id=request_id_of(request.request_id, caller),
+        by=by,
         approval_id=request.approval_id,
         decision=request.decision,
-        roles=list(request.roles),
+        roles=list(roles),
         reason=request.reason,
         args=request.args,
         answer=request.answer,
+        authenticated=caller.strict,
+        proof=caller.proof,
     )
     return answered(await api.commands.submit(mail))
 

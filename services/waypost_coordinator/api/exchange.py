@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost_coordinator.callers import NOBODY, Caller
+from waypost_io.identity import fingerprint
 from waypost_io.store.ports import Store
 from waypost_proto.api import Request, RunAnswer
 from waypost_proto.codec import check_text, decode
@@ -79,9 +81,11 @@ def answered(reply: Reply) -> RunAnswer:
     return RunAnswer(run_id=reply.run_id, status=str(reply.status or ""), duplicate=reply.duplicate)
 
 
-def request_id_of(given: str) -> str:
-    """The caller's request id, or a fresh one: without one a repeat of the request is a second request."""
-    return given or uuid.uuid4().hex
+def request_id_of(given: str, caller: Caller = NOBODY) -> str:
+    """The caller's request id, or that of its signature (whoever repeats a signed request repeats the same one), or a fresh one."""
+    if given:
+        return given
+    return uuid.uuid4().hex if caller.proof is None else fingerprint(caller.proof.signature)
 
 
 def bounded(limit: int, most: int) -> int:

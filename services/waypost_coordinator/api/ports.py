@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from waypost_coordinator.callers import NOBODY, Caller, Gatekeeper
 from waypost_io.bus.ports import Bus
 from waypost_io.store.ports import Store
 from waypost_proto.api import AgentView, RedispatchAnswer, ToolView
@@ -46,7 +47,10 @@ class Directory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """Everything an endpoint may touch. `clock` is Unix seconds; it only goes into new run ids and sentences for people."""
+    """Everything an endpoint may touch. `clock` is Unix seconds; it only goes into new run ids and sentences for people.
+
+    `caller` is who asks, in the copy that each request gets.
+    """
 
     store: Store
     commands: Commands
@@ -54,3 +58,6 @@ class Api:
     bus: Bus
     subjects: Subjects
     clock: Callable[[], float] = time.time
+    gate: Gatekeeper | None = None
+    """None: nobody is authenticated, and everybody's word is taken."""
+    caller: Caller = NOBODY

@@ -9,12 +9,13 @@ from msgspec import UNSET
 from waypost_coordinator.api.exchange import answered, claim, read
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Message
+from waypost_io.identity import fingerprint
 from waypost_proto.api import RunAnswer, RunsStart
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import RunId, check_name, parse_run_id, uuid7
 from waypost_proto.limits import MAX_LABELS
 from waypost_proto.mailbox import StartRun
-from waypost_proto.task import check_texts, parse_deadline
+from waypost_proto.task import check_texts, parse_deadline, parse_time
 
 TRACE_HEADER = "traceparent"
 
@@ -38,6 +39,8 @@ async def start(api: Api, message: Message) -> RunAnswer:
     reply = await api.commands.submit(
         StartRun(
             run_id=_run_id(api, request.run_id),
+            tenant=api.caller.tenant,
+            starter=api.caller.subject,
             agent=request.agent,
             input=value,
             input_ref=ref,
@@ -55,4 +58,7 @@ async def start(api: Api, message: Message) -> RunAnswer:
 def _run_id(api: Api, chosen: str | None) -> RunId:
     if chosen is not None:
         return parse_run_id(chosen)
+    proof = api.caller.proof
+    if proof is not None:  # whoever repeats a signed request starts no second run
+        return uuid7(int(parse_time(proof.at) * 1000), bytes.fromhex(fingerprint(proof.signature))[:10])
     return uuid7(int(api.clock() * 1000), os.urandom(10))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from waypost_coordinator.api import approvals, control, dead, deciding, directory, journal, payloads, runs, start
 from waypost_coordinator.api.ports import Api
+from waypost_coordinator.callers import NOBODY
 from waypost_io.bus.ports import Endpoint, EndpointHandler, Message
 from waypost_proto.codec import encode
 from waypost_proto.values import Value
@@ -45,13 +47,16 @@ def endpoints(api: Api) -> list[Endpoint]:
     made = []
     for name, operation in OPERATIONS.items():
         noun, verb = name.split(".")
-        made.append(Endpoint(name=name.replace(".", "-"), subject=api.subjects.api(noun, verb), handler=_handler(api, operation)))
+        made.append(Endpoint(name=name.replace(".", "-"), subject=api.subjects.api(noun, verb), handler=_handler(api, name, operation)))
     return made
 
 
-def _handler(api: Api, operation: Operation) -> EndpointHandler:
+def _handler(api: Api, name: str, operation: Operation) -> EndpointHandler:
+    gate = api.gate
+
     async def handle(message: Message) -> bytes | tuple[bytes, Mapping[str, str]]:
-        answer = await operation(api, message)
+        caller = NOBODY if gate is None else gate.admit(name, message.subject, message.headers, message.body)
+        answer = await operation(api if caller is NOBODY else replace(api, caller=caller), message)
         return answer if isinstance(answer, tuple) else encode(answer)
 
     return handle

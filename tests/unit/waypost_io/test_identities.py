@@ -1,0 +1,95 @@
+"""Keys, signatures and the file of identities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from waypost_io.identities import Identities, parse
+from waypost_io.identity import Signer, new_token, raw_key, token_from, verifies
+from waypost_proto.errors import BadInput, Misconfigured
+from waypost_proto.signing import AT_HEADER, KEY_HEADER, SIGNATURE_HEADER, signed_bytes
+
+
+def test_a_signature_is_good_for_this_request_alone() -> None:
+    token, key = new_token()
+    headers = Signer(token).headers("w.api.runs.start", b"{}")
+    assert headers[KEY_HEADER] == key
+    at, signature = headers[AT_HEADER], headers[SIGNATURE_HEADER]
+    assert verifies(key, signature, signed_bytes("w.api.runs.start", at, b"{}"))
+    assert not verifies(key, signature, signed_bytes("w.api.runs.start", at, b"[]"))
+    assert not verifies(key, signature, signed_bytes("w.api.runs.cancel", at, b"{}"))
+    assert not verifies(key, signature, signed_bytes("w.api.runs.start", at + "0", b"{}"))
+    assert not verifies(new_token()[1], signature, signed_bytes("w.api.runs.start", at, b"{}"))
+    for nonsense in ("", "!", "é", "A" * 86):
+        assert not verifies(key, nonsense, b"")
+
+
+def test_a_mistyped_key_or_token_is_told_without_showing_it() -> None:
+    token, key = new_token()
+    assert len(raw_key(key)) == 32
+    for wrong in ("", "U123", key[:-1], key.replace(key[5], "A" if key[5] != "A" else "B", 1), token):
+        with pytest.raises(BadInput):
+            raw_key(wrong)
+    for wrong in ("", key, token[:-1], "SUé"):
+        with pytest.raises(Misconfigured) as error:
+            Signer(wrong)
+        assert not wrong or wrong not in str(error.value)
+
+
+def test_the_token_of_a_process(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("SU1\n", encoding="utf-8")
+    assert token_from("", None) is None
+    assert token_from("", path) == "SU1"
+    assert token_from("SU2", path) == "SU2"
+    with pytest.raises(Misconfigured, match="WAYPOST_API_TOKEN_FILE"):
+        token_from("", tmp_path / "none")
+
+
+def entry(key: str, *more: str, subject: str = "ann") -> str:
+    return "\n".join(["[[identity]]", f'subject = "{subject}"', f'key = "{key}"', 'roles = ["officer"]', *more, ""])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[[identity", "Expected"),
+        ("[[identity]]\nsubject = 'ann'\n", "key"),
+        ("[[identity]]\nsubject='ann'\nkey='U1'\nroles=[]\n", "no public key"),
+        (entry("{key}", 'role = "x"'), "unknown field"),
+        (entry("{key}", "expires = 2030-01-01T00:00:00"), "no offset"),
+        (entry("{key}", subject=" "), "without a subject|a subject"),
+        (entry("{key}") + entry("{key}", subject="bob"), "is that of 'ann' too"),
+    ],
+)
+def test_a_file_with_an_error_says_where(text: str, problem: str) -> None:
+    with pytest.raises(Misconfigured, match=problem) as error:
+        parse(text.replace("{key}", new_token()[1]), "identities.toml")
+    assert "identities.toml" in str(error.value)
+
+
+def test_a_file_is_read_again_when_it_changes_and_an_error_leaves_what_was_known(tmp_path: Path) -> None:
+    path, now = tmp_path / "identities.toml", [0.0]
+    keys = [new_token()[1] for _ in range(2)]
+    path.write_text(entry(keys[0]), encoding="utf-8")
+    known = Identities(path, monotonic=lambda: now[0])
+    path.write_text(entry(keys[1], "expires = 2030-01-01T00:00:00Z"), encoding="utf-8")
+    assert known.find(keys[1]) is None  # looked at a moment ago
+    now[0] += 2
+    found = known.find(keys[1])
+    assert found is not None
+    assert not found.expired(1.8e9)
+    assert found.expired(2.0e9)
+    path.write_text("nonsense", encoding="utf-8")
+    now[0] += 2
+    assert known.find(keys[1]) is not None
+    path.unlink()
+    now[0] += 2
+    assert known.find(keys[1]) is not None
+
+
+def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="WAYPOST_API_TOKENS_FILE"):
+        Identities(tmp_path / "none")
