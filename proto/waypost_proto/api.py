@@ -12,6 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from waypost_proto.notices import Action
 from waypost_proto.registry import AgentDefinition, BreakerNews, ToolDefinition
 from waypost_proto.task import Key, Label, TaskBudget
+from waypost_proto.usage import Lease, Usage
 from waypost_proto.values import BlobRef, Budget, Failure, Value
 
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
@@ -66,6 +67,11 @@ class RunCommand(Request, frozen=True, kw_only=True):
     reason: str = ""
     by: str = ""
     budget: TaskBudget | None = None
+    """New values of limits; only for `runs.resume`, like the two below."""
+    extra: TaskBudget | None = None
+    """Amounts to add to limits that are set."""
+    instruction: str = ""
+    """What the agent is to do differently: its code is given this."""
 
 
 class RunSignal(Request, frozen=True, kw_only=True):
@@ -175,6 +181,12 @@ class RunView(Value, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     steps: int = 0
     budget: Budget = Budget()
+    usage: Usage | None = None
+    """Used by the run and its children, as far as they have told."""
+    reserved: Usage | None = None
+    """Held for calls that are not settled, for children and for the worker."""
+    left: Lease | None = None
+    """What may still be used; None: nothing limits it."""
     last_seq: int = 0
     parent: str | None = None
     waiting_for: str = ""

@@ -20,7 +20,7 @@ def snake(name: str) -> str:
 
 
 TOOL_MAIL: tuple[Kind, ...] = get_args(mailbox.AnyToolMail)
-CONTROL: tuple[Kind, ...] = get_args(mailbox.AnyControl)
+CONTROL: tuple[Kind, ...] = (*get_args(mailbox.AnyControl), *get_args(mailbox.AnyLeaseMail))
 ITEMS: tuple[Kind, ...] = get_args(commands.AnyItem)
 EVENT_DATA: tuple[Kind, ...] = get_args(events.AnyData)
 

@@ -13,7 +13,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_KEY_CHARS, MAX_QUESTION_CHARS
-from waypost_proto.values import Approval, BlobRef, Budget, Count, Failure, NonNegative, Positive, Retry, Value
+from waypost_proto.usage import Usage
+from waypost_proto.values import Approval, AtLeastOne, BlobRef, Budget, Count, Failure, NonNegative, Positive, Retry, Value
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 
@@ -34,6 +35,7 @@ class CallTool(Item, tag="call_tool", frozen=True, kw_only=True):
     timeout_seconds: Positive | None = None
     retry: Retry | None = None
     approval: Approval | None = None
+    reserve: Usage | None = None
 
 
 class StartChild(Item, tag="start_child", frozen=True, kw_only=True):
@@ -72,10 +74,16 @@ class AskQuestion(Item, tag="ask_question", frozen=True, kw_only=True):
 
 
 class RequestStep(Item, tag="request_step", frozen=True, kw_only=True):
-    """A local step needs more allowance than the activation gave: reserve before spending."""
+    """A local step needs more allowance than the activation gave, or a reservation of its own: reserve before spending.
+
+    `attempt` rises when a worker asks again for a step that another worker may have begun: what was reserved for that one counts as
+    spent.
+    """
 
     id: CallId
     name: Name
+    reserve: Usage | None = None
+    attempt: AtLeastOne = 1
 
 
 class CancelCall(Item, tag="cancel_call", frozen=True, kw_only=True):
@@ -100,6 +108,9 @@ class FinishStep(Item, tag="finish_step", frozen=True, kw_only=True):
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
+    usage: Usage | None = None
+    fingerprint: str = ""
+    """Of what the step put out, for finding repetition; "" if it did not say."""
 
 
 class CompleteRun(Item, tag="complete_run", frozen=True, kw_only=True):

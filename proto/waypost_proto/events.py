@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_proto.ids import CallId, RunId
+from waypost_proto.usage import Lease, Rung, Usage
 from waypost_proto.values import (
     Approval,
     BlobRef,
@@ -68,6 +69,11 @@ class RunStarted(Data, tag="run_started", frozen=True, kw_only=True):
     taint: tuple[str, ...] = ()
     starter: str = ""
     """Who started it, as authenticated; of a child, who started its eldest ancestor. "": nobody knows."""
+    lease: Lease | None = None
+    """What the parent gave at the start; None for a run without a parent."""
+    ladder: list[Rung] = []
+    watched: bool = False
+    """What it asks for and puts out is remembered, to find loops."""
 
 
 class RunAdvanced(FromWorker, tag="run_advanced", frozen=True, kw_only=True):
@@ -81,6 +87,8 @@ class StepCompleted(FromWorker, tag="step_completed", frozen=True, kw_only=True)
     duration_seconds: NonNegative = 0.0
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
+    usage: Usage | None = None
+    fingerprint: str = ""
 
 
 class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
@@ -89,15 +97,22 @@ class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
     at: NonNegative
     duration_seconds: NonNegative = 0.0
     error: Failure
+    usage: Usage | None = None
 
 
 class StepRequested(FromWorker, tag="step_requested", frozen=True, kw_only=True):
+    """`unfunded`: the budget does not hold it; it may begin after its `call_funded`."""
+
     call_id: CallId
     name: str
+    reserve: Usage | None = None
+    attempt: Count = 1
+    unfunded: bool = False
 
 
 class ToolCallRequested(FromWorker, tag="tool_call_requested", frozen=True, kw_only=True):
-    """`effect` is None while nobody hosts the tool: the call is held until someone does."""
+    """`effect` is None while nobody hosts the tool: the call is held until someone does. `unfunded`: the budget does not hold it; it is
+    sent after its `call_funded`."""
 
     call_id: CallId
     tool: str
@@ -109,6 +124,8 @@ class ToolCallRequested(FromWorker, tag="tool_call_requested", frozen=True, kw_o
     timeout_seconds: float | None = None
     retry: Retry | None = None
     approval: Approval | None = None
+    reserve: Usage | None = None
+    unfunded: bool = False
 
 
 class ToolCallDispatched(Data, tag="tool_call_dispatched", frozen=True, kw_only=True):
@@ -132,6 +149,7 @@ class ToolAttemptFailed(Data, tag="tool_attempt_failed", frozen=True, kw_only=Tr
     error: Failure
     next_attempt_at: float | None = None
     retry_after_seconds: float | None = None
+    usage: Usage | None = None
 
 
 class ToolCallDeferred(Data, tag="tool_call_deferred", frozen=True, kw_only=True):
@@ -156,6 +174,7 @@ class ToolCallCompleted(Data, tag="tool_call_completed", frozen=True, kw_only=Tr
     duration_seconds: NonNegative = 0.0
     taint: tuple[str, ...] = ()
     edit: Edit | None = None
+    usage: Usage | None = None
 
 
 class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
@@ -168,6 +187,7 @@ class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
     by: str = ""
     taint: tuple[str, ...] = ()
     edit: Edit | None = None
+    usage: Usage | None = None
 
 
 class ToolCallInDoubt(Data, tag="tool_call_in_doubt", frozen=True, kw_only=True):
@@ -203,6 +223,8 @@ class ChildRequested(FromWorker, tag="child_requested", frozen=True, kw_only=Tru
     input_ref: BlobRef | UnsetType = UNSET
     budget: Budget | None = None
     deadline_at: float | None = None
+    lease: Lease | None = None
+    unfunded: bool = False
 
 
 class ChildCompleted(Data, tag="child_completed", frozen=True, kw_only=True):
@@ -211,6 +233,8 @@ class ChildCompleted(Data, tag="child_completed", frozen=True, kw_only=True):
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
     taint: tuple[str, ...] = ()
+    usage: Usage | None = None
+    """What the child and its children used; None if it did not say: its lease counts then."""
 
 
 class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
@@ -221,6 +245,7 @@ class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
     status: RunStatus
     error: Failure
     taint: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 class ChildCancelRequested(FromWorker, tag="child_cancel_requested", frozen=True, kw_only=True):
@@ -378,7 +403,7 @@ class QuestionWithdrawn(FromWorker, tag="question_withdrawn", frozen=True, kw_on
 class BreakerTripped(Data, tag="breaker_tripped", frozen=True, kw_only=True):
     """A limit was reached; a `run_paused` follows in the same commit."""
 
-    limit: Literal["max_steps", "max_tokens", "max_cost_usd", "max_seconds", "max_repeats", "divergence"]
+    limit: Literal["max_steps", "max_tokens", "max_cost_usd", "max_seconds", "max_repeats", "divergence", "loop"]
     value: float
     maximum: float
     message: str
@@ -392,6 +417,7 @@ class RunPaused(Data, tag="run_paused", frozen=True, kw_only=True):
 class RunResumed(Data, tag="run_resumed", frozen=True, kw_only=True):
     by: str = ""
     budget: Budget | None = None
+    """The limits that are new, already added up where an extra amount was given."""
 
 
 class RunEnding(FromWorker, tag="run_ending", frozen=True, kw_only=True):
@@ -419,6 +445,110 @@ class RunFailed(FromWorker, tag="run_failed", frozen=True, kw_only=True):
 
 class RunCancelled(Data, tag="run_cancelled", frozen=True, kw_only=True):
     reason: str = ""
+    by: str = ""
+
+
+class CallFunded(Data, tag="call_funded", frozen=True, kw_only=True):
+    """What was asked for and did not fit now does: it is sent. `lease` is what a child starts with."""
+
+    call_id: CallId
+    lease: Lease | None = None
+
+
+class LeaseAsked(Data, tag="lease_asked", frozen=True, kw_only=True):
+    """The run's lease does not hold what it needs next: its parent is asked for `need` more. `number` counts the questions."""
+
+    need: Usage
+    number: Count
+
+
+class LeaseReceived(Data, tag="lease_received", frozen=True, kw_only=True):
+    """The parent gave more: `lease` is the total ever given."""
+
+    lease: Lease
+
+
+class LeaseReturned(Data, tag="lease_returned", frozen=True, kw_only=True):
+    """The parent asked for what is not needed: `returned` is the total ever given back, `number` the parent's question."""
+
+    returned: Usage
+    number: Count
+
+
+class LeaseWanted(Data, tag="lease_wanted", frozen=True, kw_only=True):
+    """A child asks for more than is left here: it waits until there is. `spent` is what it has used so far."""
+
+    call_id: CallId
+    child_run_id: RunId
+    need: Usage
+    spent: Usage
+    number: Count
+
+
+class LeaseGranted(Data, tag="lease_granted", frozen=True, kw_only=True):
+    """A child gets more: `lease` is the total ever given to it. With `number` it answers that question."""
+
+    call_id: CallId
+    child_run_id: RunId
+    lease: Lease
+    spent: Usage | None = None
+    number: Count = 0
+
+
+class LeaseRecalled(Data, tag="lease_recalled", frozen=True, kw_only=True):
+    """Children are asked for what they do not need. `answering` is the question of our own parent that is answered after them, or 0."""
+
+    call_ids: list[CallId]
+    number: Count
+    answering: Count = 0
+
+
+class LeaseTakenBack(Data, tag="lease_taken_back", frozen=True, kw_only=True):
+    """A child gave back what it did not need: `returned` is the total ever given back."""
+
+    call_id: CallId
+    child_run_id: RunId
+    returned: Usage
+    spent: Usage
+    number: Count
+
+
+class LimitWarning(Data, tag="limit_warning", frozen=True, kw_only=True):
+    """A limit is near, for the first time since it was set."""
+
+    limit: Literal["max_steps", "max_tokens", "max_cost_usd", "max_seconds"]
+    value: float
+    maximum: float
+
+
+class DeadlineNear(Data, tag="deadline_near", frozen=True, kw_only=True):
+    """Most of the time until the deadline has passed."""
+
+    deadline_at: float
+
+
+class LoopDetected(Data, tag="loop_detected", frozen=True, kw_only=True):
+    """The run goes in circles: what repeats, in words, and the seqs of the events that say so. `run_paused` follows."""
+
+    kind: Literal["same_call", "cycle", "no_progress", "similar_outputs"]
+    message: str
+    seqs: list[Count]
+    times: Count
+
+
+class NoticeEscalated(Data, tag="notice_escalated", frozen=True, kw_only=True):
+    """Nobody acted on what supervisors were told: the next level of the ladder is told. `call_id` for a call in doubt."""
+
+    why: Literal["paused", "in_doubt"]
+    level: Count
+    to: str = ""
+    call_id: CallId | None = None
+
+
+class InstructionAdded(Data, tag="instruction_added", frozen=True, kw_only=True):
+    """Somebody tells the agent what to do differently; its code is given this."""
+
+    text: str
     by: str = ""
 
 
@@ -466,6 +596,19 @@ AnyData = (
     | RunCompleted
     | RunFailed
     | RunCancelled
+    | CallFunded
+    | LeaseAsked
+    | LeaseReceived
+    | LeaseReturned
+    | LeaseWanted
+    | LeaseGranted
+    | LeaseRecalled
+    | LeaseTakenBack
+    | LimitWarning
+    | DeadlineNear
+    | LoopDetected
+    | NoticeEscalated
+    | InstructionAdded
 )
 
 OUTSIDE = frozenset(
@@ -479,6 +622,7 @@ OUTSIDE = frozenset(
         "signal_received",
         "question_answered",
         "question_unanswered",
+        "instruction_added",
     }
 )
 """Types of the events that an agent's code is given, in the order of their seq."""

@@ -34,3 +34,5 @@ ARGS_IN_STATE_BYTES = 2 * 1024
 """Arguments up to this size stay in the folded state for the next attempt; larger ones are read from the log."""
 MAX_QUESTION_CHARS = 8 * 1024
 """The text of a question that an agent asks a person."""
+MAX_INSTRUCTION_CHARS = 8_000
+"""What a person tells an agent at a resume: a few paragraphs."""

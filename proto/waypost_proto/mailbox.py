@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_proto.ids import CallId, RunId
+from waypost_proto.usage import Lease, Usage
 from waypost_proto.values import (
     AtLeastOne,
     BlobRef,
@@ -68,6 +69,8 @@ class ToolSucceeded(ToolMail, tag="tool_succeeded", frozen=True, kw_only=True):
     via: Literal["call", "ledger", "reconcile"] = "call"
     duration_seconds: NonNegative = 0.0
     taint: tuple[str, ...] = ()
+    usage: Usage | None = None
+    """What the attempt used, if the tool said so; None: what was reserved counts."""
 
 
 class ToolFailed(ToolMail, tag="tool_failed", frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ class ToolFailed(ToolMail, tag="tool_failed", frozen=True, kw_only=True):
     duration_seconds: NonNegative = 0.0
     kinds: tuple[str, ...] = ()
     taint: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 class ToolUncertain(ToolMail, tag="tool_uncertain", frozen=True, kw_only=True):
@@ -153,6 +157,7 @@ class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
     parent: Parent | None = None
     trace: str = ""
     taint: tuple[str, ...] = ()
+    lease: Lease | None = None
     request_id: str = ""
     reply_to: str = ""
     starter: str = ""
@@ -182,9 +187,14 @@ class Pause(Control, tag="pause", frozen=True, kw_only=True):
 
 
 class Resume(Control, tag="resume", frozen=True, kw_only=True):
-    """Go on exactly there, with the limits in `budget` raised."""
+    """Go on exactly there: the limits in `budget` are new values, those in `extra` are added to what they are.
+
+    `instruction` is given to the agent's code before anything else.
+    """
 
     budget: Budget | None = None
+    extra: Budget | None = None
+    instruction: str = ""
 
 
 class Cancel(Control, tag="cancel", frozen=True, kw_only=True):
@@ -228,11 +238,45 @@ class ChildEnded(Mail, tag="child_ended", frozen=True, kw_only=True):
     result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
     taint: tuple[str, ...] = ()
+    usage: Usage | None = None
+
+
+class AskLease(Mail, tag="ask_lease", frozen=True, kw_only=True):
+    """A child asks its parent for `need` more than it has. `number` counts its questions, so a repeat is harmless."""
+
+    call_id: CallId
+    child: RunId
+    need: Usage
+    spent: Usage
+    number: Count
+
+
+class GrantLease(Mail, tag="grant_lease", frozen=True, kw_only=True):
+    """A parent gives its child more: `lease` is the total ever given, so a repeat changes nothing."""
+
+    lease: Lease
+
+
+class RecallLease(Mail, tag="recall_lease", frozen=True, kw_only=True):
+    """A parent asks its child for what it does not need right now. Answered by `ReturnLease` with the same number."""
+
+    number: Count
+
+
+class ReturnLease(Mail, tag="return_lease", frozen=True, kw_only=True):
+    """A child gives back what it does not need: `returned` is the total ever given back."""
+
+    call_id: CallId
+    child: RunId
+    returned: Usage
+    spent: Usage
+    number: Count
 
 
 AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused | ToolNeedsApproval | ToolDeferred
 AnyControl = StartRun | Signal | Pause | Resume | Cancel | DecideApproval | ResolveCall | ChildEnded
-AnyMail = Advance | AnyToolMail | AnyControl
+AnyLeaseMail = AskLease | GrantLease | RecallLease | ReturnLease
+AnyMail = Advance | AnyToolMail | AnyControl | AnyLeaseMail
 
 
 class Reply(Value, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from waypost_proto.ids import RunId
-from waypost_proto.values import Value
+from waypost_proto.usage import Usage
+from waypost_proto.values import Budget, Value
 
 DEAD_REASON_HEADER = "Waypost-Reason"
 DEAD_ORIGIN_HEADER = "Waypost-Origin-Subject"
@@ -28,8 +29,13 @@ class Notice(Value, frozen=True, kw_only=True):
     notice_id: str
     run_id: RunId
     agent: str
-    why: Literal["paused", "in_doubt", "approval", "deadline", "failed", "held"]
+    why: Literal["paused", "in_doubt", "approval", "deadline", "failed", "held", "limit"]
     message: str
     at: str
     actions: list[Action] = []
     links: dict[str, str] = {}
+    level: int = 0
+    """0 at first; the level of the ladder when nobody acted on it."""
+    to: str = ""
+    limits: Budget | None = None
+    usage: Usage | None = None

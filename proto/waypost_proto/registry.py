@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Raw
 
 from waypost_proto.ids import RunId
+from waypost_proto.usage import LoopLimits, Rung, Usage
 from waypost_proto.values import AtLeastOne, Breaker, Budget, Effect, NonNegative, Positive, Rate, Retry, Token, Value
 
 HEARTBEAT_SECONDS = 1.0
@@ -32,6 +33,11 @@ class AgentDefinition(Value, frozen=True, kw_only=True):
     tools: list[str] = []
     agents: list[str] = []
     budget: Budget | None = None
+    open_budget: bool = False
+    """A task may set limits above those of `budget`."""
+    loops: LoopLimits | None = None
+    """None: what is usual for its kind (checked where a model decides, not where plain code does)."""
+    ladder: list[Rung] = []
 
 
 class ToolDefinition(Value, frozen=True, kw_only=True):
@@ -54,6 +60,8 @@ class ToolDefinition(Value, frozen=True, kw_only=True):
     settle_seconds: NonNegative | None = None
     answers_digest: bool = False
     """Its answers carry `call_digest`. Then a read may be on its way while the commit that requests it is still under way."""
+    reserve: Usage | None = None
+    """What one attempt may use at most: reserved before it is sent."""
 
 
 class Announce(Value, frozen=True, kw_only=True):

@@ -75,6 +75,13 @@ class Budget(Value, frozen=True, kw_only=True):
     max_seconds: Positive | None = None
     max_repeats: AtLeastOne | None = None
 
+    def tightened_by(self, other: Budget | None) -> Budget:
+        """Of each limit the smaller one; a limit that only one of them sets counts."""
+        if other is None:
+            return self
+        pairs = ((f, getattr(self, f), getattr(other, f)) for f in self.__struct_fields__)
+        return Budget(**{f: min(mine, theirs) if mine and theirs else mine or theirs for f, mine, theirs in pairs})
+
     def overridden_by(self, other: Budget | None) -> Budget:
         """Every limit that `other` sets replaces ours."""
         if other is None:

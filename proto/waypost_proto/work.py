@@ -28,7 +28,7 @@ class Activation(Value, frozen=True, kw_only=True):
     """`base` is the digest of the journal that the coordinator has; entries are the outside events after `seen`.
 
     `upto` is the seq of the last of them. With `fetch` they were too many to carry. `steps_left` is what the worker
-    may spend on local steps and calls before it must ask (`RequestStep`); None: no limit.
+    may spend on local steps and calls before it must ask (`RequestStep`), leased to it and to nobody else; None: no limit.
     """
 
     run_id: RunId
@@ -42,6 +42,10 @@ class Activation(Value, frozen=True, kw_only=True):
     fetch: bool = False
     steps_left: Count | None = None
     deadline_at: float | None = None
+    metered: bool = False
+    """Tokens or cost are limited: a local step that reserves any asks first (`RequestStep`)."""
+    unfunded: list[CallId] = []
+    """Local steps that were asked for and do not fit the budget yet: not to be started."""
     correlation_id: str = ""
     tenant: str = "default"
     now: float = 0.0

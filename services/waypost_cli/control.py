@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from msgspec import UNSET
 
 from waypost_cli.connect import connected
-from waypost_cli.options import NO_LIMITS, AsJson, By, JsonText, Limits, Reason, parse_json, who
+from waypost_cli.options import NO_NEW_LIMITS, AsJson, By, JsonText, NewLimits, Reason, parse_json, who
 from waypost_cli.output import print_json, say
 from waypost_proto.api import RunAnswer
 
@@ -24,14 +24,19 @@ async def resume(
     run_id: str,
     /,
     *,
-    limits: Limits = NO_LIMITS,
+    limits: NewLimits = NO_NEW_LIMITS,
+    instruction: Annotated[str, Parameter(help="What the agent is to do differently: its code is given this first.")] = "",
     by: By = "",
     json: AsJson = False,
 ) -> None:
-    """Go on exactly where a run was paused; limits that are given replace its own."""
-    budget = limits.budget()
+    """Go on exactly where a run was paused: with new limits (`--max-steps 80`), more of them (`--max-steps +20`), or an instruction.
+
+    Limits hold for the run and all its children together.
+    """
+    budget, extra = limits.budgets()
     async with connected() as client:
-        _print(await client.resume(run_id, budget=budget, by=who(by)), "was not paused", as_json=json)
+        answer = await client.resume(run_id, budget=budget, extra=extra, instruction=instruction, by=who(by))
+        _print(answer, "was not paused", as_json=json)
 
 
 async def cancel(*run_id: str, reason: Reason = "", by: By = "", json: AsJson = False) -> None:

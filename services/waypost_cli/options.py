@@ -48,6 +48,44 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class NewLimits:
+    """Options that raise a run's limits: a number is the new value, a number with a plus in front is added to what is set (`+20`)."""
+
+    max_steps: Annotated[str, Parameter(help="New limit of steps, or +N more.")] = ""
+    max_tokens: Annotated[str, Parameter(help="New limit of model tokens, or +N more.")] = ""
+    max_cost: Annotated[str, Parameter(help="New limit in US dollars, or +N more.")] = ""
+    max_seconds: Annotated[str, Parameter(help="New age limit in seconds, or +N more.")] = ""
+
+    def budgets(self) -> tuple[Budget | None, Budget | None]:
+        """New values, and amounts to add. Raises `BadInput` for what is not a positive number."""
+        given = {
+            "max_steps": (self.max_steps, int),
+            "max_tokens": (self.max_tokens, int),
+            "max_cost_usd": (self.max_cost, float),
+            "max_seconds": (self.max_seconds, float),
+        }
+        new: dict[str, float] = {}
+        extra: dict[str, float] = {}
+        for name, (text, kind) in given.items():
+            if not text:
+                continue
+            option = name.removesuffix("_usd").replace("_", "-")
+            try:
+                value = kind(text)
+            except ValueError:
+                what = "a whole number" if kind is int else "a number"
+                raise BadInput(f"--{option} {text} is not {what}, with or without a plus in front") from None
+            if not 0 < value < float("inf"):
+                raise BadInput(f"--{option} {text} is not a positive number")
+            (extra if text.lstrip().startswith("+") else new)[name] = value
+        return (Budget(**new) if new else None, Budget(**extra) if extra else None)  # type: ignore[arg-type]
+
+
+NO_NEW_LIMITS = NewLimits()
+
+
 def who(by: str) -> str:
     """The name that is recorded: `--by`, or the user of this process; "" for a signed request, whose signature says who."""
     if by or has_token():

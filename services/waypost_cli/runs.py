@@ -11,6 +11,7 @@ from waypost_cli.connect import connected
 from waypost_cli.options import AsJson, Labels, parse_labels
 from waypost_cli.output import ago, print_facts, print_json, print_table, say, short_json
 from waypost_proto.api import CallView, RunView
+from waypost_proto.usage import Lease, Usage, usd_of
 from waypost_proto.values import Budget
 
 
@@ -59,6 +60,9 @@ def facts_of(view: RunView) -> list[tuple[str, str]]:
         ("changed", f"{view.updated_at} ({ago(view.updated_at)})" if view.updated_at else ""),
         ("deadline", f"{view.deadline} ({ago(view.deadline)})" if view.deadline else ""),
         ("steps", str(view.steps)),
+        ("used", amounts_of(view.usage)),
+        ("reserved", amounts_of(view.reserved)),
+        ("left", left_of(view.left)),
         ("limits", limits_of(view.budget)),
         ("events", str(view.last_seq)),
         ("parent", view.parent or ""),
@@ -68,6 +72,24 @@ def facts_of(view: RunView) -> list[tuple[str, str]]:
         ("state", short_json(view.state) if view.state is not UNSET else ""),
         ("result in", f"payload {view.result_ref.sha256} ({view.result_ref.size} bytes)" if view.result_ref is not UNSET else ""),
     ]
+
+
+def amounts_of(usage: Usage | None) -> str:
+    """An amount in words, `12 steps, 3400 tokens, 0.02 USD`; "" for nothing at all."""
+    if usage is None or usage == Usage():
+        return ""
+    parts = [f"{usage.steps} steps" if usage.steps else "", f"{usage.tokens} tokens" if usage.tokens else ""]
+    parts.append(f"{usd_of(usage.cost_micros):g} USD" if usage.cost_micros else "")
+    return ", ".join(part for part in parts if part)
+
+
+def left_of(left: Lease | None) -> str:
+    """What may still be used, of each that is limited."""
+    if left is None:
+        return ""
+    parts = [f"{left.steps} steps" if left.steps is not None else "", f"{left.tokens} tokens" if left.tokens is not None else ""]
+    parts.append(f"{usd_of(left.cost_micros):g} USD" if left.cost_micros is not None else "")
+    return ", ".join(part for part in parts if part)
 
 
 def limits_of(budget: Budget) -> str:

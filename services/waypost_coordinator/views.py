@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from waypost_core.budgets import known, lease_of, left, limited, minus, usage_of
 from waypost_core.state import STATE_VERSION, Call, RunState, decode_state
 from waypost_io.store.ports import ApprovalRow, RunRow
 from waypost_proto.api import CallView, RunView
 from waypost_proto.ids import CallId
 from waypost_proto.task import format_time
+from waypost_proto.usage import Lease, Usage
 from waypost_proto.values import BlobRef, Failure, RunStatus
 
 MAX_CALLS_SHOWN = 100
@@ -61,7 +64,7 @@ def run_view(row: RunRow, state: RunState | None, approvals: Mapping[str, Approv
     )
     if state is not None:
         view = msgspec.structs.replace(
-            view, steps=state.steps, budget=state.budget, waiting_for=waiting_for(row, state, approvals, now=now)
+            view, steps=state.steps, budget=state.budget, waiting_for=waiting_for(row, state, approvals, now=now), **_books(state)
         )
     if not full:
         return view
@@ -71,6 +74,19 @@ def run_view(row: RunRow, state: RunState | None, approvals: Mapping[str, Approv
         state=state.shown if state is not None else UNSET,
         result=outcome.result,
         result_ref=outcome.result_ref,
+    )
+
+
+class _Books(TypedDict):
+    usage: Usage
+    reserved: Usage
+    left: Lease | None
+
+
+def _books(state: RunState) -> _Books:
+    account, used = state.account, known(state)
+    return _Books(
+        usage=usage_of(used), reserved=usage_of(minus(account.taken, used)), left=lease_of(left(state)) if limited(state) else None
     )
 
 
@@ -102,6 +118,8 @@ def _shown(state: RunState | None) -> list[tuple[CallId, Call]]:
 
 
 def _sentence(call_id: CallId, call: Call, approvals: Mapping[str, ApprovalRow], *, now: float) -> str:
+    if call.unfunded:
+        return f"budget for {call.name or call.kind}"
     if call.kind == "timer":
         return f"a timer at {_moment(call.due_at, now)}"
     if call.kind == "ask":
@@ -146,7 +164,7 @@ def _call_view(call_id: CallId, call: Call, *, paused: bool) -> CallView:
         call_id=call_id,
         kind=call.kind,
         name=call.name,
-        state="unsent" if paused and call.stage == "sent" else call.stage,
+        state="unsent" if call.stage == "sent" and (paused or call.unfunded) else call.stage,
         attempt=call.attempt if call.kind == "tool" else 0,
         max_attempts=call.retry.max_attempts if call.retry is not None else 0,
         next_attempt_at=format_time(call.due_at) if call.due_at is not None else None,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 
 import structlog
+from msgspec import structs
 
 from waypost import Tool, ToolContext
 from waypost_gateway.allowlist import AllowList
@@ -33,6 +34,7 @@ from waypost_io.store.ports import Store
 from waypost_proto.errors import BadInput, TransientError
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.tools import ToolCall
+from waypost_proto.usage import Usage
 from waypost_proto.values import BlobRef, Effect, Failure
 
 AnyTool = Tool[Any, Any]
@@ -143,11 +145,12 @@ class Calls:
             verdict = classify(work.effect, ending)
         match verdict:
             case Succeed(value):
-                return await self._succeeded(call, work, value, duration)
+                return await self._succeeded(call, work, value, duration, ctx.meter.usage)
             case Fail(failure, retryable, retry_after):
                 answer = self._desk.answers.failed(
                     call, failure, retryable=retryable, retry_after_seconds=retry_after, duration_seconds=duration
                 )
+                answer = structs.replace(answer, usage=ctx.meter.usage)
                 return await self._settled(call, work, "failed", encoded(answer), "failed")
             case Doubt(failure):
                 return await self._doubtful(call, work, failure)
@@ -158,11 +161,11 @@ class Calls:
                 return Ignored("the run has ended")
         assert_never(verdict)
 
-    async def _succeeded(self, call: ToolCall, work: Work, result: bytes, duration: float) -> Outcome:
+    async def _succeeded(self, call: ToolCall, work: Work, result: bytes, duration: float, usage: Usage | None) -> Outcome:
         value: bytes | BlobRef = result
         if len(result) > CLAIM_CHECK_BYTES:
             value = await until_reached(lambda: carried(result, self._desk.store.blobs), what="store a large result")
-        answer = self._desk.answers.succeeded(call, value, duration_seconds=duration)
+        answer = structs.replace(self._desk.answers.succeeded(call, value, duration_seconds=duration), usage=usage)
         return await self._settled(call, work, "done", encoded(answer), "succeeded")
 
     async def _doubtful(self, call: ToolCall, work: Work, failure: Failure) -> Outcome:

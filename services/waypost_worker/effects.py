@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Self
 
 from waypost.execution import EffectResult, LocalEffect, failure_of
+from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
 
 _MAX_MESSAGE_CHARS = 8_000
@@ -105,7 +106,17 @@ class Handle:
             error = shortened(failure_of(task.exception() or RuntimeError()))
         duration = 0.0 if self.started is None else time.monotonic() - self.started
         result = None if error is not None else self.result
-        done(EffectResult(call_id=self.effect.call_id, at=self._clock(), duration_seconds=duration, result=result, error=error))
+        done(
+            EffectResult(
+                call_id=self.effect.call_id,
+                at=self._clock(),
+                duration_seconds=duration,
+                result=result,
+                error=error,
+                usage=Usage() if self.started is None else self.effect.meter.usage,
+                fingerprint=self.effect.meter.fingerprint,
+            )
+        )
 
 
 def shortened(failure: Failure) -> Failure:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from waypost.execution import EffectResult, LocalEffect
 from waypost_proto.ids import CallId
+from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
 from waypost_worker.effects import Done, EffectRunner, Handle
 
@@ -46,7 +47,7 @@ class RunEffects:
             if effect.wanted:
                 self._handles[effect.call_id] = self._runner.start(effect, self._ended)
             else:
-                self._done(EffectResult(call_id=effect.call_id, at=self._clock(), error=_NOT_STARTED))
+                self._done(EffectResult(call_id=effect.call_id, at=self._clock(), error=_NOT_STARTED, usage=Usage()))
         return bool(wanted)
 
     def cancel(self, call_id: CallId) -> None:

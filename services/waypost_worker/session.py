@@ -87,6 +87,7 @@ class Session:
             steps_left=begin.steps_left,
             start_effect=self._effects.want,
         )
+        self._execution.metered(begin.metered, begin.unfunded)
         self._must_answer = False
         self._reported = 0
         """Effects in flight as the last advance said."""
@@ -121,6 +122,7 @@ class Session:
     def catch_up(self, activation: Activation) -> None:
         """A new activation's allowance, if it counts everything that we have sent."""
         if activation.base == self.outbox.tip and self._uploading is None:
+            self._execution.metered(activation.metered, activation.unfunded)
             self._execution.grant(activation.steps_left)
 
     def feed(self, entries: Sequence[Entry], values: Mapping[str, bytes] | None) -> None:

@@ -24,10 +24,12 @@ from waypost.errors import (
     Unanswered,
     WaypostError,
 )
+from waypost.metering import Usage, report
 from waypost.modules import hosted, load_module
 from waypost.options import Approval, Budget, Retry
 from waypost.tool_context import NOT_DONE, ToolContext
 from waypost.tools import Tool, remote_tool, tool
+from waypost_proto.usage import LoopLimits
 
 if TYPE_CHECKING:
     from waypost.client import Client
@@ -43,6 +45,7 @@ __all__ = [
     "Client",
     "Context",
     "DoNotRetry",
+    "LoopLimits",
     "NotExecuted",
     "Retry",
     "RetryLater",
@@ -55,11 +58,13 @@ __all__ = [
     "ToolError",
     "ToolFailed",
     "Unanswered",
+    "Usage",
     "WaypostError",
     "agent",
     "hosted",
     "load_module",
     "remote_tool",
+    "report",
     "tool",
 ]
 

@@ -22,6 +22,7 @@ from waypost.signatures import Signature
 from waypost.targets import Target, description_of, name_of
 from waypost.tools import Tool
 from waypost_proto.registry import AgentDefinition
+from waypost_proto.usage import LoopLimits, Rung
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +37,9 @@ class AgentPolicy(Struct, frozen=True, kw_only=True):
     agents: frozenset[str] = frozenset()
     budget: Budget | None = None
     version: str = "1"
+    open_budget: bool = False
+    loops: LoopLimits | None = None
+    ladder: tuple[Rung, ...] = ()
 
 
 class ChildOptions(Struct, frozen=True, kw_only=True):
@@ -137,6 +141,9 @@ class Agent(Target[P, R_co]):
             tools=sorted(self.policy.tools),
             agents=sorted(self.policy.agents),
             budget=self.policy.budget,
+            open_budget=self.policy.open_budget,
+            loops=self.policy.loops,
+            ladder=list(self.policy.ladder),
         )
 
 
@@ -156,8 +163,11 @@ def agent(
     budget: Budget | None = None,
     name: str | None = None,
     version: str = "1",
+    open_budget: bool = False,
+    loops: LoopLimits | None = None,
+    escalate: Sequence[tuple[Seconds, str]] = (),
 ) -> AgentDecorator: ...
-def agent(
+def agent(  # noqa: PLR0913 - each is an option of the definition, by keyword
     function: Callable[..., Any] | None = None,
     /,
     *,
@@ -166,11 +176,17 @@ def agent(
     budget: Budget | None = None,
     name: str | None = None,
     version: str = "1",
+    open_budget: bool = False,
+    loops: LoopLimits | None = None,
+    escalate: Sequence[tuple[Seconds, str]] = (),
 ) -> Any:
     """Define an agent: `@agent(tools=[core_banking], budget=Budget(max_steps=50))`.
 
     `tools` may list tools and agents, `agents` only agents; together they are what the code may call. `budget` is
-    the limit of the run with all its children. Raises `TypeError` or `BadInput` at the definition.
+    the limit of the run with all its children; a task may tighten it, and lift it only with `open_budget=True`. `loops`
+    says when the run counts as going in circles (`LoopLimits()` for the usual thresholds). `escalate` is the ladder of
+    supervisors: `[(timedelta(minutes=15), "team lead"), …]`, who is told when nobody has acted for so long. Raises
+    `TypeError`, `ValueError` or `BadInput` at the definition.
     """
     listed = list(tools)
     for target in agents:
@@ -182,6 +198,9 @@ def agent(
         agents=frozenset(t.name for t in listed if isinstance(t, Agent)),
         budget=budget,
         version=version,
+        open_budget=open_budget,
+        loops=loops,
+        ladder=tuple(Rung(after_seconds=seconds_of("escalate", after), to=to) for after, to in escalate),
     )
     for target in listed:
         if not isinstance(target, Tool | Agent):

@@ -208,9 +208,13 @@ class Client:
         """Hold a run where it is; once this returns nothing queued takes effect. Raises `NotFound`, `Conflict`."""
         return await self.call("runs.pause", _command(run_id, by, reason=reason), api.RunAnswer)
 
-    async def resume(self, run_id: str, *, budget: Budget | None = None, by: str = "") -> api.RunAnswer:
-        """Go on exactly where the run was paused; `budget` sets new limits. Raises `NotFound`, `Conflict`."""
-        return await self.call("runs.resume", _command(run_id, by, budget=_task_budget(budget)), api.RunAnswer)
+    async def resume(
+        self, run_id: str, *, budget: Budget | None = None, extra: Budget | None = None, instruction: str = "", by: str = ""
+    ) -> api.RunAnswer:
+        """Go on exactly where the run was paused: `budget` sets new limits, `extra` is added to those that are set, `instruction`
+        is given to the agent (`ctx.instructions`). Raises `NotFound`; `Conflict` if it would stop again at once."""
+        command = _command(run_id, by, budget=_task_budget(budget), extra=_task_budget(extra), instruction=instruction)
+        return await self.call("runs.resume", command, api.RunAnswer)
 
     async def cancel(self, run_id: str, *, reason: str = "", by: str = "") -> api.RunAnswer:
         """End a run and its children; once this returns nothing queued takes effect. Raises `NotFound`, `Conflict`."""
@@ -338,8 +342,12 @@ def _decision(approval_id: str, by: str, roles: Sequence[str], reason: str) -> d
     return {"approval_id": approval_id, "by": by, "roles": list(roles), "reason": reason, "request_id": uuid.uuid4().hex}
 
 
-def _command(run_id: str, by: str, *, reason: str = "", budget: TaskBudget | None = None) -> api.RunCommand:
-    return api.RunCommand(run_id=run_id, by=by, reason=reason, budget=budget, request_id=uuid.uuid4().hex)
+def _command(
+    run_id: str, by: str, *, reason: str = "", budget: TaskBudget | None = None, extra: TaskBudget | None = None, instruction: str = ""
+) -> api.RunCommand:
+    return api.RunCommand(
+        run_id=run_id, by=by, reason=reason, budget=budget, extra=extra, instruction=instruction, request_id=uuid.uuid4().hex
+    )
 
 
 def _task_budget(budget: Budget | None) -> TaskBudget | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from waypost.metering import Usage
 from waypost.options import Seconds
 from waypost.run_log import RunLog
 from waypost.targets import Target
@@ -30,10 +31,11 @@ class Engine(Protocol):
     tenant: str
     taint: tuple[str, ...]
     log: RunLog
+    instructions: list[str]
 
     def call(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]: ...
     def start(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunHandle[Any]: ...
-    def step(self, name: str, returns: Any, run: Callable[[], Any]) -> Awaitable[Any]: ...
+    def step(self, name: str, returns: Any, run: Callable[[], Any], reserve: Usage | None = None) -> Awaitable[Any]: ...
     def signal(self, name: str, kind: Any) -> Awaitable[Any]: ...
     def ask(self, role: str, question: str, kind: Any, expires: Seconds) -> Awaitable[Any]: ...
     def set_state(self, value: object) -> None: ...
@@ -100,17 +102,19 @@ class Context:
         return self._engine.start(target, args, kwargs)
 
     @overload
-    async def step(self, function: Callable[..., Awaitable[R]], *args: Any, name: str | None = None) -> R: ...
+    async def step(self, function: Callable[..., Awaitable[R]], *args: Any, name: str | None = None, reserve: Usage | None = None) -> R: ...
     @overload
-    async def step(self, function: Callable[..., R], *args: Any, name: str | None = None) -> R: ...
-    async def step(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Any:
+    async def step(self, function: Callable[..., R], *args: Any, name: str | None = None, reserve: Usage | None = None) -> R: ...
+    async def step(self, function: Callable[..., Any], *args: Any, name: str | None = None, reserve: Usage | None = None) -> Any:
         """Run `function(*args)` outside the run's loop and record its result: anything random, slow or with I/O.
 
         At least once: after a crash before the record it runs again. The result is JSON and comes back as the declared
         return type. A plain function runs in a thread. Raises `StepFailed` with what the function raised. `name`
-        is shown to people; by default the function's.
+        is shown to people; by default the function's. `reserve` is what it may use at most: where tokens or cost are
+        limited it begins only once that is reserved, and otherwise the run pauses. The function says what it really used
+        with `waypost.report(…)`; if it does not, it has used what it reserved.
         """
-        return await self._engine.step(*_step_of(function, args, name))
+        return await self._engine.step(*_step_of(function, args, name), reserve)
 
     @overload
     async def signal(self, name: str) -> Any: ...
@@ -146,6 +150,14 @@ class Context:
     def set_state(self, value: object) -> None:
         """Show `value` (JSON) as the run's state to people. The last one counts."""
         self._engine.set_state(value)
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """What people have told the agent while it was paused (`waypost runs resume --instruction`), oldest first.
+
+        One that came is there when the code goes on after the resume; the same on replay.
+        """
+        return tuple(self._engine.instructions)
 
     # -- instead of the clock, random numbers and uuid4
 

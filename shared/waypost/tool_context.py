@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import structlog
 
+from waypost.metering import Dollars, Meter
+
 
 class NotDone(enum.Enum):
     """Type of `NOT_DONE`."""
@@ -39,3 +41,9 @@ class ToolContext:
     correlation_id: str = ""
     log: Any = field(default_factory=lambda: structlog.get_logger("waypost.tool"), compare=False, repr=False)
     """A structlog logger, bound to the call by the gateway."""
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
+
+    def spent(self, *, tokens: int = 0, cost_usd: Dollars = 0) -> None:
+        """Say what this attempt has used; several reports add up. A tool that says nothing has used what it reserved
+        (`@tool(max_tokens=…, max_cost_usd=…)`). Raises `ValueError` for negative amounts."""
+        self.meter.add(tokens=tokens, cost_usd=cost_usd)

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from waypost._threads import in_thread
 from waypost.conversion import decode_value, encode_result, encode_value, schema_of
+from waypost.metering import CURRENT, Dollars, Usage
 from waypost.options import Approval, Retry, Seconds, seconds_of
 from waypost.signatures import Signature
 from waypost.targets import Target, description_of, name_of
@@ -44,6 +45,7 @@ class CallOptions(Struct, frozen=True, kw_only=True):
     approval: Approval | None = None
     timeout_seconds: float | None = None
     retry: Retry | None = None
+    reserve: Usage | None = None
 
 
 class ToolPolicy(Struct, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class ToolPolicy(Struct, frozen=True, kw_only=True):
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     concurrency: int = DEFAULT_CONCURRENCY
     reconcile: Callable[..., Any] | None = None
+    reserve: Usage | None = None
 
 
 class Tool(Target[P, R_co]):
@@ -88,13 +91,21 @@ class Tool(Target[P, R_co]):
 
     # -- for agents
 
-    def using(self, *, approval: Approval | None = None, timeout: Seconds | None = None, retry: Retry | None = None) -> Tool[P, R_co]:
+    def using(
+        self,
+        *,
+        approval: Approval | None = None,
+        timeout: Seconds | None = None,
+        retry: Retry | None = None,
+        reserve: Usage | None = None,
+    ) -> Tool[P, R_co]:
         """This tool with options for one call; what is None stays as it was. The tool itself is not changed."""
         now = self.options
         options = CallOptions(
             approval=approval if approval is not None else now.approval,
             timeout_seconds=seconds_of("timeout", timeout) if timeout is not None else now.timeout_seconds,
             retry=retry if retry is not None else now.retry,
+            reserve=reserve if reserve is not None else now.reserve,
         )
         variant = copy(self)
         variant.options = options
@@ -166,6 +177,7 @@ class Tool(Target[P, R_co]):
             timeout_seconds=policy.timeout_seconds,
             reconcile=policy.reconcile is not None,
             concurrency=policy.concurrency,
+            reserve=policy.reserve.to_wire() if policy.reserve is not None else None,
         )
 
     def decode_arguments(self, args: bytes) -> dict[str, Any]:
@@ -182,6 +194,7 @@ class Tool(Target[P, R_co]):
         """
         arguments = self.decode_arguments(args)
         given = (ctx,) if self.signature.has_context else ()
+        CURRENT.set(ctx.meter)
         result = await _run(self._code(), given, arguments)
         return self._encode_result(result)
 
@@ -232,7 +245,7 @@ class ToolDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
-def tool(
+def tool(  # noqa: PLR0913 - each is an option of the definition, by keyword
     function: object = None,
     /,
     *,
@@ -242,13 +255,17 @@ def tool(
     timeout: Seconds = DEFAULT_TIMEOUT_SECONDS,
     reconcile: Callable[..., Any] | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
+    max_tokens: int = 0,
+    max_cost_usd: Dollars = 0,
 ) -> ToolDecorator:
     """Define a tool: `@tool(effect="read")`. `effect` is required.
 
     `timeout` bounds one attempt. `retry` is used for reads and idempotent tools, and for unsafe ones after
     `NotExecuted`. `reconcile(ctx, *same arguments)` is for unsafe tools: it returns the tool's result if the effect
     took place, `NOT_DONE` if it surely did not, and raises if it cannot know. `concurrency` bounds how many calls
-    one gateway runs at once. Raises `TypeError`, `ValueError` or `BadInput` at the definition.
+    one gateway runs at once. `max_tokens` and `max_cost_usd` are what one attempt may use at most: reserved before it is
+    sent, where the run is limited; the tool says what it used with `ToolContext.spent`. Raises `TypeError`, `ValueError`
+    or `BadInput` at the definition.
     """
     if function is not None or effect is None:
         raise TypeError(
@@ -268,6 +285,7 @@ def tool(
         timeout_seconds=seconds_of("timeout", timeout),
         concurrency=concurrency,
         reconcile=reconcile,
+        reserve=Usage(tokens=max_tokens, cost_usd=max_cost_usd) if max_tokens or max_cost_usd else None,
     )
     frame = sys._getframe(1)
     local_names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)

@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from waypost_core.budgets import NOTHING, UNBOUND, lease_of, reserved
 from waypost_core.decision import Decision
 from waypost_core.ending import end
 from waypost_core.messages import Env
 from waypost_core.state import Call, Ending, RunState
 from waypost_core.timing import LATEST
 from waypost_core.tool_mail import approval_id
+from waypost_core.watching import Watch, circling
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.codec import decode
@@ -26,6 +28,7 @@ from waypost_proto.errors import BadMessage
 from waypost_proto.ids import CallId, chain_digest, child_run_id, digest_of, idempotency_key
 from waypost_proto.limits import MAX_ITEMS_PER_ADVANCE
 from waypost_proto.mailbox import Advance
+from waypost_proto.usage import Usage
 from waypost_proto.values import Failure, Mark, RunStatus
 
 _ITEMS = list[cmd.AnyItem]
@@ -55,7 +58,7 @@ def advance(state: RunState, message: Advance, env: Env) -> Decision:
         # who reports it runs nothing; the step that was in flight is lost, and only a run that has one gets a worker again at its resume.
         # The run stays with the build and the worker that its journal is from: this one's code does not fit
         mark = msgspec.structs.replace(mark, worker="", build="", running=max(message.running, state.running))
-    return Decision(events=_marked(turn.events, mark), accepted=(digest, message.seen))
+    return Decision(events=_marked(turn.events, mark), accepted=(digest, message.seen), look=turn.look)
 
 
 def _repeated(state: RunState, digest: str) -> Decision | None:
@@ -92,11 +95,12 @@ class _Turn:
         self.events: list[ev.Data] = []
         self.opened: dict[CallId, Call] = {}
         self.closed: set[CallId] = set()
-        self.steps = state.steps
         self.seen = state.seen
         self.definition = env.agent(state.agent, build)
-        self.tripped = False
         self.diverged = False
+        self.watch = Watch(state, self.definition)
+        self.look = False
+        self.ended = False
 
     def take(self, items: list[cmd.AnyItem]) -> None:
         """All items in order. Raises `BadMessage` when one contradicts the journal or another."""
@@ -107,36 +111,39 @@ class _Turn:
                 raise BadMessage(f"item has seen event {item.seen}, expected {self.seen} to {self.state.outside}")
             self.seen = item.seen
             _TAKE[type(item)](self, item)
+        self.look = self.watch.look
+        if self.watch.found is not None and not self.state.paused and not self.ended:
+            self.events.extend(circling(self.watch.found, self.state.budget))
 
     def open(self, call_id: CallId) -> Call | None:
         """The call as it is after the items so far."""
         return None if call_id in self.closed else self.opened.get(call_id) or self.state.calls.get(call_id)
 
-    def add_call(self, call_id: CallId, call: Call, event: ev.Data) -> None:
+    @property
+    def next_seq(self) -> int:
+        """What the next event's seq will be."""
+        return self.state.seq + len(self.events) + 1
+
+    def check_new(self, call_id: CallId) -> None:
+        """Raises `BadMessage` for a call that is open already."""
         if self.open(call_id) is not None:
             raise BadMessage(f"call id {call_id!r} is already open")
-        if call.kind in ("tool", "child", "step"):
-            self.count_step()
+
+    def add_call(self, call_id: CallId, call: Call, event: ev.Data) -> None:
+        self.check_new(call_id)
         self.opened[call_id] = call
         self.events.append(event)
-
-    def count_step(self) -> None:
-        """Reserve before spending: past the limit the run pauses first, and what was asked for is then recorded but not sent."""
-        self.steps += 1
-        limit = self.state.budget.max_steps
-        if limit is None or self.steps <= limit or self.tripped or self.state.paused:
-            return
-        self.tripped = True
-        message = f"step {self.steps} of at most {limit}; raise the limit with `waypost runs resume RUN --max-steps N`"
-        self.events.append(ev.BreakerTripped(limit="max_steps", value=self.steps, maximum=limit, message=message))
-        self.events.append(ev.RunPaused(reason=f"max_steps {limit} reached"))
 
 
 def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
     state, tool = turn.state, turn.env.tools.get(item.tool)
     ref = item.args_ref is not UNSET
     digest = item.args_ref.sha256 if item.args_ref is not UNSET else digest_of(bytes(item.args) if item.args is not UNSET else b"")
-    call = Call(kind="tool", seq=0, sent=0, name=item.tool, effect=tool.effect if tool else None)
+    reserve = item.reserve or (tool.reserve if tool else None)
+    turn.check_new(item.id)
+    unfunded = not turn.watch.take(reserved(reserve))
+    turn.watch.called(item.tool, digest, turn.next_seq)
+    call = Call(kind="tool", seq=0, sent=0, name=item.tool, effect=tool.effect if tool else None, unfunded=unfunded)
     turn.add_call(
         item.id,
         call,
@@ -152,6 +159,8 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
             timeout_seconds=item.timeout_seconds or (tool.timeout_seconds if tool else None),
             retry=item.retry or (tool.retry if tool else None),
             approval=item.approval,
+            reserve=reserve,
+            unfunded=unfunded,
         ),
     )
     if turn.definition is not None and item.tool not in turn.definition.tools:
@@ -183,6 +192,11 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
     if item.timeout_seconds is not None:
         deadline = min(deadline or LATEST, turn.env.now + item.timeout_seconds)
     child = child_run_id(state.run_id, item.id)
+    turn.check_new(item.id)
+    unfunded = not turn.watch.take(NOTHING)
+    lease = UNBOUND if unfunded else turn.watch.lend(item.agent, item.budget, turn.env)
+    digest = item.input_ref.sha256 if item.input_ref is not UNSET else digest_of(bytes(item.input) if item.input is not UNSET else b"")
+    turn.watch.called(item.agent, digest, turn.next_seq)
     event = ev.ChildRequested(
         seen=item.seen,
         call_id=item.id,
@@ -192,13 +206,16 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
         input_ref=item.input_ref,
         budget=item.budget,
         deadline_at=deadline,
+        lease=None if lease == UNBOUND else lease_of(lease),
+        unfunded=unfunded,
     )
-    turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child), event)
+    turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child, unfunded=unfunded), event)
     known = turn.definition
     if known is not None and item.agent != state.agent and item.agent not in known.agents:
         message = f"agent {state.agent} may not start {item.agent}: it is not in its tools=[…] or agents=[…]"
         error = Failure(type="ToolDenied", message=message)
-        _close(turn, item.id, ev.ChildFailed(call_id=item.id, child_run_id=child, status=RunStatus.FAILED, error=error))
+        failed = ev.ChildFailed(call_id=item.id, child_run_id=child, status=RunStatus.FAILED, error=error, usage=Usage())
+        _close(turn, item.id, failed)
 
 
 def _start_timer(turn: _Turn, item: cmd.StartTimer) -> None:
@@ -226,8 +243,19 @@ def _ask_question(turn: _Turn, item: cmd.AskQuestion) -> None:
 
 
 def _request_step(turn: _Turn, item: cmd.RequestStep) -> None:
-    event = ev.StepRequested(seen=item.seen, call_id=item.id, name=item.name)
-    turn.add_call(item.id, Call(kind="step", seq=0, sent=0, name=item.name), event)
+    """A step, or one that another worker may have begun: then what was held for that is spent, and it is reserved again."""
+    before = turn.open(item.id)
+    again = before is not None and before.kind == "step" and item.attempt > before.attempt
+    if not again:
+        turn.check_new(item.id)
+    began = before is not None and not before.unfunded
+    if before is not None and began:
+        turn.watch.lost(before.reserve)
+    unfunded = not turn.watch.take(reserved(item.reserve), step=not began)
+    turn.watch.worked(turn.next_seq)
+    event = ev.StepRequested(seen=item.seen, call_id=item.id, name=item.name, reserve=item.reserve, attempt=item.attempt, unfunded=unfunded)
+    turn.opened[item.id] = Call(kind="step", seq=0, sent=0, name=item.name, attempt=item.attempt, unfunded=unfunded)
+    turn.events.append(event)
 
 
 def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
@@ -243,8 +271,8 @@ def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
         _close(turn, item.target, ev.QuestionWithdrawn(seen=item.seen, call_id=item.target, question_id=call.approval_id or ""))
     elif call.kind == "child":
         assert call.child is not None
-        if call.stage == "unsent" or (item.target in turn.opened and (turn.tripped or turn.state.paused)):
-            _never_sent(turn, item.target, call, item.seen, "its parent gave it up while it was paused")  # a resume must not start it
+        if call.stage == "unsent" or (item.target in turn.opened and turn.state.paused) or call.unfunded:
+            _never_sent(turn, item.target, call, item.seen, "its parent gave it up before it was started")  # a resume must not start it
         else:
             turn.events.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=call.child))
     elif call.binding and item.target not in turn.opened:
@@ -260,16 +288,26 @@ def _close(turn: _Turn, call_id: CallId, event: ev.Data) -> None:
 
 
 def _set_state(turn: _Turn, item: cmd.SetState) -> None:
+    turn.watch.showed(item.value)
     turn.events.append(ev.StateChanged(seen=item.seen, value=item.value))
 
 
 def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
     if turn.open(item.id) is None:
-        turn.count_step()
+        turn.watch.spend()
+        turn.watch.worked(turn.next_seq)
+    if item.fingerprint:
+        turn.watch.put_out(item.fingerprint, turn.next_seq)
     if item.error is not None:
         turn.events.append(
             ev.StepFailed(
-                seen=item.seen, call_id=item.id, name=item.name, at=item.at, duration_seconds=item.duration_seconds, error=item.error
+                seen=item.seen,
+                call_id=item.id,
+                name=item.name,
+                at=item.at,
+                duration_seconds=item.duration_seconds,
+                error=item.error,
+                usage=item.usage,
             )
         )
     else:
@@ -282,6 +320,8 @@ def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
                 duration_seconds=item.duration_seconds,
                 result=item.result,
                 result_ref=item.result_ref,
+                usage=item.usage,
+                fingerprint=item.fingerprint,
             )
         )
 
@@ -296,9 +336,7 @@ def _fail(turn: _Turn, item: cmd.FailRun) -> None:
 
 def _end(turn: _Turn, item: cmd.CompleteRun | cmd.FailRun, ending: Ending) -> None:
     """The code is through. What this very advance opened counts too; the breaker has nothing more to protect."""
-    if turn.tripped:
-        turn.tripped = False
-        turn.events = [e for e in turn.events if not isinstance(e, (ev.BreakerTripped, ev.RunPaused))]
+    turn.ended = True
     for call_id, call in turn.opened.items():
         if call.binding and call_id not in turn.closed:
             _never_sent(turn, call_id, call, item.seen, "its parent ended in the same breath")
@@ -311,7 +349,8 @@ def _never_sent(turn: _Turn, call_id: CallId, call: Call, seen: int, why: str) -
     if call.kind == "child":
         assert call.child is not None
         error = Failure(type="RunCancelled", message=why)
-        _close(turn, call_id, ev.ChildFailed(call_id=call_id, child_run_id=call.child, status=RunStatus.CANCELLED, error=error))
+        failed = ev.ChildFailed(call_id=call_id, child_run_id=call.child, status=RunStatus.CANCELLED, error=error, usage=Usage())
+        _close(turn, call_id, failed)
     else:
         _close(turn, call_id, ev.ToolCallCancelled(seen=seen, call_id=call_id, tool=call.name, approval_id=call.approval_id))
 

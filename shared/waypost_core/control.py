@@ -10,12 +10,15 @@ from typing import assert_never
 from waypost_core.approvals import decide_approval
 from waypost_core.decision import Decision, done, refused
 from waypost_core.ending import end, end_if_settled
+from waypost_core.limits import raised, too_low
 from waypost_core.messages import AnyMessage, Env
 from waypost_core.permits import held_dispatches
 from waypost_core.state import Call, Ending, RunState
 from waypost_core.tool_mail import failed_for_good, not_done
 from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
+from waypost_proto.errors import BadInput
+from waypost_proto.limits import MAX_INSTRUCTION_CHARS
 from waypost_proto.values import Failure, RunStatus
 
 
@@ -74,15 +77,20 @@ def _ended(state: RunState) -> str:
 def _resume(state: RunState, message: mb.Resume, env: Env) -> Decision:
     if not state.paused:
         return done(state.run_id, [], duplicate=True)
-    limit = state.budget.overridden_by(message.budget).max_steps
-    if limit is not None and state.steps > limit:
-        return refused(
-            state.run_id,
-            "409",
-            f"{state.steps} steps are used or reserved and max_steps is {limit}: resume with a larger max_steps",
-            state.status,
-        )
-    return done(state.run_id, [ev.RunResumed(by=message.by, budget=message.budget), *held_dispatches(state, env)])
+    if len(message.instruction) > MAX_INSTRUCTION_CHARS:
+        text = f"the instruction has {len(message.instruction)} characters, the limit is {MAX_INSTRUCTION_CHARS}"
+        return refused(state.run_id, "400", text, state.status)
+    try:
+        new = raised(state.budget, message.budget, message.extra)
+    except BadInput as error:
+        return refused(state.run_id, "400", str(error), state.status)
+    short = too_low(state, state.budget.overridden_by(new), env.now)
+    if short:
+        return refused(state.run_id, "409", short, state.status)
+    events: list[ev.Data] = [ev.RunResumed(by=message.by, budget=new)]
+    if message.instruction:
+        events.append(ev.InstructionAdded(text=message.instruction, by=message.by))
+    return done(state.run_id, [*events, *held_dispatches(state, env)])
 
 
 def _cancel(state: RunState, message: mb.Cancel) -> Decision:
@@ -130,9 +138,21 @@ def _child_ended(state: RunState, message: mb.ChildEnded) -> list[ev.Data]:
     event: ev.Data
     if message.status is RunStatus.COMPLETED:
         event = ev.ChildCompleted(
-            call_id=message.call_id, child_run_id=message.child, result=message.result, result_ref=message.result_ref, taint=message.taint
+            call_id=message.call_id,
+            child_run_id=message.child,
+            result=message.result,
+            result_ref=message.result_ref,
+            taint=message.taint,
+            usage=message.usage,
         )
     else:
         error = message.error or Failure(type="RunFailed", message=f"child run {message.child} {message.status}")
-        event = ev.ChildFailed(call_id=message.call_id, child_run_id=message.child, status=message.status, error=error, taint=message.taint)
+        event = ev.ChildFailed(
+            call_id=message.call_id,
+            child_run_id=message.child,
+            status=message.status,
+            error=error,
+            taint=message.taint,
+            usage=message.usage,
+        )
     return [event, *end_if_settled(state, message.call_id)]

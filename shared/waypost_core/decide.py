@@ -8,6 +8,7 @@ One function per family of messages, in the module named after it:
     control      Signal, Pause, Resume, Cancel, DecideApproval, ResolveCall, ChildEnded
     timing       TimersDue
     permits      PermitsRevoked, HostFound
+    leases       AskLease, GrantLease, RecallLease, ReturnLease; and what any decision means for those who wait for budget
 
 Whatever arrives twice, late or out of order gives no events: a call that is no longer open, an advance on another journal, a
 request id that is already recorded, anything for a run that has ended.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from waypost_core import advancing, control, permits, starting, timing, tool_mail
+from waypost_core import advancing, control, leases, permits, starting, timing, tool_mail
 from waypost_core.decision import Decision
 from waypost_core.messages import AnyMessage, Env, HostFound, PermitsRevoked, TimersDue
 from waypost_core.state import RunState
@@ -26,11 +27,17 @@ from waypost_proto import mailbox as mb
 
 def decide(state: RunState | None, message: AnyMessage, env: Env) -> Decision:
     """What `message` leads to. `state` is None for a run that does not exist yet: only `StartRun` makes one."""
-    if isinstance(message, mb.StartRun):
-        return starting.start_run(state, message, env)
     if state is None:
-        return control.unknown_run(message)
+        return starting.start_run(state, message, env) if isinstance(message, mb.StartRun) else control.unknown_run(message)
+    decision = _decide(state, message, env)
+    leases.follow_up(state, decision, env)
+    return decision
+
+
+def _decide(state: RunState, message: AnyMessage, env: Env) -> Decision:
     match message:
+        case mb.StartRun():
+            return starting.start_run(state, message, env)
         case mb.Advance():
             return advancing.advance(state, message, env)
         case (
@@ -46,6 +53,8 @@ def decide(state: RunState | None, message: AnyMessage, env: Env) -> Decision:
             return tool_mail.tool_answer(state, message, env)
         case mb.Signal() | mb.Pause() | mb.Resume() | mb.Cancel() | mb.DecideApproval() | mb.ResolveCall() | mb.ChildEnded():
             return control.control(state, message, env)
+        case mb.AskLease() | mb.GrantLease() | mb.RecallLease() | mb.ReturnLease():
+            return leases.lease_mail(state, message)
         case TimersDue():
             return timing.timers_due(state, message, env)
         case PermitsRevoked():

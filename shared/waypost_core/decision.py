@@ -25,6 +25,8 @@ class Decision:
     cause: str = ""
     accepted: tuple[str, int] | None = None
     rejected: str = ""
+    look: bool = False
+    """Somebody waits for budget, or a limit is near: `leases.follow_up` is to look."""
 
 
 def refused(run_id: RunId, code: str, message: str, status: RunStatus | None = None) -> Decision:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
+from waypost_core.budgets import NOTHING, UNBOUND, lease_of, left, limited
 from waypost_core.state import Call, RunState
 from waypost_proto.ids import CallId, idempotency_key
 from waypost_proto.limits import MAX_ENTRY_BYTES_PER_ACTIVATION
@@ -13,6 +14,7 @@ from waypost_proto.mailbox import StartRun
 from waypost_proto.registry import ToolDefinition
 from waypost_proto.task import format_time
 from waypost_proto.tools import ToolCall
+from waypost_proto.usage import usd_of
 from waypost_proto.values import BudgetLeft, Effect, Parent, Token
 from waypost_proto.work import Activation, Entry
 
@@ -20,6 +22,7 @@ from waypost_proto.work import Activation, Entry
 def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: Token, now: float = 0.0) -> Activation:
     """What is new since the worker's last answer. Entries that are too many to carry are fetched by the worker."""
     size = sum(len(bytes(entry.data)) + 64 for entry in entries)
+    limits = left(state) if limited(state) else UNBOUND
     fetch = size > MAX_ENTRY_BYTES_PER_ACTIVATION
     return Activation(
         run_id=state.run_id,
@@ -33,6 +36,8 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
         fetch=fetch,
         steps_left=state.steps_left,
         deadline_at=state.deadline_at,
+        metered=limits[1] is not None or limits[2] is not None,
+        unfunded=[i for i, c in state.calls.items() if c.unfunded and c.kind == "step"] if state.waiting else [],
         correlation_id=state.correlation_id,
         tenant=state.tenant,
         now=round(now, 6),
@@ -47,10 +52,10 @@ def needs_args(call: Call) -> bool:
 def may_precede_commit(call: Call, tool: ToolDefinition | None) -> bool:
     """Whether the call may go out while the commit that requests it is still under way.
 
-    Only a first attempt of a read that nothing has to allow: should the commit fail, nothing has happened but a read, whose answer
-    is for a call that the log does not have, or has with other arguments (CORRECTNESS.md row 4).
+    Only a first attempt of a read that nothing has to allow and that reserves nothing: should the commit fail, nothing has happened
+    but a read, whose answer is for a call that the log does not have, or has with other arguments (CORRECTNESS.md row 4).
     """
-    free = call.effect is Effect.READ and not call.permit and call.approval_id is None
+    free = call.effect is Effect.READ and not call.permit and call.approval_id is None and call.reserve == NOTHING
     return free and call.attempt == 1 and call.sent == call.seq and tool is not None and tool.answers_digest
 
 
@@ -77,7 +82,19 @@ def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emissi
         tenant=state.tenant,
         labels=state.labels,
         taint=state.taint,
-        budget_left=None if state.budget.max_steps is None else BudgetLeft(steps=state.steps_left),
+        budget_left=_budget_left(state),
+    )
+
+
+def _budget_left(state: RunState) -> BudgetLeft | None:
+    """What the run could still use when the call was sent; None: nothing limits it."""
+    if not limited(state):
+        return None
+    steps, tokens, cost = left(state)
+    return BudgetLeft(
+        steps=None if steps is None else max(0, steps + state.account.worker),
+        tokens=None if tokens is None else max(0, tokens),
+        cost_usd=None if cost is None else usd_of(max(0, cost)),
     )
 
 
@@ -98,4 +115,5 @@ def start_child(state: RunState, call_id: CallId, call: Call) -> StartRun:
         trace=state.trace,
         taint=state.taint,
         starter=state.starter,
+        lease=None if call.lease == UNBOUND else lease_of(call.lease),
     )

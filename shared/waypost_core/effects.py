@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from waypost_proto.events import QuestionAsked
 from waypost_proto.ids import CallId, RunId
-from waypost_proto.mailbox import Cancel, ChildEnded, Pause, Resume, StartRun
+from waypost_proto.mailbox import AskLease, Cancel, ChildEnded, GrantLease, Pause, RecallLease, Resume, ReturnLease, StartRun
 from waypost_proto.notices import Notice
 
 # -- rows, written with the events
@@ -83,7 +83,7 @@ class SendMail(Struct, frozen=True):
 
     to: RunId
     agent: str
-    mail: StartRun | Cancel | Pause | Resume | ChildEnded
+    mail: StartRun | Cancel | Pause | Resume | ChildEnded | AskLease | GrantLease | RecallLease | ReturnLease
     sent: int
     key: str
     """Makes the inbox row's id, the same however often it is derived."""

@@ -5,6 +5,7 @@ First `run_ending` (permits are revoked, children told), then, when the last bin
 
 from __future__ import annotations
 
+from waypost_core.budgets import usage_of
 from waypost_core.effects import SendMail
 from waypost_core.state import Call, Ending, RunState
 from waypost_proto import events as ev
@@ -73,5 +74,6 @@ def child_ended(state: RunState, sent: int) -> SendMail:
         result_ref=state.result_ref,
         error=error,
         taint=state.taint,
+        usage=usage_of(state.account.spent),
     )
     return SendMail(to=state.parent.run_id, agent=state.parent.agent, mail=mail, sent=sent, key="ended")

@@ -13,6 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost_core import accounting as acc
+from waypost_core import signals
+from waypost_core.budgets import bound_of, let_to_worker, plus, reserved
+from waypost_core.loops import call_print, forget_trail, remember_call
 from waypost_core.state import RECENT_CAUSES, Call, Ending, Gate, RunState
 from waypost_proto import events as ev
 from waypost_proto.codec import decode_union
@@ -47,6 +51,9 @@ def evolve(state: RunState, seq: int, at: float, data: ev.Data, cause: str = "")
     mark = getattr(data, "mark", None)
     if mark is not None:
         _mark(state, mark)
+        let_to_worker(state, sharing=state.waiting > 0)
+    elif type(data) in _LETS:
+        let_to_worker(state, sharing=state.waiting > 0)
     state.status = state.current_status()
     return state
 
@@ -82,27 +89,16 @@ def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
     state.trace = data.trace
     state.taint = data.taint
     state.starter = _shared(data.starter)
+    state.account.given = bound_of(data.lease)
+    state.ladder = data.ladder
+    state.watched = data.watched
 
 
 def _nothing(_state: RunState, _data: ev.Data, _seq: int) -> None:
     """The event changes no more than its mark and the journal."""
 
 
-def _step_ended(state: RunState, data: ev.StepCompleted | ev.StepFailed, _seq: int) -> None:
-    if state.calls.pop(data.call_id, None) is None:  # a requested step was counted when it was requested
-        state.steps += 1
-    if state.step_wanted == data.call_id:
-        state.step_wanted = None
-
-
-def _step_requested(state: RunState, data: ev.StepRequested, seq: int) -> None:
-    state.steps += 1
-    state.step_wanted = data.call_id
-    state.calls[data.call_id] = Call(kind="step", seq=seq, sent=seq, name=data.name)
-
-
 def _tool_requested(state: RunState, data: ev.ToolCallRequested, seq: int) -> None:
-    state.steps += 1
     held = data.effect is None
     call = Call(
         kind="tool",
@@ -116,9 +112,12 @@ def _tool_requested(state: RunState, data: ev.ToolCallRequested, seq: int) -> No
         args_digest=data.args_digest,
         timeout_seconds=data.timeout_seconds,
         retry=data.retry,
+        reserve=reserved(data.reserve),
     )
     state.held += held
     state.calls[data.call_id] = call
+    acc.requested(state, call, data.unfunded)
+    remember_call(state, call_print(data.tool, data.args_digest), seq)
 
 
 def _tool_dispatched(state: RunState, data: ev.ToolCallDispatched, seq: int) -> None:
@@ -141,6 +140,8 @@ def _attempt_failed(state: RunState, data: ev.ToolAttemptFailed, seq: int) -> No
     call.sent = seq
     call.deferred = 0
     call.error = data.error
+    if data.usage is not None:  # the reservation stays for the next attempt
+        state.account.own = plus(state.account.own, reserved(data.usage))
     call.due_at = data.next_attempt_at
 
 
@@ -164,6 +165,7 @@ def _in_doubt(state: RunState, data: ev.ToolCallInDoubt, seq: int) -> None:
 def _call_closed(state: RunState, data: Any, _seq: int) -> None:
     call = state.calls.pop(data.call_id, None)
     if call is not None:
+        acc.settle_call(state, call, getattr(data, "usage", None), unreported=_UNREPORTED.get(type(data), "free"))
         _stage(state, call, "set")
 
 
@@ -180,49 +182,13 @@ def _abandoned(state: RunState, data: ev.ToolCallCancelRequested | ev.ChildCance
     call.sent = seq
 
 
-def _child_requested(state: RunState, data: ev.ChildRequested, seq: int) -> None:
-    state.steps += 1
-    state.calls[data.call_id] = Call(
-        kind="child",
-        seq=seq,
-        sent=seq,
-        stage="unsent" if state.paused else "sent",
-        name=data.child_agent,
-        child=data.child_run_id,
-        args=_own(data.input),
-        args_ref=_some(data.input_ref),
-        budget=data.budget,
-        due_at=data.deadline_at,
-    )
-
-
 def _timer_started(state: RunState, data: ev.TimerStarted, seq: int) -> None:
     state.calls[data.call_id] = Call(kind="timer", seq=seq, sent=seq, stage="set", due_at=data.fire_at)
 
 
-def _signal_awaited(state: RunState, data: ev.SignalAwaited, seq: int) -> None:
-    """Every wait is recorded, also one that an earlier signal already answers: signals and waits pair off in order, by name."""
-    unread = state.signals.get(data.name, 0)
-    if unread:
-        _count_signals(state, data.name, unread - 1)
-    else:
-        state.calls[data.call_id] = Call(kind="signal", seq=seq, sent=seq, stage="set", name=data.name)
-
-
-def _signal_received(state: RunState, data: ev.SignalReceived, _seq: int) -> None:
-    for call_id, call in state.calls.items():
-        if call.kind == "signal" and call.name == data.name:
-            del state.calls[call_id]
-            return
-    _count_signals(state, data.name, state.signals.get(data.name, 0) + 1)
-
-
-def _count_signals(state: RunState, name: str, unread: int) -> None:
-    rest = {key: count for key, count in state.signals.items() if key != name}
-    state.signals = rest | {name: unread} if unread else rest
-
-
 def _state_changed(state: RunState, data: ev.StateChanged, _seq: int) -> None:
+    if state.shown is UNSET or bytes(state.shown) != bytes(data.value):
+        state.stale = 0
     state.shown = data.value
 
 
@@ -282,12 +248,18 @@ def _approval_granted(state: RunState, data: ev.ApprovalGranted, seq: int) -> No
 def _paused(state: RunState, data: ev.RunPaused, _seq: int) -> None:
     state.paused = True
     state.pause_reason = data.reason
+    state.level = 0
+    state.drained = False
 
 
 def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
-    state.paused = False
+    state.paused = state.drained = False
     state.pause_reason = ""
-    state.budget = state.budget.overridden_by(data.budget)
+    if data.budget is not None:
+        state.budget = state.budget.overridden_by(data.budget)
+        state.watched = state.watched or state.budget.max_repeats is not None
+        state.warned = [name for name in state.warned if getattr(data.budget, name) is None]
+    forget_trail(state)  # whoever resumes it has seen what repeated
     for call in state.calls.values():
         call.sent = seq
         if call.stage == "unsent":
@@ -295,6 +267,7 @@ def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
 
 
 def _ending(state: RunState, data: ev.RunEnding, _seq: int) -> None:
+    acc.worker_done(state, data.mark)
     state.ending = Ending(
         outcome=data.outcome, reason=data.reason, by=data.by, result=data.result, result_ref=data.result_ref, error=data.error
     )
@@ -302,11 +275,13 @@ def _ending(state: RunState, data: ev.RunEnding, _seq: int) -> None:
 
 def _completed(state: RunState, data: ev.RunCompleted, _seq: int) -> None:
     state.result, state.result_ref = data.result, data.result_ref
+    acc.worker_done(state, data.mark)
     _end(state, RunStatus.COMPLETED)
 
 
 def _failed(state: RunState, data: ev.RunFailed, _seq: int) -> None:
     state.error = data.error
+    acc.worker_done(state, data.mark)
     _end(state, RunStatus.FAILED)
 
 
@@ -315,7 +290,10 @@ def _cancelled(state: RunState, _data: ev.RunCancelled, _seq: int) -> None:
 
 
 def _end(state: RunState, status: RunStatus) -> None:
+    acc.worker_done(state, None)
+    acc.unsettled(state)
     state.status = status
+    state.waiting = 0
     state.calls = {}
     state.approvals = state.held = state.running = 0
     state.paused = False
@@ -342,9 +320,9 @@ def _some(value: Any) -> Any:
 _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.RunStarted: _started,
     ev.RunAdvanced: _nothing,
-    ev.StepCompleted: _step_ended,
-    ev.StepFailed: _step_ended,
-    ev.StepRequested: _step_requested,
+    ev.StepCompleted: acc.step_ended,
+    ev.StepFailed: acc.step_ended,
+    ev.StepRequested: acc.step_requested,
     ev.ToolCallRequested: _tool_requested,
     ev.ToolCallDispatched: _tool_dispatched,
     ev.ToolAttemptFailed: _attempt_failed,
@@ -354,16 +332,16 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.ToolCallInDoubt: _in_doubt,
     ev.ToolCallCancelRequested: _abandoned,
     ev.ToolCallCancelled: _call_closed,
-    ev.ChildRequested: _child_requested,
-    ev.ChildCompleted: _given,
-    ev.ChildFailed: _given,
+    ev.ChildRequested: acc.child_requested,
+    ev.ChildCompleted: acc.child_closed,
+    ev.ChildFailed: acc.child_closed,
     ev.ChildCancelRequested: _abandoned,
     ev.TimerStarted: _timer_started,
     ev.TimerFired: _call_closed,
     ev.TimerCancelled: _call_closed,
-    ev.SignalAwaited: _signal_awaited,
+    ev.SignalAwaited: signals.signal_awaited,
     ev.SignalWaitCancelled: _call_closed,
-    ev.SignalReceived: _signal_received,
+    ev.SignalReceived: signals.signal_received,
     ev.StateChanged: _state_changed,
     ev.ApprovalRequested: _approval_requested,
     ev.ApprovalGiven: _approval_given,
@@ -383,12 +361,36 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.RunCompleted: _completed,
     ev.RunFailed: _failed,
     ev.RunCancelled: _cancelled,
+    ev.CallFunded: acc.call_funded,
+    ev.LeaseAsked: acc.lease_asked,
+    ev.LeaseReceived: acc.lease_received,
+    ev.LeaseReturned: acc.lease_returned,
+    ev.LeaseWanted: acc.lease_wanted,
+    ev.LeaseGranted: acc.lease_granted,
+    ev.LeaseRecalled: acc.lease_recalled,
+    ev.LeaseTakenBack: acc.lease_taken_back,
+    ev.LimitWarning: acc.warned,
+    ev.DeadlineNear: _nothing,
+    ev.LoopDetected: _nothing,
+    ev.NoticeEscalated: acc.escalated,
+    ev.InstructionAdded: _nothing,
 }
+_UNREPORTED: dict[type, acc.Unreported] = {
+    ev.ToolCallCompleted: "spent",
+    ev.ToolCallFailed: "doubt",
+    ev.ToolCallCancelled: "sent",
+}
+"""What a reservation becomes when nobody said what was used: see `accounting.settle_call`."""
 _OUTSIDE = frozenset(kind for kind in _STEPS if kind.__struct_config__.tag in ev.OUTSIDE)  # type: ignore[attr-defined]
 """Event types that the agent's code is given, as classes: an `is in` per event instead of a string look-up."""
+
+
+_LETS = _OUTSIDE | {ev.RunResumed, ev.CallFunded, ev.LeaseReceived}
+"""Events after which the run's worker may have something to do, and gets a lease for it."""
 
 
 def copy_of(state: RunState) -> RunState:
     """A state that shares nothing mutable with the given one."""
     calls = {i: msgspec.structs.replace(c) for i, c in state.calls.items()}
-    return msgspec.structs.replace(state, calls=calls, recent=list(state.recent))
+    account = msgspec.structs.replace(state.account)
+    return msgspec.structs.replace(state, calls=calls, account=account, recent=list(state.recent))

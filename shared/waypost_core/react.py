@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from waypost_core import dispatch
+from waypost_core import dispatch, lease_sending
 from waypost_core.effects import (
     Activate,
     AnyEffect,
@@ -59,7 +59,7 @@ def outstanding(state: RunState, *, above: int = 0, permits: bool = False) -> Ef
     if state.wants_worker and (state.outside > above or above == 0):
         effects.append(Activate(sent=max(state.outside, above)))
     for call_id, call in state.calls.items():
-        if call.sent > above:
+        if call.sent > above and not call.unfunded:
             effects.extend(_on_the_road(state, call_id, call, permits=permits))
     return effects
 
@@ -87,6 +87,15 @@ def _activate(state: RunState, seq: int, _data: ev.Data) -> Effects:
     return [Activate(seq)] if state.wants_worker else []
 
 
+def _call_funded(state: RunState, seq: int, data: ev.CallFunded) -> Effects:
+    call = state.calls.get(data.call_id)
+    if call is None or call.kind == "step":
+        return _activate(state, seq, data)
+    if call.kind == "tool":
+        return _send_call(state, seq, data.call_id)
+    return [_start_child(state, data.call_id, call, seq)] if call.binding and state.ending is None and not state.paused else []
+
+
 def _started(state: RunState, seq: int, _data: ev.RunStarted) -> Effects:
     return [*_run_timers(state), *_activate(state, seq, _data)]
 
@@ -102,7 +111,15 @@ def _run_timers(state: RunState) -> Effects:
 
 def _send_call(state: RunState, seq: int, call_id: CallId, *, force: bool = False) -> Effects:
     call = state.calls.get(call_id)
-    if call is None or call.stage != "sent" or call.sent != seq or call.abandoned or state.paused or state.ending is not None:
+    if (
+        call is None
+        or call.unfunded
+        or call.stage != "sent"
+        or call.sent != seq
+        or call.abandoned
+        or state.paused
+        or state.ending is not None
+    ):
         return []  # `sent` is the event that put it on the road; a later one of the same decision sends it, or keeps it back
     send = SendTool(call_id, seq)
     return [GrantPermit(call_id, force), send] if call.permit else [send]
@@ -265,7 +282,8 @@ def _paused(state: RunState, seq: int, data: ev.RunPaused) -> Effects:
 
 def _resumed(state: RunState, seq: int, _data: ev.RunResumed) -> Effects:
     again = outstanding(state, above=seq - 1, permits=state.ending is None)
-    effects = [*_run_timers(state), *(e for e in again if not (isinstance(e, SendTool) and e.sent > seq))]
+    by_others = {e.call_id for e in again if isinstance(e, SendTool) and e.sent > seq}  # a later event of the decision sends these
+    effects = [*_run_timers(state), *(e for e in again if not (isinstance(e, SendTool | GrantPermit) and e.call_id in by_others))]
     if state.wants_worker and not any(isinstance(e, Activate) for e in effects):
         effects.append(Activate(seq))
     for call in _children(state):
@@ -338,4 +356,10 @@ _REACT: dict[type, Callable[[RunState, int, Any], Effects]] = {
     ev.RunCompleted: _terminal,
     ev.RunFailed: _terminal,
     ev.RunCancelled: _terminal,
+    ev.CallFunded: _call_funded,
+    ev.LeaseAsked: lease_sending.lease_asked,
+    ev.LeaseReturned: lease_sending.lease_returned,
+    ev.LeaseGranted: lease_sending.lease_granted,
+    ev.LeaseRecalled: lease_sending.lease_recalled,
+    ev.InstructionAdded: _activate,
 }

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from waypost_core.decision import Decision, done, refused
 from waypost_core.ending import child_ended
+from waypost_core.loops import loop_limits
 from waypost_core.messages import Env
 from waypost_core.state import RunState
 from waypost_core.timing import LATEST
@@ -16,6 +17,7 @@ from waypost_proto import events as ev
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import digest_of
 from waypost_proto.mailbox import StartRun
+from waypost_proto.registry import AgentDefinition
 from waypost_proto.task import parse_deadline
 from waypost_proto.values import Budget
 
@@ -35,12 +37,12 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
     if deadline_at is not None and not 0 < deadline_at <= LATEST:
         return refused(message.run_id, "400", f"deadline {message.deadline!r} is not between 1970 and the year 9999; give an earlier one")
     definition = env.agent(message.agent)
-    own = definition.budget if definition is not None else None
+    budget = allowed(definition, message.budget)
     started = ev.RunStarted(
         input=message.input,
         input_ref=message.input_ref,
         input_digest=digest,
-        budget=(own or Budget()).overridden_by(message.budget),
+        budget=budget,
         deadline_at=deadline_at,
         labels=message.labels,
         idempotency_key=message.idempotency_key,
@@ -48,8 +50,17 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
         trace=message.trace,
         taint=message.taint,
         starter=message.starter,
+        lease=message.lease,
+        ladder=[] if definition is None else definition.ladder,
+        watched=loop_limits(definition, budget) is not None,
     )
     return done(message.run_id, [started])
+
+
+def allowed(definition: AgentDefinition | None, asked: Budget | None) -> Budget:
+    """The limits of a run: its agent's, and a task or a parent may only make them tighter, unless the agent says that it may set them."""
+    own = (definition.budget if definition is not None else None) or Budget()
+    return own.overridden_by(asked) if definition is not None and definition.open_budget else own.tightened_by(asked)
 
 
 def input_digest(message: StartRun) -> str:

@@ -12,11 +12,13 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from waypost_core.budgets import NOTHING, UNBOUND, Account, Amount, Bound
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.limits import ARGS_IN_STATE_BYTES
+from waypost_proto.usage import Rung
 from waypost_proto.values import BlobRef, Budget, Edit, Effect, Failure, Parent, Retry, RunStatus
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 RECENT_CAUSES = 32
 """How many request ids of control messages are remembered; the unique cause in the log is the backstop."""
 
@@ -79,6 +81,24 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     abandoned: bool = False
     """The code no longer waits for it."""
     error: Failure | None = None
+    reserve: Amount = NOTHING
+    """Tokens and cost held for it until it is settled."""
+    unfunded: bool = False
+    """The budget does not hold it: it is recorded and not sent."""
+    lease: Bound = UNBOUND
+    """Of a child: what it was given, in total."""
+    back: Amount = NOTHING
+    """Of a child: what it gave back, in total."""
+    told: Amount = NOTHING
+    """Of a child: what it has used, as it last told."""
+    wants: Amount | None = None
+    """Of a child: how much more it asks for, and waits."""
+    asked: int = 0
+    """Of a child: the number of its last question that is recorded."""
+    recall: int = 0
+    """Of a child: the number of our question for what it does not need, while that is unanswered."""
+    level: int = 0
+    """How far up the ladder the notice of its doubt has gone."""
 
     @property
     def permit(self) -> bool:
@@ -89,8 +109,8 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     def binding(self) -> bool:
         """Whether the run cannot end before it is settled: it may have an effect, or it is a child."""
         if self.kind == "child":
-            return self.stage != "unsent"
-        return self.kind == "tool" and self.permit and self.stage in ("sent", "doubt", "reconcile")
+            return self.stage != "unsent" and not self.unfunded
+        return self.kind == "tool" and self.permit and not self.unfunded and self.stage in ("sent", "doubt", "reconcile")
 
 
 class Ending(Struct, kw_only=True, omit_defaults=True):
@@ -125,7 +145,6 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     """Local effects in flight, as the worker last said."""
     worker: str = ""
     budget: Budget = Budget()
-    steps: int = 0
     deadline_at: float | None = None
     labels: dict[str, str] = {}
     idempotency_key: str | None = None
@@ -146,6 +165,38 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     paused: bool = False
     pause_reason: str = ""
     step_wanted: CallId | None = None
+    account: Account = msgspec.field(default_factory=Account)
+    waiting: int = 0
+    """How many calls, and questions of children, wait for budget."""
+    asks: int = 0
+    """How many questions the parent was asked."""
+    asking: bool = False
+    """The last of them is not answered."""
+    recalls: int = 0
+    """How many rounds of asking children for what they do not need."""
+    answering: int = 0
+    """The parent's question for what we do not need, while it is unanswered."""
+    answered: int = 0
+    """The last such question that is recorded."""
+    drained: bool = False
+    """Every child has given back what it did not need, and nothing was given since."""
+    warned: list[str] = []
+    """Limits whose warning was given."""
+    watched: bool = False
+    """What follows is kept; a run that nobody checks for loops keeps nothing."""
+    trail: list[str] = []
+    """Short digests of the last calls, and (`trail_seqs`) the events that asked for them."""
+    trail_seqs: list[int] = []
+    outputs: list[str] = []
+    """Fingerprints of the last outputs, and the events that recorded them."""
+    outputs_seqs: list[int] = []
+    streak: int = 0
+    """How often the last call was made in a row."""
+    stale: int = 0
+    """Calls since the shown state changed; counted only once a state was shown."""
+    ladder: list[Rung] = []
+    level: int = 0
+    """How far up the ladder the notice of the present pause has gone."""
     ending: Ending | None = None
     recent: list[str] = []
     shown: Raw | UnsetType = UNSET
@@ -158,9 +209,14 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
         return self.status.terminal
 
     @property
+    def steps(self) -> int:
+        """Steps that the run itself has asked for, without its children."""
+        return self.account.own[0]
+
+    @property
     def steps_left(self) -> int | None:
-        """What the budget still allows; None when steps are not limited."""
-        return None if self.budget.max_steps is None else max(0, self.budget.max_steps - self.steps)
+        """What the worker may begin before it asks; None when steps are not limited."""
+        return None if self.budget.max_steps is None and self.account.given[0] is None else self.account.worker
 
     @property
     def wants_worker(self) -> bool:

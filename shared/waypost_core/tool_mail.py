@@ -13,6 +13,7 @@ from waypost_core.state import Call, RunState
 from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
 from waypost_proto.ids import CallId, digest_of, idempotency_key
+from waypost_proto.usage import Usage
 from waypost_proto.values import Failure, Retry
 
 RECONCILE_TRIES = 5
@@ -77,22 +78,15 @@ def _succeeded(call: Call, message: mb.ToolSucceeded) -> list[ev.Data]:
             duration_seconds=message.duration_seconds,
             taint=message.taint,
             edit=call.edit,
+            usage=message.usage,
         )
     ]
 
 
 def _failed(state: RunState, call: Call, message: mb.ToolFailed, env: Env) -> list[ev.Data]:
     if not message.retryable:
-        return [failed_for_good(message.call_id, call, message.error, taint=message.taint)]
-    return attempt_failed(
-        state,
-        message.call_id,
-        message.error,
-        env,
-        retry_after_seconds=message.retry_after_seconds,
-        kinds=message.kinds,
-        taint=message.taint,
-    )
+        return [failed_for_good(message.call_id, call, message.error, taint=message.taint, usage=message.usage)]
+    return attempt_failed(state, message.call_id, message.error, env, message)
 
 
 def attempt_failed(
@@ -100,18 +94,19 @@ def attempt_failed(
     call_id: CallId,
     error: Failure,
     env: Env,
-    *,
-    retry_after_seconds: float | None = None,
-    kinds: tuple[str, ...] = (),
-    taint: tuple[str, ...] = (),
+    said: mb.ToolFailed | None = None,
 ) -> list[ev.Data]:
-    """The attempt failed without effect: another one later, or the end of the call. `kinds`: see `mailbox.ToolFailed`."""
+    """The attempt failed without effect: another one later, or the end of the call. `said` is the gateway's answer, if it was one."""
+    kinds: tuple[str, ...] = () if said is None else said.kinds
+    taint: tuple[str, ...] = () if said is None else said.taint
+    usage = None if said is None else said.usage
+    retry_after_seconds = None if said is None else said.retry_after_seconds
     call = state.calls[call_id]
     if call.abandoned or state.ending is not None:
         return [ev.ToolCallCancelled(call_id=call_id, tool=call.name)]
     retry = policy_for(call.retry or Retry(), (error.type, *kinds))
     if retry is None or call.attempt >= retry.max_attempts:
-        return [failed_for_good(call_id, call, error, taint=taint)]
+        return [failed_for_good(call_id, call, error, taint=taint, usage=usage)]
     wait = delay_seconds(retry, call.attempt, env.jitter, retry_after_seconds)
     return [
         ev.ToolAttemptFailed(
@@ -122,6 +117,7 @@ def attempt_failed(
             error=error,
             next_attempt_at=env.now + wait,
             retry_after_seconds=retry_after_seconds,
+            usage=usage,
         )
     ]
 
@@ -143,9 +139,13 @@ def _deferred(state: RunState, call: Call, message: mb.ToolDeferred, env: Env) -
     ]
 
 
-def failed_for_good(call_id: CallId, call: Call, error: Failure, *, by: str = "", taint: tuple[str, ...] = ()) -> ev.ToolCallFailed:
+def failed_for_good(
+    call_id: CallId, call: Call, error: Failure, *, by: str = "", taint: tuple[str, ...] = (), usage: Usage | None = None
+) -> ev.ToolCallFailed:
     """The code gets this error at the call."""
-    return ev.ToolCallFailed(call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by, taint=taint, edit=call.edit)
+    return ev.ToolCallFailed(
+        call_id=call_id, tool=call.name, attempt=call.attempt, error=error, by=by, taint=taint, edit=call.edit, usage=usage
+    )
 
 
 def _in_doubt(call: Call, message: mb.ToolUncertain, env: Env) -> ev.Data:

@@ -45,13 +45,16 @@ async def pause(api: Api, message: Message) -> RunAnswer:
 
 
 async def resume(api: Api, message: Message) -> RunAnswer:
-    """`runs.resume`: go on exactly where the run was paused; `budget` sets new limits."""
+    """`runs.resume`: go on exactly where the run was paused; `budget` sets new limits, `extra` adds to them, `instruction` is given
+    to the agent's code. Raises `Conflict` where the run would stop again at once."""
     request = read(RunCommand, message.body)
     mail = Resume(
         run_id=parse_run_id(request.run_id),
         request_id=request_id_of(request.request_id, api.caller),
         by=api.caller.named(request.by),
         budget=request.budget.limits() if request.budget is not None else None,
+        extra=request.extra.limits() if request.extra is not None else None,
+        instruction=request.instruction,
     )
     return answered(await api.commands.submit(mail))
 
@@ -100,6 +103,8 @@ async def fork(api: Api, message: Message) -> RunAnswer:
 
 
 def _without_budget(request: RunCommand, verb: str) -> RunCommand:
-    if request.budget is not None:
+    if request.budget is not None or request.extra is not None:
         raise BadInput(f"{verb} takes no budget: limits are raised by resume")
+    if request.instruction:
+        raise BadInput(f"{verb} takes no instruction: one is given by resume")
     return request

@@ -15,9 +15,11 @@ from msgspec import Struct
 
 from waypost._threads import in_thread
 from waypost.conversion import encode_result, fit, shown
+from waypost.metering import CURRENT, Meter
 from waypost.targets import Target
 from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_KEY_CHARS
+from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
 
 _MAX_MESSAGE_CHARS = 8_000
@@ -34,21 +36,27 @@ class LocalEffect:
     with `Execution.finish_effect`, because it counts in `Execution.running` until then.
     """
 
-    __slots__ = ("_run", "call_id", "name", "on_cancel", "wanted")
+    __slots__ = ("_run", "attempt", "call_id", "meter", "name", "on_cancel", "reserve", "wanted")
 
-    def __init__(self, call_id: CallId, name: str, run: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, call_id: CallId, name: str, run: Callable[[], Awaitable[bytes]], reserve: Usage | None = None) -> None:
         self.call_id = call_id
         self.name = name
         self.wanted = True
         self.on_cancel: Callable[[], None] | None = None
+        self.reserve = reserve
+        self.attempt = 1
+        """Which request for allowance this is: more than 1 when another worker may have begun it."""
+        self.meter = Meter()
         self._run = run
 
     async def run(self) -> bytes:
         """Run the function and return its result as JSON. Raises what the function raises: see `failure_of`.
 
         A plain function runs in a thread, a coroutine function on the loop that awaits this. Cancelling is passed on
-        to a coroutine function; a thread cannot be stopped and its result is dropped.
+        to a coroutine function; a thread cannot be stopped and its result is dropped. Await it in a task of its own: what the
+        function reports goes to `meter` by way of the task's context.
         """
+        CURRENT.set(self.meter)
         return await self._run()
 
     def drop(self) -> None:
@@ -66,6 +74,8 @@ class EffectResult(Struct, frozen=True, kw_only=True):
     duration_seconds: float = 0.0
     result: bytes | None = None
     error: Failure | None = None
+    usage: Usage | None = None
+    fingerprint: str = ""
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -24,6 +24,7 @@ from waypost.errors import ApprovalDenied, ChildFailed, StepFailed, ToolDenied, 
 from waypost.execution.effects import LocalEffect
 from waypost.execution.recording import Recording
 from waypost.execution.steps import LocalSteps
+from waypost.metering import Usage
 from waypost.options import Seconds, seconds_of
 from waypost.run_log import RunLog
 from waypost.targets import Target
@@ -58,6 +59,7 @@ class RunEngine:
         self.loop = DeterministicLoop(self, seed=run_id)  # type: ignore[abstract]  # what is abstract raises
         self.log = RunLog(self._is_silent, run_id=run_id, agent=agent.name, correlation_id=correlation_id)
         self.steps = LocalSteps(steps_left, self._request_step)
+        self.instructions: list[str] = []
         self._pending: dict[CallId, asyncio.Future[Outcome]] = {}
         self._signals: dict[str, deque[bytes]] = {}
         self._waits: dict[str, dict[CallId, asyncio.Future[bytes]]] = {}
@@ -98,11 +100,11 @@ class RunEngine:
             raise TypeError(f"ctx.start is for agents; call the tool {target.name!r} with ctx.call, in a task if it shall run beside")
         return self._start_child(target, args, kwargs)
 
-    async def step(self, name: str, returns: Any, run: Callable[[], Awaitable[bytes]]) -> Any:
+    async def step(self, name: str, returns: Any, run: Callable[[], Awaitable[bytes]], reserve: Usage | None = None) -> Any:
         self._check_inside("ctx.step")
         call_id = CallId(self.loop.next_id())
         future: asyncio.Future[Outcome] = self.loop.create_future()
-        effect = LocalEffect(call_id, name, run)
+        effect = LocalEffect(call_id, name, run, None if reserve is None else reserve.to_wire())
         recording = self.recording
         if recording is None:
             self.steps.admit(effect, future)
@@ -218,6 +220,7 @@ class RunEngine:
             timeout_seconds=options.timeout_seconds,
             retry=options.retry,
             approval=options.approval.to_wire() if options.approval is not None else None,
+            reserve=options.reserve.to_wire() if options.reserve is not None else None,
         )
         outcome, value = await self._await(call_id, self._request(call_id, command))
         if isinstance(outcome, ev.ToolCallFailed):
@@ -307,7 +310,8 @@ class RunEngine:
             self.loop.refuse()
 
     def _request_step(self, effect: LocalEffect) -> None:
-        self._issue(cmd.RequestStep(seen=self.seen, id=effect.call_id, name=effect.name))
+        item = cmd.RequestStep(seen=self.seen, id=effect.call_id, name=effect.name, reserve=effect.reserve, attempt=effect.attempt)
+        self._issue(item)
 
     def _check_inside(self, what: str) -> None:
         if self.loop.muted:

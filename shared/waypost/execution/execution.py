@@ -22,7 +22,7 @@ from waypost_proto import events as ev
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.commands import AnyItem
 from waypost_proto.errors import BadInput, ContractError, NotFound
-from waypost_proto.ids import RunId
+from waypost_proto.ids import CallId, RunId
 from waypost_proto.taint import merged
 from waypost_proto.values import BlobRef, Failure
 from waypost_proto.work import Entry
@@ -144,6 +144,8 @@ class Execution:
             duration_seconds=max(0.0, result.duration_seconds),
             result=Raw(value) if result.error is None else UNSET,
             error=result.error,
+            usage=result.usage,
+            fingerprint=result.fingerprint,
         )
         engine.items.append(item)
         data: LocalResult
@@ -154,6 +156,11 @@ class Execution:
         future.set_result((data, value))
         self._run()
         self._settle_effects()
+
+    def metered(self, metered: bool, unfunded: Sequence[CallId] = ()) -> None:
+        """What an activation says: whether steps that reserve tokens or cost must ask, and which local steps do not fit yet."""
+        self._engine.steps.metered = metered
+        self._engine.steps.unfunded = frozenset(unfunded)
 
     def grant(self, steps_left: int | None) -> None:
         """Replace the allowance by `Activation.steps_left` and start the local steps that asked for one.
@@ -211,6 +218,8 @@ class Execution:
                 engine.settle(data.call_id, data, b"null")
             case ev.TimerFired():
                 engine.loop.fire_timer(data.call_id)
+            case ev.InstructionAdded():
+                engine.instructions.append(data.text)
             case ev.SignalReceived():
                 engine.receive(data.name, self._value(data.payload, data.payload_ref))
             case ev.RunStarted():

@@ -83,8 +83,8 @@ class Recording:
         """Outside events that no accepted advance has seen."""
         self.locals: list[tuple[int, LocalResult]] = []
         """Recorded results of local steps with their seq, in the order of the log."""
-        self.requested_steps: set[CallId] = set()
-        """Local steps that asked for allowance: the coordinator has counted them."""
+        self.requested_steps: dict[CallId, int] = {}
+        """Local steps that asked for allowance, with the number of the request: the coordinator has counted them."""
         self.divergence: Divergence | None = None
         self._commands: dict[CallId, Recorded] = {}
         self._steps: dict[CallId, Recorded] = {}
@@ -105,7 +105,7 @@ class Recording:
                 (self.outside if entry.seq <= seen else self.later).append(entry)
                 if entry.type == "signal_received":
                     self._pair_signal(decode(_Named, entry.data).name)
-                elif entry.type != "run_started":
+                elif entry.type not in ("run_started", "instruction_added"):
                     self._settled.add(decode(_Outcome, entry.data).call_id)
             else:
                 self._read(decode_union(ev.AnyData, entry.data), entry.seq)
@@ -116,7 +116,7 @@ class Recording:
                 self.locals.append((seq, data))
                 self._steps[data.call_id] = Recorded(call_id=data.call_id, kind="step", name=data.name, seq=seq)
             case ev.StepRequested():
-                self.requested_steps.add(data.call_id)
+                self.requested_steps[data.call_id] = data.attempt
                 self._steps.setdefault(data.call_id, Recorded(call_id=data.call_id, kind="step", name=data.name, seq=seq))
             case ev.StateChanged():
                 self._shown = data.value

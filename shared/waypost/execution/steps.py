@@ -5,7 +5,7 @@ before `flush`, because the worker's callback must not be called while the agent
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from waypost.execution.effects import LocalEffect
@@ -13,10 +13,16 @@ from waypost_proto.ids import CallId
 
 
 class LocalSteps:
-    """`left` is what may still be spent before asking (None: no limit); `request` issues a `RequestStep`."""
+    """`left` is what may still be spent before asking (None: no limit); `request` issues a `RequestStep`.
+
+    While the run is `metered`, a step that reserves tokens or cost asks whatever is left. Steps in `unfunded` have asked, and the
+    coordinator has said that they do not fit yet.
+    """
 
     def __init__(self, left: int | None, request: Callable[[LocalEffect], None]) -> None:
         self.left = left
+        self.metered = False
+        self.unfunded: frozenset[CallId] = frozenset()
         self._request = request
         self._futures: dict[CallId, asyncio.Future[Any]] = {}
         self._held: dict[CallId, LocalEffect] = {}
@@ -41,20 +47,31 @@ class LocalSteps:
         self._futures[effect.call_id] = future
         self._held[effect.call_id] = effect
 
-    def release(self, requested: Container[CallId]) -> None:
-        """Replay is through. What the coordinator counted when it was `requested` is not counted again."""
+    def release(self, requested: Mapping[CallId, int]) -> None:
+        """Replay is through. What the coordinator counted when it was `requested` is not counted again.
+
+        A step with a reservation asks again all the same: another worker may have begun it, and paid for it.
+        """
         held, self._held = self._held, {}
         for call_id, effect in held.items():
             if call_id in requested:
                 self._requested.add(call_id)
-                self._to_start[call_id] = effect
+                if call_id in self.unfunded:
+                    self._waiting[call_id] = effect
+                elif effect.reserve is not None and self.metered:
+                    effect.attempt = requested[call_id] + 1
+                    self._waiting[call_id] = effect
+                    self._request(effect)
+                else:
+                    self._to_start[call_id] = effect
             else:
                 self.admit(effect, self._futures[call_id])
 
     def admit(self, effect: LocalEffect, future: asyncio.Future[Any]) -> None:
         """A new step: it starts at the next `flush`, or asks for allowance first."""
         self._futures[effect.call_id] = future
-        if self.left is None or self.left > 0:
+        asks = effect.reserve is not None and self.metered
+        if not asks and (self.left is None or self.left > 0):
             self.spend()
             self._to_start[effect.call_id] = effect
         else:
@@ -64,8 +81,8 @@ class LocalSteps:
 
     def grant(self, left: int | None) -> None:
         """The coordinator has counted what was requested: that starts. Running steps it has not counted take from `left`."""
-        self._to_start.update(self._waiting)
-        self._waiting.clear()
+        funded = [call_id for call_id in self._waiting if call_id not in self.unfunded]
+        self._to_start.update((call_id, self._waiting.pop(call_id)) for call_id in funded)
         uncounted = sum(1 for call_id in self._running if call_id not in self._requested)
         self.left = None if left is None else max(0, left - uncounted)
 

@@ -115,7 +115,7 @@ def test_past_max_steps_the_call_is_recorded_and_not_sent_and_a_raised_limit_sen
     """Limits are reserved before they are spent (P5)."""
     run = Machine(budget=Budget(max_steps=1)).calls("read", "0:1")
     run.tell(succeeded("0:1")).calls("pay", "0:2")
-    assert run.types == ["breaker_tripped", "run_paused", "tool_call_requested"]
+    assert run.types == ["tool_call_requested", "breaker_tripped", "run_paused"]
     assert run.of(fx.SendTool) == []
     assert run.of(fx.GrantPermit) == []
     assert run.the.status is RunStatus.PAUSED
@@ -123,7 +123,7 @@ def test_past_max_steps_the_call_is_recorded_and_not_sent_and_a_raised_limit_sen
     assert run.decision.reply is not None
     assert run.decision.reply.code == "409"
     run.tell(mb.Resume(run_id=RUN, request_id="r2", budget=Budget(max_steps=5)))
-    assert run.types == ["run_resumed"]
+    assert run.types == ["run_resumed", "call_funded"]
     assert run.of(fx.SendTool) == [fx.SendTool(CallId("0:2"), run.the.seq)]
     assert run.of(fx.GrantPermit) == [fx.GrantPermit(CallId("0:2"))]
 
