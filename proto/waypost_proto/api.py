@@ -252,9 +252,19 @@ class ApprovalPage(Value, frozen=True, kw_only=True):
     approvals: list[ApprovalView]
 
 
+class AgentBuild(Value, frozen=True, kw_only=True):
+    """A build of an agent that lives, and the workers that take its work."""
+
+    build: str
+    workers: list[str] = []
+
+
 class AgentView(Value, frozen=True, kw_only=True):
+    """`definition` is of the current build: the one that new runs get. `workers` host any build; `builds` are those that live."""
+
     definition: AgentDefinition
     workers: list[str] = []
+    builds: list[AgentBuild] = []
 
 
 class AgentPage(Value, frozen=True, kw_only=True):

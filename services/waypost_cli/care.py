@@ -13,14 +13,25 @@ from waypost_proto.api import Redispatch, RedispatchAnswer
 
 
 async def agents(*, json: AsJson = False) -> None:
-    """List agents: their current build, and the workers that host them now."""
+    """List agents: the current build, which new runs get, the workers that host it now, and older builds that live on for their runs."""
     async with connected() as client:
         found = await client.agents()
     if json:
         print_json(found)
         return
-    rows = ([a.definition.name, a.definition.build, a.definition.kind, _hosts(a.workers), ", ".join(a.definition.tools)] for a in found)
-    print_table(["AGENT", "BUILD", "KIND", "WORKERS", "TOOLS"], rows, empty="no agents: start a worker with `waypost worker MODULE`")
+    rows = (
+        [
+            a.definition.name,
+            a.definition.build,
+            a.definition.kind,
+            _hosts(a.workers),
+            ", ".join(f"{other.build} ({len(other.workers)})" for other in a.builds if other.build != a.definition.build),
+            ", ".join(a.definition.tools),
+        ]
+        for a in found
+    )
+    columns = ["AGENT", "BUILD", "KIND", "WORKERS", "OTHER BUILDS", "TOOLS"]
+    print_table(columns, rows, empty="no agents: start a worker with `waypost worker MODULE`")
 
 
 async def tools(*, json: AsJson = False) -> None:

@@ -18,7 +18,7 @@ from waypost_coordinator.registry_book import AgentEntry, Book
 from waypost_coordinator.registry_peers import Peer, Peers
 from waypost_io.bus.ports import Bus, Message, Subscription
 from waypost_io.store.ports import Store
-from waypost_proto.api import AgentView, ToolView
+from waypost_proto.api import AgentBuild, AgentView, ToolView
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import BadMessage, TransientError, WaypostError
 from waypost_proto.registry import LOST_AFTER_SECONDS, AgentDefinition, Announce, Announced, Heartbeat, Held, ToolDefinition
@@ -34,6 +34,7 @@ QUEUE = "coordinators"
 
 OnNewDefinition = Callable[[Sequence[str]], None]
 OnLost = Callable[[Sequence[str]], None]
+OnBuildEnded = Callable[[Sequence[tuple[str, str]]], None]
 
 
 class Registry:
@@ -69,13 +70,16 @@ class Registry:
         self._agents: dict[str, AgentDefinition] | None = None
         self._on_new_definition: OnNewDefinition = _ignore
         self._on_lost: OnLost = _ignore
+        self._on_build_ended: OnBuildEnded = _ignore
 
-    def listen(self, *, on_new_definition: OnNewDefinition, on_lost: OnLost) -> None:
+    def listen(self, *, on_new_definition: OnNewDefinition, on_lost: OnLost, on_build_ended: OnBuildEnded | None = None) -> None:
         """Set the callbacks; call before entering. They must not block or raise.
 
         `on_new_definition(names)`: these agents and tools are new or defined differently, on whatever replica that was
         announced, or a host has come (back) for them. `on_lost(worker_ids)`: these workers are gone; what they held must go elsewhere.
+        `on_build_ended(pairs)`: nobody hosts these (agent, build) any more; what waits for any worker of one waits in vain.
         """
+        self._on_build_ended = on_build_ended or _ignore
         self._on_new_definition = on_new_definition
         self._on_lost = on_lost
 
@@ -166,7 +170,16 @@ class Registry:
     def agent_views(self) -> list[AgentView]:
         """For `agents.list`."""
         entries = (self.agent(name) for name in self._book.agents())
-        return [AgentView(definition=e.current, workers=list(self.live_workers(e.current.name))) for e in entries if e is not None]
+        return [
+            AgentView(definition=entry.current, workers=list(self.live_workers(entry.current.name)), builds=self._live_builds(entry))
+            for entry in entries
+            if entry is not None
+        ]
+
+    def _live_builds(self, entry: AgentEntry) -> list[AgentBuild]:
+        """Those that somebody hosts, the one committed last first."""
+        found = ((build, self.live_workers(entry.current.name, build)) for build in reversed(entry.builds))
+        return [AgentBuild(build=build, workers=list(workers)) for build, workers in found if workers]
 
     def tool_views(self) -> list[ToolView]:
         """For `tools.list`."""
@@ -267,6 +280,10 @@ class Registry:
         workers = sorted(peer.peer for peer in peers if peer.kind == "worker")
         if workers:
             self._on_lost(workers)
+        ended = {(name, peer.build) for peer in peers if peer.kind == "worker" for name in peer.names}
+        ended = {(name, build) for name, build in ended if not self.live_workers(name, build)}
+        if ended:
+            self._on_build_ended(sorted(ended))
 
     async def _sweep_forever(self) -> None:
         while True:
@@ -294,5 +311,5 @@ class Registry:
         return found
 
 
-def _ignore(_names: Sequence[str]) -> None:
+def _ignore(_names: Sequence[object]) -> None:
     """Nobody listens yet."""

@@ -116,7 +116,9 @@ class Coordinator:
         """Until cancelled. Raises `Unreachable` or `Misconfigured` when it cannot start."""
         await self.prepare()
         self._ground.bus.on_reconnect(self._sweep.look)
-        self._registry.listen(on_new_definition=self._sweep.hosts_found, on_lost=self._sweep.workers_lost)
+        self._registry.listen(
+            on_new_definition=self._sweep.hosts_found, on_lost=self._sweep.workers_lost, on_build_ended=self._sweep.builds_ended
+        )
         async with self._registry, self._front, self._replicas, asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._settler.run(), name="settle")

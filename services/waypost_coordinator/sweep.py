@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 import structlog
 
@@ -18,6 +18,7 @@ from waypost_coordinator.takeover import TakeOver
 from waypost_core.messages import HostFound
 from waypost_io.bus.ports import StreamSpec
 from waypost_io.bus.topology import sticky_consumer
+from waypost_io.store.ports import RunRow
 from waypost_proto.errors import WaypostError
 from waypost_proto.ids import RunId, WorkerId
 
@@ -41,6 +42,7 @@ class Sweep:
         self._seconds = seconds
         self._note = asyncio.Event()
         self._lost: set[str] = set()
+        self._ended: set[tuple[str, str]] = set()
         self._found: set[str] = set()
         self._looks = 0
         """Rounds in which to look at what is held once more."""
@@ -65,6 +67,11 @@ class Sweep:
     def workers_lost(self, workers: Sequence[str]) -> None:
         """These workers are gone: what they held must go elsewhere."""
         self._lost.update(workers)
+        self._note.set()
+
+    def builds_ended(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Nobody hosts these (agent, build) any more: their runs move to another build, also those that no worker has taken up."""
+        self._ended.update(pairs)
         self._note.set()
 
     def hosts_found(self, names: Sequence[str]) -> None:
@@ -109,14 +116,9 @@ class Sweep:
         for partition in partitions:
             for letter in await self._takeover.unreceived(partition):
                 self._put(letter, tally)
-            after = ""
-            while True:
-                rows = await self._ground.store.log.open_runs(partition, after=after, limit=PAGE)
-                self._each((row.run_id for row in rows), Rederive(), tally)
-                count += len(rows)
-                if len(rows) < PAGE:
-                    break
-                after = rows[-1].run_id
+            async for row in self._open_runs(partition):
+                self._each([row.run_id], Rederive(), tally)
+                count += 1
         log.info("redispatched", runs=count)
         return count
 
@@ -124,13 +126,17 @@ class Sweep:
         marks = await self._marks()
         await self._compare(marks, self._compared & self._ground.epochs.keys())
         await self._unreceived_mail()
-        if self._lost:
-            workers, self._lost = sorted(self._lost), set()
-            await self._elsewhere(workers)
-        if self._found:
-            names, self._found = sorted(self._found), set()
+        lost, ended, found = set(self._lost), set(self._ended), set(self._found)  # forgotten when it is done: a failure must not lose them
+        if lost:
+            await self._elsewhere(sorted(lost))
+            self._lost -= lost
+        if ended:
+            await self._move_to_other_builds(ended, besides=lost)
+            self._ended -= ended
+        if found:
             held = await self.release_held(list(self._ground.epochs))
-            log.info("hosts_found", names=names, held_runs=held)
+            log.info("hosts_found", names=sorted(found), held_runs=held)
+            self._found -= found
             self._looks = LATE_LOOKS
         elif self._looks:
             self._looks -= 1
@@ -244,6 +250,30 @@ class Sweep:
         run_ids = await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)
         log.info("workers_lost", workers=list(workers), runs=len(run_ids))
         self._each(run_ids, Rederive(activation_only=True))
+
+    async def _move_to_other_builds(self, ended: Collection[tuple[str, str]], besides: Collection[str]) -> None:
+        """Activations for any worker of a build that nobody hosts lie where nobody looks. A run without an answer has no build yet.
+
+        `besides` are workers whose runs were given others already: a second activation could reach a second worker.
+        """
+        agents = {agent for agent, _ in ended}
+        count = 0
+        for partition in list(self._ground.epochs):
+            async for row in self._open_runs(partition):
+                if row.agent in agents and row.worker not in besides and (not row.build or (row.agent, row.build) in ended):
+                    self._each([row.run_id], Rederive(activation_only=True))
+                    count += 1
+        log.info("builds_ended", builds=sorted(f"{agent}@{build}" for agent, build in ended), runs=count)
+
+    async def _open_runs(self, partition: int) -> AsyncIterator[RunRow]:
+        after = ""
+        while True:
+            rows = await self._ground.store.log.open_runs(partition, after=after, limit=PAGE)
+            for row in rows:
+                yield row
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].run_id
 
     async def release_held(self, partitions: Sequence[int]) -> int:
         """Look again at what is held for want of a host; the number of runs. A host may have come while nobody owned the partition."""

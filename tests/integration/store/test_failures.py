@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
@@ -165,3 +166,16 @@ async def test_leaving_a_store_while_it_is_busy_waits_for_it(postgres_url: str, 
     assert await store.reads.get(run_id) is not None
     with pytest.raises(Unreachable, match="not open"):
         await other.leases.now()
+
+
+async def test_leases_are_renewed_while_every_connection_of_the_pool_is_taken(store: PostgresStore) -> None:
+    me = await owner_of(store)
+    epochs = {partition: lease.epoch for partition, lease in me.leases.items()}
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(store._link.connection())
+        waiting = asyncio.ensure_future(store.reads.get(new_run_id()))
+        renewed = await store.leases.renew("me", epochs, lease_seconds=60)
+        assert len(renewed) == PARTITIONS
+        assert not waiting.done(), "the pool has no connection left"
+    assert await waiting is None

@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw
 from tests.unit.waypost_cli.conftest import Command
 from tests.unit.waypost_cli.fake_client import RUN, FakeClient, view
 from waypost_proto.api import (
+    AgentBuild,
     AgentView,
     ApprovalView,
     CallView,
@@ -305,6 +306,13 @@ def test_the_original_bytes_of_a_dead_letter(client: FakeClient, capsysbinary: p
 
     assert run(["dead", "show", "7", "--raw"]) == 0
     assert capsysbinary.readouterr().out == b"\xff\x00"
+
+
+def test_other_builds_that_live_are_shown(waypost: Command, client: FakeClient) -> None:
+    builds = [AgentBuild(build="b2", workers=["w-3"]), AgentBuild(build="b1", workers=["w-1", "w-2"])]
+    definition = AgentDefinition(name="desk", build="b2")
+    client.answers["agents"] = [AgentView(definition=definition, workers=["w-1", "w-2", "w-3"], builds=builds)]
+    assert "b1 (2)" in waypost("agents").out
 
 
 def test_agents_and_tools_without_a_host_say_so(waypost: Command, client: FakeClient) -> None:

@@ -149,6 +149,16 @@ async def test_released_partitions_are_free_for_others_at_once(owner: Owner, par
     assert len(taken) == PARTITIONS
 
 
+async def test_what_was_released_for_good_is_not_taken_again(owner: Owner, parts: Parts) -> None:
+    """A round that was due while the replica left must not own a partition that nobody serves."""
+    await owner.leases.take()
+    await owner.leases.release()
+    await owner.leases.take()
+    await asyncio.wait_for(owner.leases.run(), 5)
+    assert owner.gained == [0, 1]
+    assert len(await parts.store.leases.acquire("another", at_most=5, lease_seconds=1)) == PARTITIONS
+
+
 async def test_two_owners_never_hold_the_same_partition(owner: Owner, parts: Parts) -> None:
     await owner.leases.take()
     assert await parts.store.leases.acquire("another", at_most=5, lease_seconds=LEASE_SECONDS) == []

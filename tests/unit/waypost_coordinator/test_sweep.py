@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, Parts, Replica, Site, call, complete, site
@@ -226,3 +227,19 @@ async def test_redispatching_everything_counts_the_open_runs(desk: Site, replica
     assert answer.runs == 3
     for run_id in open_runs:
         await desk.activation(run_id, 2)
+
+
+async def test_what_nobody_took_up_moves_when_its_build_ends(desk: Site, replica: Replica) -> None:
+    """Its first activation lies where no worker of another build looks; a run that has a build that lives stays."""
+    waiting = await replica.start()
+    await desk.activation(waiting)
+    await desk.hosts(worker="w2", agents=(msgspec.structs.replace(AGENT, build="b2"),), build="b2")
+    begun = await replica.start()
+    given = await desk.activation(begun)
+    assert given.build == "b2"
+    await desk.advance(given, call("look", given), worker="w2")
+    await desk.until(begun, "tool_call_requested")
+    await desk.stopped("w1")
+    moved = await desk.activation(waiting, 2)
+    assert moved.build == "b2"
+    assert len(desk.activations(begun)) == 1

@@ -31,13 +31,14 @@ class Site:
         self.peer: MemoryBus
         self.new: list[str] = []
         self.lost: list[str] = []
+        self.ended: list[tuple[str, str]] = []
         self.stack = AsyncExitStack()
 
     async def replica(self, *, listen: bool = True, store: MemoryStore | None = None) -> Registry:
         bus = await self.stack.enter_async_context(MemoryBus(self.broker))
         registry = Registry(store or self.store, bus, SUBJECTS, lambda: self.now)
         if listen:
-            registry.listen(on_new_definition=self._new, on_lost=self._lost)
+            registry.listen(on_new_definition=self._new, on_lost=self._lost, on_build_ended=self.ended.extend)
         return await self.stack.enter_async_context(registry)
 
     def _new(self, names: Sequence[str]) -> None:
@@ -275,3 +276,20 @@ def _tasks(coroutines: Sequence[object]) -> AsyncExitStack:
 
     stack.push_async_callback(stop)
     return stack
+
+
+async def test_a_build_ends_with_its_last_worker(site: Site) -> None:
+    registry = await site.replica()
+    for peer, build in (("w-1", "b1"), ("w-2", "b1"), ("w-3", "b2")):
+        assert (await site.announce(worker(peer, build))).ok
+    (view,) = registry.agent_views()
+    assert view.definition.build == "b2"
+    assert [(found.build, found.workers) for found in view.builds] == [("b2", ["w-3"]), ("b1", ["w-1", "w-2"])]
+    await site.beat("w-1", state="stopped")
+    await wait_until(lambda: site.lost == ["w-1"])
+    assert site.ended == []
+    await site.beat("w-2", state="draining")
+    await site.beat("w-2", state="stopped")
+    await wait_until(lambda: site.lost == ["w-1", "w-2"])
+    assert site.ended == [("desk", "b1")]
+    assert [found.build for found in registry.agent_views()[0].builds] == ["b2"]
