@@ -37,6 +37,9 @@ ROUNDS = 3
 """In a lease's time."""
 ROUNDS_WANTING = 12
 """The same while a partition that should be ours is somebody else's: its owner gives it back, or died, and its lease ends."""
+REST_SECONDS = 0.1
+"""Before partitions are taken over again after a second step-down in a short time; twice as long after each further one, at most
+half a lease. A database that answers and refuses every commit (its disk is full) would have them change hands dozens of times a second."""
 SAFETY_SHARE = 0.2
 """The share of a lease before its end at which we stop using it: room for a slow round trip."""
 
@@ -67,6 +70,10 @@ class Leases:
         """Everything was given back for good."""
         self._wanting = False
         """Less than our share is ours, and the rest was not free."""
+        self._hasty = 0
+        """Step-downs that followed soon on another."""
+        self._stepped_down_at = -float("inf")
+        self._rest_until = -float("inf")
         self._leaving: set[int] = set()
         """No longer ours, and the rest of the shell was not told yet."""
         self.epochs = ground.epochs
@@ -123,7 +130,7 @@ class Leases:
         free = (self._ground.partitions if self.replicas is None else self.replicas.share()) - len(self.epochs)
         if free < 0:
             await self._give_back(sorted(self.epochs)[free:])
-        elif free > 0 and self._stepping_down is None:
+        elif free > 0 and self._stepping_down is None and self._resting() <= 0:
             asked = self._ground.clock.monotonic()
             found = await self._ground.store.leases.acquire(self.owner, at_most=free, lease_seconds=self._lease_seconds)
             if self._ended:  # they were acquired for nothing
@@ -150,7 +157,7 @@ class Leases:
         """Rounds until cancelled, three in a lease's time, at once when something is lost, more while there is something to wait for."""
         while not self._ended:
             try:
-                async with asyncio.timeout(self._lease_seconds / (ROUNDS_WANTING if self._wanting else ROUNDS)):
+                async with asyncio.timeout(self._pause_seconds()):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -232,6 +239,20 @@ class Leases:
         self._to_release = {}
         self._incarnation += 1
         self._stepping_down = None
+        now = self._ground.clock.monotonic()
+        self._hasty = self._hasty + 1 if now - self._stepped_down_at < self._lease_seconds else 0
+        self._stepped_down_at = now
+        self._rest_until = now + min(REST_SECONDS * 2 ** (self._hasty - 1), self._lease_seconds / 2) if self._hasty else now
+
+    def _resting(self) -> float:
+        """Seconds in which nothing is to be taken over."""
+        return self._rest_until - self._ground.clock.monotonic()
+
+    def _pause_seconds(self) -> float:
+        """Until the next round, unless something calls for one."""
+        usual = self._lease_seconds / (ROUNDS_WANTING if self._wanting else ROUNDS)
+        resting = self._resting()
+        return min(usual, resting) if resting > 0 else usual
 
     def _expired(self) -> list[int]:
         now = self._ground.clock.monotonic()

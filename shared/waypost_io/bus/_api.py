@@ -24,7 +24,8 @@ _NOT_ENABLED = (10039, 10076)
 """JSNotEnabledForAccount, JSNotEnabled: they say 503 like what passes by itself, and do not."""
 _CONSUMER_STORE = 10012
 """JSConsumerCreateErrF: the server could not make the consumer's files. What a caller asks wrongly has codes of its own."""
-_DISK_FULL = "no space left"
+_NO_ROOM = ("no space left", "error creating store")
+"""In what a server says whose disk is full."""
 _FIXED = ("storage", "retention")
 """Settings of a stream that the server cannot change in place (err 10052)."""
 
@@ -205,6 +206,6 @@ def _refused(what: str, error: _Error) -> Exception:
     if error.err_code == _STREAM_NOT_FOUND:
         return NotFound(f"{what}: {_text(error)}")
     passes = error.code == 503 and error.err_code not in _NOT_ENABLED
-    if passes or error.err_code == _CONSUMER_STORE or _DISK_FULL in error.description:
+    if passes or error.err_code == _CONSUMER_STORE or any(words in error.description for words in _NO_ROOM):
         return TransientError(f"{what}: {_text(error)}")
     return Misconfigured(f"the server refuses {what}: {_text(error)}")

@@ -96,6 +96,28 @@ async def test_a_step_down_takes_effect_at_once_and_takes_over_under_new_epochs(
     assert owner.leases.owner != name
 
 
+async def test_step_downs_that_follow_on_each_other_rest_before_the_next_take_over(owner: Owner) -> None:
+    """A database whose disk is full answers, and refuses every commit."""
+    await owner.leases.take()
+    for rest in (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, LEASE_SECONDS / 2, LEASE_SECONDS / 2):
+        taken = len(owner.gained)
+        owner.leases.step_down("a commit is unknown")
+        await owner.leases.take()
+        if rest:
+            assert len(owner.gained) == taken
+            owner.parts.ticks += rest - 0.01
+            await owner.leases.take()
+            assert len(owner.gained) == taken
+            owner.parts.ticks += 0.02
+            await owner.leases.take()
+        assert len(owner.gained) == taken + 2
+    owner.parts.pass_seconds(LEASE_SECONDS)
+    taken = len(owner.gained)
+    owner.leases.step_down("once more")
+    await owner.leases.take()
+    assert len(owner.gained) == taken + 2, "long after the last one it is taken over at once"
+
+
 async def test_a_step_down_while_the_database_is_away_is_made_up_for(owner: Owner) -> None:
     await owner.leases.take()
     owner.leases.step_down("first")

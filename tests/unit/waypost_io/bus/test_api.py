@@ -16,6 +16,7 @@ FULL = "write obs/c/meta.inf.tmp: no space left on device"
         (500, 10012, FULL, TransientError),
         (500, 10012, "error creating store for consumer", TransientError),
         (500, 10049, FULL, TransientError),
+        (500, 10049, "error creating store for stream", TransientError),
         (503, 10008, "JetStream system temporarily unavailable", TransientError),
         (503, 10076, "JetStream not enabled", Misconfigured),
         (500, 10049, "invalid persist mode", Misconfigured),
