@@ -79,7 +79,7 @@ async def _run(
             longest_seconds=options.longest,
             kinds=kinds - made.impossible.keys(),
         )
-        plan = Plan(seed=seed, weather=weather, orders_per_second=options.orders)
+        plan = Plan(seed=seed, weather=weather, orders_per_second=options.orders, sabotage=options.sabotage)
         async with storm(plan, made, tell) as weathered:
             number = options.round
             while not rounds or (time.monotonic() < until and not rounds[-1].violations):
@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--longest", type=float, default=60.0, help="no fault lasts longer, in seconds (default %(default)s)")
     parser.add_argument("--orders", type=float, default=2.0, help="runs that customers start, per second (default %(default)s)")
     parser.add_argument("--defaults", action="store_true", help="leases and waits as they are by default, instead of short ones")
+    parser.add_argument("--sabotage", action="store_true", help="lose an event and make an effect twice: the checks must notice")
     parser.add_argument("--tally", type=Path, help="append a line of JSON per round to this file")
     parser.add_argument("--sum", type=Path, metavar="TALLY", help="storm nothing: print the table of all rounds of a tally")
     parser.add_argument("--json", action="store_true", help="print nothing but a report in JSON at the end")

@@ -15,9 +15,11 @@ SHORT = ["--minutes", "0.1", "--trouble", "8", "--pause", "1", "--longest", "4",
 CALM_SECONDS = 170
 
 
-def chaos(*words: str) -> subprocess.CompletedProcess[str]:
+def chaos(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, with its files in that folder."""
+    environment = dict(os.environ) | ({} if folder is None else {"TMPDIR": str(folder)})
     command = [sys.executable, "-m", "tests.chaos", *words]
-    return subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=CALM_SECONDS, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=CALM_SECONDS, check=False)
 
 
 @pytest.mark.crash
@@ -37,6 +39,23 @@ def test_a_short_storm_breaks_no_promise(seed: int, tmp_path: Path) -> None:
     assert line["runs"] >= line["orders"] >= 5
     told = chaos("--sum", str(tally)).stdout
     assert all(f"{kind:22}{count:7}" in told for kind, count in line["faults"].items())
+
+
+@pytest.mark.crash
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_what_breaks_a_promise_is_told_and_kept(server_dir: Path) -> None:
+    folder = server_dir / "storm"
+    folder.mkdir()
+    done = chaos("--seed", "13", *SHORT[:2], "--trouble", "2", "--longest", "1", "--orders", "3", "--sabotage", folder=folder)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "2 effects" in done.stdout
+    assert "the log has the seqs" in done.stdout
+    (kept,) = folder.iterdir()
+    assert f"kept for examination: {kept}" in done.stdout
+    assert {path.name for path in kept.iterdir()} >= {"logs", "effects.jsonl", "postgres", "report.json"}
+    assert (kept / "postgres" / "PG_VERSION").exists()
+    assert not json.loads((kept / "report.json").read_text())["ok"]
 
 
 def test_a_wrong_option_is_told() -> None:

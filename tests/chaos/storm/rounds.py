@@ -35,6 +35,8 @@ class Plan:
     orders_per_second: float = 2.0
     heal_seconds: float = 150.0
     """After the last fault everything must have come to its end within this."""
+    sabotage: bool = False
+    """Lose an event and make an effect twice before each look: the checks must notice."""
 
 
 class Storm:
@@ -123,6 +125,8 @@ class Storm:
     async def _check(self, orders: list[Order], found: Round) -> None:
         violations = found.violations
         await self._audited(violations)
+        if self._plan.sabotage:
+            await self._sabotage()
         rows = await self._observer.fetch("select run_id::text, agent, status, open, state, outcome from runs")
         fresh = {row["run_id"]: row for row in rows if row["run_id"] not in self._checked}
         events = await self._observer.fetch(
@@ -158,6 +162,12 @@ class Storm:
         holds = sum(hold.started is not None for hold in self._customers.book.holds)
         found.holds = holds - self._judged["holds"]
         self._judged.update(effects=found.effects, holds=found.holds)
+
+    async def _sabotage(self) -> None:
+        effects = self._made.effects_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        with self._made.effects_file.open("a", encoding="utf-8") as file:
+            file.write(effects[-1])
+        await self._observer.fetch("delete from events where seq = 3 and run_id = (select run_id from events where seq = 4 limit 1)")
 
     async def _audited(self, violations: list[str]) -> None:
         until = time.monotonic() + self._plan.heal_seconds
