@@ -72,6 +72,8 @@ class RunStarted(Data, tag="run_started", frozen=True, kw_only=True):
     lease: Lease | None = None
     """What the parent gave at the start; None for a run without a parent."""
     ladder: list[Rung] = []
+    known: bool = False
+    """Somebody has announced the agent."""
     watched: bool = False
     """What it asks for and puts out is remembered, to find loops."""
 

@@ -232,6 +232,11 @@ def warned(state: RunState, data: ev.LimitWarning, _seq: int) -> None:
     state.warned = [*state.warned, data.limit]
 
 
+def deadline_near(state: RunState, _data: ev.DeadlineNear, _seq: int) -> None:
+    """That warning is given once, too."""
+    state.warned = [*state.warned, "deadline"]
+
+
 def escalated(state: RunState, data: ev.NoticeEscalated, _seq: int) -> None:
     """The next level of the ladder was told."""
     call = None if data.call_id is None else state.calls.get(data.call_id)

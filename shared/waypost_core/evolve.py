@@ -370,7 +370,7 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.LeaseRecalled: acc.lease_recalled,
     ev.LeaseTakenBack: acc.lease_taken_back,
     ev.LimitWarning: acc.warned,
-    ev.DeadlineNear: _nothing,
+    ev.DeadlineNear: acc.deadline_near,
     ev.LoopDetected: _nothing,
     ev.NoticeEscalated: acc.escalated,
     ev.InstructionAdded: _nothing,

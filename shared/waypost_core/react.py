@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from waypost_core import dispatch, lease_sending
+from waypost_core import dispatch, lease_sending, telling
 from waypost_core.effects import (
     Activate,
     AnyEffect,
@@ -96,8 +96,13 @@ def _call_funded(state: RunState, seq: int, data: ev.CallFunded) -> Effects:
     return [_start_child(state, data.call_id, call, seq)] if call.binding and state.ending is None and not state.paused else []
 
 
-def _started(state: RunState, seq: int, _data: ev.RunStarted) -> Effects:
-    return [*_run_timers(state), *_activate(state, seq, _data)]
+def _started(state: RunState, seq: int, data: ev.RunStarted) -> Effects:
+    hosted = data.known or state.parent is not None
+    return [
+        *_run_timers(state),
+        *([] if hosted else [SetTimer(telling.HELD, state.recorded_at + telling.HELD_AFTER_SECONDS)]),
+        *_activate(state, seq, data),
+    ]
 
 
 def _run_timers(state: RunState) -> Effects:
@@ -106,7 +111,7 @@ def _run_timers(state: RunState) -> Effects:
         effects.append(SetTimer(DEADLINE, state.deadline_at))
     if state.budget.max_seconds is not None:
         effects.append(SetTimer(MAX_SECONDS, state.started_at + state.budget.max_seconds))
-    return effects
+    return [*effects, *telling.warning_timers(state)] if effects else effects
 
 
 def _send_call(state: RunState, seq: int, call_id: CallId, *, force: bool = False) -> Effects:
@@ -126,6 +131,8 @@ def _send_call(state: RunState, seq: int, call_id: CallId, *, force: bool = Fals
 
 
 def _tool_requested(state: RunState, seq: int, data: ev.ToolCallRequested) -> Effects:
+    if data.effect is None and data.call_id in state.calls:
+        return [SetTimer(f"{data.call_id}{telling.OF_CALL}{telling.HELD}", state.recorded_at + telling.HELD_AFTER_SECONDS)]
     return _send_call(state, seq, data.call_id)
 
 
@@ -153,7 +160,7 @@ def _attempt_failed(_state: RunState, _seq: int, data: ev.ToolAttemptFailed) -> 
 def _in_doubt(state: RunState, seq: int, data: ev.ToolCallInDoubt) -> Effects:
     if data.reconcile_at is not None:
         return [SetTimer(data.call_id + RETRY, data.reconcile_at)]
-    return [Notify(doubt_notice(state, seq, data), seq)]
+    return [Notify(doubt_notice(state, seq, data), seq), *telling.escalation(state, state.recorded_at, data.call_id)]
 
 
 def _cancel_requested(_state: RunState, _seq: int, data: ev.ToolCallCancelRequested) -> Effects:
@@ -273,6 +280,8 @@ def _approval_expired(_state: RunState, _seq: int, data: ev.ApprovalExpired) -> 
 
 def _paused(state: RunState, seq: int, data: ev.RunPaused) -> Effects:
     effects: Effects = [RevokeRun(), StopWork("paused"), Notify(paused_notice(state, seq, data), seq)]
+    if not data.by.startswith("run:"):  # what a parent's pause did is the parent's to tell
+        effects.extend(telling.escalation(state, state.recorded_at))
     for call in _children(state):
         assert call.child is not None
         mail = Pause(run_id=call.child, request_id=f"{state.run_id}.{seq}", by=f"run:{state.run_id}", reason=data.reason)
@@ -283,7 +292,8 @@ def _paused(state: RunState, seq: int, data: ev.RunPaused) -> Effects:
 def _resumed(state: RunState, seq: int, _data: ev.RunResumed) -> Effects:
     again = outstanding(state, above=seq - 1, permits=state.ending is None)
     by_others = {e.call_id for e in again if isinstance(e, SendTool) and e.sent > seq}  # a later event of the decision sends these
-    effects = [*_run_timers(state), *(e for e in again if not (isinstance(e, SendTool | GrantPermit) and e.call_id in by_others))]
+    calm: Effects = [ClearTimer(telling.ESCALATE)] if state.ladder else []
+    effects = [*calm, *_run_timers(state), *(e for e in again if not (isinstance(e, SendTool | GrantPermit) and e.call_id in by_others))]
     if state.wants_worker and not any(isinstance(e, Activate) for e in effects):
         effects.append(Activate(seq))
     for call in _children(state):
@@ -305,7 +315,7 @@ def _children(state: RunState) -> list[Call]:
 
 
 def _terminal(state: RunState, seq: int, data: ev.Data) -> Effects:
-    effects: Effects = []
+    effects = telling.clear_warning_timers(state)
     if state.deadline_at is not None:
         effects.append(ClearTimer(DEADLINE))
     if state.budget.max_seconds is not None:
@@ -362,4 +372,7 @@ _REACT: dict[type, Callable[[RunState, int, Any], Effects]] = {
     ev.LeaseGranted: lease_sending.lease_granted,
     ev.LeaseRecalled: lease_sending.lease_recalled,
     ev.InstructionAdded: _activate,
+    ev.LimitWarning: telling.warned,
+    ev.DeadlineNear: telling.deadline_near,
+    ev.NoticeEscalated: telling.escalated,
 }

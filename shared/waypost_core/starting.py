@@ -52,6 +52,7 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
         starter=message.starter,
         lease=message.lease,
         ladder=[] if definition is None else definition.ladder,
+        known=definition is not None,
         watched=loop_limits(definition, budget) is not None,
     )
     return done(message.run_id, [started])

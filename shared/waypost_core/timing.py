@@ -1,16 +1,18 @@
 """What happens when a timer of the run is due. A timer that no longer means anything gives no events.
 
 Timer ids: a call's id for `sleep` and `timeout`; `<call>#retry` for its next attempt or reconciliation; `<call>#approval` for an approval's
-expiry; `deadline` and `max_seconds` for the run.
+expiry; `deadline` and `max_seconds` for the run; those of `telling`.
 """
 
 from __future__ import annotations
 
 from waypost_core.approvals import approval_expired
 from waypost_core.decision import Decision
+from waypost_core.effects import AnyEffect
 from waypost_core.ending import end
 from waypost_core.messages import Env, TimersDue
 from waypost_core.state import Call, Ending, RunState
+from waypost_core.telling import mine, told_when_due
 from waypost_proto import events as ev
 from waypost_proto.ids import CallId
 from waypost_proto.task import format_time
@@ -29,10 +31,15 @@ def timers_due(state: RunState, message: TimersDue, env: Env) -> Decision:
     if state.terminal:
         return Decision()
     events: list[ev.Data] = []
+    effects: list[AnyEffect] = []
     for timer_id in message.timer_ids:
-        if timer_id == DEADLINE:
+        if mine(timer_id):
+            told = told_when_due(state, timer_id, env)
+            events.extend(told.events)
+            effects.extend(told.effects)
+        elif timer_id == DEADLINE:
             return Decision(events=_deadline(state))
-        if timer_id == MAX_SECONDS:
+        elif timer_id == MAX_SECONDS:
             events.extend(_max_seconds(state, env))
         elif timer_id.endswith(RETRY):
             events.extend(_retry(state, CallId(timer_id.removesuffix(RETRY)), env))
@@ -42,12 +49,12 @@ def timers_due(state: RunState, message: TimersDue, env: Env) -> Decision:
             call = state.calls.get(CallId(timer_id))
             if call is not None and call.kind == "timer" and state.ending is None:
                 events.append(ev.TimerFired(call_id=CallId(timer_id)))
-    return Decision(events=events)
+    return Decision(events=events, effects=effects)
 
 
 def due_of(state: RunState, timer_id: str) -> float | None:
     """When a timer that the run still waits for is due; None when it means nothing any more."""
-    if state.terminal:
+    if state.terminal or mine(timer_id):
         return None
     if timer_id == DEADLINE:
         return None if state.ending is not None else state.deadline_at

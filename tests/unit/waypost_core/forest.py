@@ -110,15 +110,21 @@ class Forest:
     def calls(self, run_id: RunId, tool: str = "read", *, reserve: Usage | None = None) -> CallId:
         call_id = self._next()
         item = cmd.CallTool(seen=self.state(run_id).outside, id=call_id, tool=tool, args=Raw(encode(self.count)), reserve=reserve)
+        self._spend(run_id)
         self.advance(run_id, item)
         return call_id
 
     def child(self, run_id: RunId, budget: Budget | None = None) -> RunId:
         call_id = self._next()
+        self._spend(run_id)
         self.advance(run_id, cmd.StartChild(seen=self.state(run_id).outside, id=call_id, agent="clerk", input=Raw(b"1"), budget=budget))
         call = self.state(run_id).calls[call_id]
         assert call.child is not None
         return call.child
+
+    def _spend(self, run_id: RunId) -> None:
+        """A worker counts calls, too, in what it was leased."""
+        self.runs[run_id].allowance = max(0, self.runs[run_id].allowance - 1)
 
     def answer(self, run_id: RunId, call_id: CallId, usage: Usage | None = None) -> None:
         """A call on the road succeeds; what it used instead of what it reserved counts."""
