@@ -100,16 +100,12 @@ class Customers:
     def __init__(self, made: Deployment, client: Client, bus: JetStreamBus, observer: Observer, book: Book) -> None:
         self._made, self._client, self._bus, self._observer = made, client, bus, observer
         self.book = book
-        self._serving = 0
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody wants anything any more."""
-        return not self._serving
+        self.serving = 0
+        """Orders whose customers still want something."""
 
     async def serve(self, orders: list[Order]) -> None:
         """Returns when every order is accepted and all that its customer wanted is confirmed or impossible."""
-        self._serving = len(orders)
+        self.serving = len(orders)
         async with asyncio.TaskGroup() as group:
             for order in orders:
                 group.create_task(self._serve(order))
@@ -146,7 +142,7 @@ class Customers:
                 group.create_task(self._pause(order, order.pause_after))
             if order.cancel_after is not None:
                 group.create_task(self._cancel(order, order.cancel_after))
-        self._serving -= 1
+        self.serving -= 1
 
     async def _by_request(self, order: Order) -> str:
         answer = await self._until_told(lambda: self._client.start(order.agent, order.number, idempotency_key=order.key))

@@ -23,6 +23,7 @@ from waypost_proto.events import Event
 
 _POLL_SECONDS = 0.25
 _STACKS_SECONDS = 2.0
+_TELL_SECONDS = 15.0
 _SHOWN = 40
 
 
@@ -100,10 +101,14 @@ class Storm:
     async def _healed(self, serving: asyncio.Task[None], found: Round) -> bool:
         """Wait until every order is served and no run is open; whether that came about in time."""
         until = time.monotonic() + self._plan.heal_seconds
+        tell_at = time.monotonic() + _TELL_SECONDS
         while time.monotonic() < until:
             if serving.done():
                 await serving
-            if self._served():
+            if time.monotonic() > tell_at:
+                tell_at += _TELL_SECONDS
+                await self._tell_what_is_open()
+            if not self._customers.serving:
                 with contextlib.suppress(TimeoutError):
                     if not await self._observer.fetchval("select count(*) from runs where open", patience_seconds=5):
                         return True
@@ -111,8 +116,17 @@ class Storm:
         found.violations.append(f"not everything came to its end within {self._plan.heal_seconds:g} s after the trouble")
         return False
 
-    def _served(self) -> bool:
-        return self._customers.idle
+    async def _tell_what_is_open(self) -> None:
+        query = """
+            select r.run_id::text, r.agent, r.status, e.type, e.recorded_at from runs r
+            join lateral (select type, recorded_at from events where run_id = r.run_id order by seq desc limit 1) e on true
+            where r.open order by e.recorded_at limit 200"""
+        with contextlib.suppress(TimeoutError):
+            rows = await self._observer.fetch(query, patience_seconds=5)
+            some = "; ".join(
+                f"{r['run_id']} {r['agent']} {r['status']}, {r['type']} {time.time() - r['recorded_at']:.0f} s ago" for r in rows[:3]
+            )
+            self._tell(f"still open: {len(rows)} runs, {self._customers.serving} orders being served: {some}")
 
     async def _stacks(self) -> None:
         """Have every service write down what each of its tasks waits for."""
