@@ -34,6 +34,8 @@ from waypost_proto.subjects import Subjects
 
 CLOCK_SECONDS = 60.0
 """Between two measurements of the database's clock."""
+CLOCK_AGAIN_SECONDS = 1.0
+"""After one that failed: until the first succeeds, deadlines are judged by our own clock."""
 GRACE_SECONDS = 2.0
 """What a call may take beyond its timeout to clean up and be written down; part of its hard deadline."""
 
@@ -155,4 +157,6 @@ class Gateway:
                 await self._clock.sync()
             except TransientError as error:
                 _log.debug("the database's clock cannot be read", error=str(error))
-            await asyncio.sleep(CLOCK_SECONDS)
+                await asyncio.sleep(CLOCK_AGAIN_SECONDS)
+            else:
+                await asyncio.sleep(CLOCK_SECONDS)

@@ -23,6 +23,7 @@ from waypost_proto import api
 from waypost_proto.codec import encode
 from waypost_proto.errors import WaypostError
 from waypost_proto.ids import RunId
+from waypost_proto.task import TaskBudget
 from waypost_proto.values import Budget
 
 NAMES = ("trader", "boss", "clerk", "bumpy", "bulky", "hasty", "versioned", "remit", "deadly", "threaded")
@@ -170,7 +171,9 @@ class Customers:
         order.cancel_confirmed = await self._command(client, order, "cancel")
 
     async def _command(self, client: Client, order: Order, verb: str, key: str = "") -> bool:
-        request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{key or verb}")
+        # what was asked for while it was paused may be beyond its limit: then it goes on only with a larger one
+        budget = TaskBudget(max_steps=1_000) if order.max_steps is not None and key not in ("", "resume0") else None
+        request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{key or verb}", budget=budget)
         done = await confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
         self._network.trace.add(f"asked for {verb}", self.process, order.run_id, "done" if done else "refused")
         return done

@@ -26,6 +26,10 @@ RESULTS = frozenset(
 )  # fmt: skip
 
 
+CLOCK_SECONDS = 5.0
+"""How wrong a service's idea of the database's time may be: answers to the question take up to 3 s. Wall clocks jump by hours."""
+
+
 class Watch:
     """Notes while it happens what the tables do not keep: in which order permits, effects and endings came."""
 
@@ -255,7 +259,7 @@ def _too_early(tables: MemoryDatabase, run_id: RunId) -> Iterator[str]:
     rows = tables.events[run_id]
     deadline = decode(RunStarted, decode(Event, rows[1].body).data).deadline_at
     ended = min(row.recorded_at for row in rows.values() if row.type in ("run_ending", "run_failed"))
-    if deadline is None or ended < deadline - 2e-6:
+    if deadline is None or ended < deadline - CLOCK_SECONDS:
         yield f"run {run_id} failed by its deadline {deadline} at {ended}"
 
 

@@ -66,9 +66,13 @@ class People:
         if row.status != "paused" or paused - 1 not in events or events[paused - 1].type != "breaker_tripped":
             return None
         tripped = decode(BreakerTripped, decode(Event, events[paused - 1].body).data)
-        if tripped.limit == "max_steps":
-            return paused, TaskBudget(max_steps=int(tripped.value) + 2)
-        return paused, TaskBudget(max_seconds=tripped.value + 1_000.0) if tripped.limit == "max_seconds" else None
+        if tripped.limit not in ("max_steps", "max_seconds"):
+            return paused, None
+        state = decode_state(row.state)
+        return paused, TaskBudget(
+            max_steps=None if state.budget.max_steps is None else state.steps + 2,
+            max_seconds=None if state.budget.max_seconds is None else state.budget.max_seconds + 1_000.0,
+        )
 
     async def settle_doubts(self) -> None:
         """Where no hook can be asked a person looks at the books, once nothing can be on the way any more."""
