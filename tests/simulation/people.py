@@ -62,15 +62,16 @@ class People:
 
     def _tripped(self, run_id: RunId, row: RunRow) -> tuple[int, TaskBudget | None] | None:
         events = self._tables.events.get(run_id, {})
-        paused = max((seq for seq, event in events.items() if event.type == "run_paused"), default=0)
-        if row.status != "paused" or paused - 1 not in events or events[paused - 1].type != "breaker_tripped":
+        last = {event.type: seq for seq, event in sorted(events.items())}
+        tripped_at = last.get("breaker_tripped", 0)
+        if row.status != "paused" or tripped_at <= last.get("run_resumed", 0):
             return None
-        tripped = decode(BreakerTripped, decode(Event, events[paused - 1].body).data)
+        tripped = decode(BreakerTripped, decode(Event, events[tripped_at].body).data)
         if tripped.limit not in ("max_steps", "max_seconds"):
-            return paused, None
+            return tripped_at, None
         state = decode_state(row.state)
-        return paused, TaskBudget(
-            max_steps=None if state.budget.max_steps is None else state.steps + 2,
+        return tripped_at, TaskBudget(
+            max_steps=None if state.budget.max_steps is None else state.steps + state.budget.max_steps + 2,
             max_seconds=None if state.budget.max_seconds is None else state.budget.max_seconds + 1_000.0,
         )
 
