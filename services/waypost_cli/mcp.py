@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from waypost_cli.connect import quiet
 from waypost_cli.exits import FAILED, Exit
 from waypost_cli.options import AsJson
 from waypost_cli.output import note, print_json, say
@@ -35,6 +36,7 @@ async def review(
     With --accept the pins are written. What a server says of its tools is shown to models: read it before. Exit 1 if something differs
     and was not accepted.
     """
+    quiet()
     if tool and not accept:
         raise BadInput("--tool chooses what --accept takes: give both")
     try:

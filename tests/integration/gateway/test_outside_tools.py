@@ -14,7 +14,7 @@ import pytest
 from tests.integration.gateway.process import GatewayProcess, World
 from tests.unit.waypost.http.provider import Provider, as_json
 from tests.unit.waypost.mcp.conftest import HERE as MCP
-from tests.unit.waypost.mcp.conftest import offered
+from tests.unit.waypost.mcp.conftest import offered, processes_of
 from tests.unit.waypost_gateway.rig import Rig
 from tests.waiting import wait_until
 from waypost.mcp import McpProcess
@@ -107,7 +107,9 @@ async def test_both_kinds_are_announced_and_called(rig: Rig, provider: Provider,
         assert isinstance(invalid, ToolFailed)
         assert invalid.error.type == "ArgumentsInvalid"
         await rig.settled()
+        assert processes_of(world.folder) != []
         assert await gateway.terminate() == 0, gateway.log
+        assert processes_of(world.folder) == [], "the gateway stops the servers that it started"
     found = {tool.name: tool for tool in announced[0].tools}
     assert {name: tool.effect for name, tool in found.items()} == {
         "look": Effect.READ,

@@ -40,6 +40,18 @@ async def offered(server: McpServer) -> dict[str, PinnedTool]:
     return _OFFERED[kind]
 
 
+def processes_of(mark: object) -> list[int]:
+    """Servers that act on this folder, by their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TEST_WORLD={mark}\0".encode() in (path / "environ").read_bytes() + b"\0":
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """An ASGI app on loopback, its URL; it stops at the end."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.waypost.mcp.conftest import offered, process, rough
+from tests.unit.waypost.mcp.conftest import offered, process, processes_of, rough
 from tests.waiting import wait_until
 from waypost import DoNotRetry, NotExecuted, ToolContext
 from waypost.http import Egress, EgressRefused, NoAnswer, ResultUnusable, Secret
@@ -118,23 +118,11 @@ async def test_a_server_that_was_killed_while_idle_costs_no_call(world: Path) ->
         await tools["w-add"](CTX, a=1, b=1)
         async with tools.connection.use(CTX) as live:
             before = live
-        (pid,) = await asyncio.to_thread(_children, str(world))
+        (pid,) = await asyncio.to_thread(processes_of, str(world))
         os.kill(pid, signal.SIGKILL)
         await before.ended.wait()
         assert await tools["w-add"](CTX, a=1, b=2) == {"result": 3}
-    assert _children(str(world)) == [], "nothing is left behind"
-
-
-def _children(mark: str) -> list[int]:
-    """Processes of this test's server, by their environment."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"TEST_WORLD={mark}\0".encode() in (path / "environ").read_bytes() + b"\0":
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
+    assert processes_of(str(world)) == [], "nothing is left behind"
 
 
 async def test_time_limits(world: Path) -> None:
@@ -260,7 +248,7 @@ async def test_many_calls_at_once_share_one_connection(world: Path) -> None:
     async with resources_of(tools.values()):
         found = await asyncio.gather(*(tools["w-add"](CTX, a=number, b=1) for number in range(30)))
         assert found == [{"result": number + 1} for number in range(30)]
-        assert len(_children(str(world))) == 1
+        assert len(processes_of(str(world))) == 1
 
 
 async def test_cancelling_a_call_leaves_the_connection_for_the_others(world: Path) -> None:
