@@ -308,6 +308,7 @@ class ApprovalRequested(Data, tag="approval_requested", frozen=True, kw_only=Tru
     escalate_to: str = ""
     escalate_seconds: float | None = None
     replaces: str = ""
+    terms: str = ""
 
 
 class ApprovalGiven(Data, tag="approval_given", frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ class ToolCall(Value, frozen=True, kw_only=True):
     checks `attempt`, `args_digest` and `approval_id`; without a row to move it answers `ToolRefused`. `mode`
     `reconcile` asks the hook instead of running the tool. `emission` rises each time the call is derived again;
     it makes the message id new and nothing else. `labels`, `taint` (of everything that the run's code has been given) and
-    `budget_left` are for the gateway's policy.
+    `budget_left` are for the gateway's policy, `approval_terms` (`officer*2`) says on what terms `approval_id` was asked for.
     """
 
     run_id: RunId
@@ -41,4 +41,5 @@ class ToolCall(Value, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     taint: tuple[str, ...] = ()
     budget_left: BudgetLeft | None = None
+    approval_terms: str = ""
     v: int = 1

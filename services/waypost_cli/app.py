@@ -28,6 +28,7 @@ GROUPS = {
     "dead": ("See and settle dead letters.", _CARE),
     "mcp": ("See and accept what MCP servers offer.", _CARE),
     "tokens": ("Make and list the keys of people and services.", _CARE),
+    "policy": ("Check and try policies of tool calls.", _CARE),
 }
 
 COMMANDS = (
@@ -60,6 +61,8 @@ COMMANDS = (
     _Command("mcp review", "mcp:review", "Compare what MCP servers offer with what is pinned."),
     _Command("tokens create", "tokens:create", "Make a token for somebody."),
     _Command("tokens list", "tokens:list_tokens", "List who has one."),
+    _Command("policy check", "policy:check", "Say what is wrong with a policy file, and where."),
+    _Command("policy test", "policy:try_call", "Say what a policy file makes of a tool call."),
     _Command("redispatch", "care:redispatch", "Derive outstanding work again from the log.", _CARE),
     _Command("migrate", "care:migrate", "Bring the database schema up to date.", _CARE),
     _Command("doctor", "doctor:doctor", "Check servers, services and work; say how to mend.", _CARE),

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 from waypost_cli.connect import connected, use_running_dev
 from waypost_cli.options import AsJson
 from waypost_cli.output import note, print_json, print_table, say
-from waypost_proto.api import Redispatch, RedispatchAnswer
+from waypost_proto.api import Redispatch, RedispatchAnswer, ToolView
+from waypost_proto.values import Rate
 
 
 async def agents(*, json: AsJson = False) -> None:
@@ -48,12 +49,25 @@ async def tools(*, json: AsJson = False) -> None:
             str(t.definition.retry.max_attempts),
             f"{t.definition.timeout_seconds:g} s",
             "yes" if t.definition.reconcile else "",
+            _rate(t.definition.rate),
+            _breaker(t),
             _hosts(t.gateways),
         ]
         for t in found
     )
-    columns = ["TOOL", "EFFECT", "ATTEMPTS", "TIMEOUT", "RECONCILES", "GATEWAYS"]
+    columns = ["TOOL", "EFFECT", "ATTEMPTS", "TIMEOUT", "RECONCILES", "RATE", "BREAKER", "GATEWAYS"]
     print_table(columns, rows, empty="no tools: start a gateway with `waypost gateway MODULE`")
+
+
+def _rate(rate: Rate | None) -> str:
+    return "" if rate is None else f"{rate.count}/{'' if rate.seconds == 1 else f'{rate.seconds:g} '}s"
+
+
+def _breaker(view: ToolView) -> str:
+    """`closed`, or what it is and why; nothing for a tool without one."""
+    if view.definition.breaker is None:
+        return ""
+    return "closed" if view.breaker is None else f"{view.breaker.state.replace('_', '-')}: {view.breaker.reason}"
 
 
 async def redispatch(run_id: Annotated[str | None, Parameter(help="Only this run.")] = None, /, *, json: AsJson = False) -> None:

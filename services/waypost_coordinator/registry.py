@@ -21,7 +21,17 @@ from waypost_io.store.ports import Store
 from waypost_proto.api import AgentBuild, AgentView, ToolView
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import BadMessage, TransientError, WaypostError
-from waypost_proto.registry import LOST_AFTER_SECONDS, AgentDefinition, Announce, Announced, Heartbeat, Held, ToolDefinition
+from waypost_proto.registry import (
+    LOST_AFTER_SECONDS,
+    AgentDefinition,
+    Announce,
+    Announced,
+    BreakerNews,
+    GatewayNews,
+    Heartbeat,
+    Held,
+    ToolDefinition,
+)
 from waypost_proto.subjects import Subjects
 
 log = structlog.get_logger(__name__)
@@ -68,6 +78,8 @@ class Registry:
         self._subscriptions: list[Subscription] = []
         self._reload_wanted = asyncio.Event()
         self._agents: dict[str, AgentDefinition] | None = None
+        self._breakers: dict[str, BreakerNews] = {}
+        """Of tools whose breakers are not closed, as a gateway last said."""
         self._on_new_definition: OnNewDefinition = _ignore
         self._on_lost: OnLost = _ignore
         self._on_build_ended: OnBuildEnded = _ignore
@@ -92,6 +104,7 @@ class Registry:
             await self._bus.subscribe(subjects.heartbeat(), self._heartbeat),
             await self._bus.subscribe(subjects.definitions_changed(), self._changed_elsewhere),
             await self._bus.subscribe(subjects.announce(), self._announce, queue=QUEUE),
+            await self._bus.subscribe(subjects.gateways(), self._gateway_news),
         ]
         self._bus.send(subjects.roll_call(), b"{}")
         return self
@@ -184,7 +197,10 @@ class Registry:
     def tool_views(self) -> list[ToolView]:
         """For `tools.list`."""
         tools = self._book.tools()
-        return [ToolView(definition=tools[name], gateways=list(self.live_gateways(name))) for name in sorted(tools)]
+        return [
+            ToolView(definition=tools[name], gateways=list(self.live_gateways(name)), breaker=self._breakers.get(name))
+            for name in sorted(tools)
+        ]
 
     # -- what arrives
 
@@ -243,6 +259,19 @@ class Registry:
                 log.info("worker_relieved", worker=beat.peer, busy=beat.busy, runs=leaving)
         if not all(self._book.knows(name) for name in beat.names):
             self._reload_wanted.set()  # the note about its definitions was lost, or is still on its way
+
+    async def _gateway_news(self, message: Message) -> None:
+        """Remember breakers that are not closed, to show them. Decides nothing."""
+        try:
+            news = decode(GatewayNews, message.body)
+        except BadMessage as error:
+            log.warning("gateway_news_unreadable", error=str(error))
+            return
+        for breaker in news.breakers:
+            if breaker.state == "closed":
+                self._breakers.pop(breaker.tool, None)
+            elif breaker.tool in self._book.tools():
+                self._breakers[breaker.tool] = breaker
 
     async def _changed_elsewhere(self, _message: Message) -> None:
         self._reload_wanted.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import secrets
 import socket
@@ -16,12 +17,17 @@ import structlog
 
 from waypost import load_module
 from waypost.outside_tools import resources_of
-from waypost_gateway.gateway import Gateway, GatewayConfig
+from waypost.policies import hooks_in
+from waypost_gateway.gateway import Gateway, GatewayConfig, Rules
 from waypost_gateway.hosting import definitions_of, tools_of
 from waypost_gateway.metrics import Metrics
+from waypost_gateway.policing import PolicyDesk
+from waypost_gateway.reloading import Reloader, Watched
+from waypost_gateway.secrets import Secrets
 from waypost_gateway.threads import ToolThreads
 from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.lifecycle import Stop, run_service
+from waypost_io.logs import guarded
 from waypost_io.ops import Check, OpsServer
 from waypost_io.peer import Peer
 from waypost_io.settings import GatewaySettings, load
@@ -60,6 +66,10 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     build = settings.build_of(modules)
     peer_name = _peer_name()
     definitions = definitions_of(tools, build)
+    secrets_of_tools = Secrets(os.environ, settings.secrets_file)
+    policy = PolicyDesk(settings.policy_file, [hook for module in modules for hook in hooks_in(module)], build=build)
+    sys.stdout = guarded(sys.stdout)  # what tools print is no place for secrets either
+    sys.stderr = guarded(sys.stderr)
     config = GatewayConfig(
         peer=peer_name,
         concurrency=settings.concurrency,
@@ -71,19 +81,30 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     asyncio.get_running_loop().set_default_executor(ToolThreads(THREADS_PER_CALL * settings.concurrency))
     announce = Announce(peer=peer_name, kind="gateway", build=build, tools=definitions, concurrency=settings.concurrency)
     metrics = Metrics()
+    rules = Rules(policy=policy, secrets=secrets_of_tools)
     starting = Starting(stop, settings.start_seconds)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics.registry))
         with suppress(StartAbandoned):
             bus = await starting.enter(stack, lambda: _bus(settings, peer_name))
             store = await starting.enter(stack, lambda: _store(settings, peer_name))
-            gateway = Gateway(bus, store, settings.subjects, tools, config, metrics=metrics)
+            gateway = Gateway(bus, store, settings.subjects, tools, config, rules=rules, metrics=metrics)
+            reloader = Reloader(_watched(settings, policy, secrets_of_tools), metrics)
             peer = Peer(bus, settings.subjects, announce, beat_seconds=settings.heartbeat_seconds)
             async with resources_of(tools), peer, asyncio.TaskGroup() as tasks:
-                starting.done(_checks(bus, store, gateway, peer))
+                starting.done(_checks(bus, store, gateway, peer, policy))
                 tasks.create_task(_say_draining(stop, peer))
-                _log.info("gateway serves", peer=peer_name, build=build, tools=[tool.name for tool in tools])
+                reloading = tasks.create_task(reloader.run())
+                _log.info(
+                    "gateway serves",
+                    peer=peer_name,
+                    build=build,
+                    tools=[tool.name for tool in tools],
+                    policy=policy.version,
+                    secrets=sorted(secrets_of_tools),
+                )
                 await gateway.serve(stop)
+                reloading.cancel()
 
 
 def _bus(settings: GatewaySettings, name: str) -> JetStreamBus:
@@ -94,7 +115,14 @@ def _store(settings: GatewaySettings, name: str) -> PostgresStore:
     return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name=name)
 
 
-def _checks(bus: JetStreamBus, store: PostgresStore, gateway: Gateway, peer: Peer) -> dict[str, Check]:
+def _watched(settings: GatewaySettings, policy: PolicyDesk, secrets_of_tools: Secrets) -> list[Watched]:
+    return [
+        Watched("policy", settings.policy_file, policy.reload),
+        Watched("secrets", settings.secrets_file, secrets_of_tools.reload),
+    ]
+
+
+def _checks(bus: JetStreamBus, store: PostgresStore, gateway: Gateway, peer: Peer, policy: PolicyDesk) -> dict[str, Check]:
     async def database() -> None:
         await store.leases.now()
 
@@ -103,6 +131,8 @@ def _checks(bus: JetStreamBus, store: PostgresStore, gateway: Gateway, peer: Pee
         "postgres": database,
         "consumers": lambda: gateway.pulling,
         "announced": lambda: peer.is_announced,
+        # a file that cannot be used is no reason to take no calls: the policy before it is in force
+        "policy": lambda: f"{policy.version}; {policy.fault}" if policy.fault else policy.version,
     }
 
 

@@ -7,9 +7,20 @@ from typing import Literal
 
 from msgspec import UNSET, Raw, structs
 
+from waypost_core.policy import RequireApproval
 from waypost_io.bus.ports import Delivery
 from waypost_proto.codec import decode_union, encode
-from waypost_proto.mailbox import AnyToolMail, ToolFailed, ToolNotDone, ToolRefused, ToolSucceeded, ToolUncertain, ToolUnknown
+from waypost_proto.mailbox import (
+    AnyToolMail,
+    ToolDeferred,
+    ToolFailed,
+    ToolNeedsApproval,
+    ToolNotDone,
+    ToolRefused,
+    ToolSucceeded,
+    ToolUncertain,
+    ToolUnknown,
+)
 from waypost_proto.tools import ToolCall
 from waypost_proto.values import BlobRef, Failure
 
@@ -22,13 +33,13 @@ class Answers:
     def __init__(self, gateway: str) -> None:
         self._gateway = gateway
 
-    def succeeded(self, call: ToolCall, result: bytes | BlobRef, *, duration_seconds: float) -> ToolSucceeded:
+    def succeeded(self, call: ToolCall, result: bytes | BlobRef, *, duration_seconds: float, taint: tuple[str, ...] = ()) -> ToolSucceeded:
         """The tool returned `result`, given inline or by reference."""
-        return self._succeeded(call, result, via="call", duration_seconds=duration_seconds)
+        return self._succeeded(call, result, via="call", duration_seconds=duration_seconds, taint=taint)
 
-    def reconciled(self, call: ToolCall, result: bytes | BlobRef) -> ToolSucceeded:
+    def reconciled(self, call: ToolCall, result: bytes | BlobRef, *, taint: tuple[str, ...] = ()) -> ToolSucceeded:
         """The hook says that it took effect, with `result`."""
-        return self._succeeded(call, result, via="reconcile", duration_seconds=0.0)
+        return self._succeeded(call, result, via="reconcile", duration_seconds=0.0, taint=taint)
 
     def failed(
         self,
@@ -37,6 +48,7 @@ class Answers:
         *,
         retryable: bool,
         retry_after_seconds: float | None = None,
+        kinds: tuple[str, ...] = (),
         duration_seconds: float = 0.0,
     ) -> ToolFailed:
         """The attempt failed without an unsafe effect."""
@@ -50,6 +62,7 @@ class Answers:
             retryable=retryable,
             retry_after_seconds=retry_after_seconds,
             duration_seconds=duration_seconds,
+            kinds=kinds,
         )
 
     def uncertain(self, call: ToolCall, error: Failure, *, settle_seconds: float) -> ToolUncertain:
@@ -82,6 +95,38 @@ class Answers:
             run_id=call.run_id, call_id=call.call_id, attempt=call.attempt, gateway=self._gateway, call_digest=call.args_digest, error=error
         )
 
+    def deferred(self, call: ToolCall, message: str, *, retry_after_seconds: float) -> ToolDeferred:
+        """It was not started because the tool's breaker is open; the same attempt may be sent again."""
+        return ToolDeferred(
+            run_id=call.run_id,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            gateway=self._gateway,
+            why="breaker",
+            message=message,
+            retry_after_seconds=retry_after_seconds,
+        )
+
+    def needs_approval(self, call: ToolCall, asked: RequireApproval, version: str) -> ToolNeedsApproval:
+        """It was not started: the policy wants people to approve it."""
+        return ToolNeedsApproval(
+            run_id=call.run_id,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            gateway=self._gateway,
+            tool=call.tool,
+            args_digest=call.args_digest,
+            rule=asked.rule,
+            policy_version=version,
+            role=asked.role,
+            quorum=asked.quorum,
+            expires_seconds=asked.expires_seconds,
+            on_expiry=asked.on_expiry,
+            escalate_to=asked.escalate_to,
+            separate=asked.separate,
+            reason=asked.reason,
+        )
+
     def repeated(self, call: ToolCall, stored: bytes) -> AnyToolMail:
         """A stored answer for this message: of this attempt, and a success says that the ledger knew it.
 
@@ -93,7 +138,9 @@ class Answers:
             return structs.replace(answer, via="ledger")
         return answer
 
-    def _succeeded(self, call: ToolCall, result: bytes | BlobRef, *, via: Via, duration_seconds: float) -> ToolSucceeded:
+    def _succeeded(
+        self, call: ToolCall, result: bytes | BlobRef, *, via: Via, duration_seconds: float, taint: tuple[str, ...]
+    ) -> ToolSucceeded:
         return ToolSucceeded(
             run_id=call.run_id,
             call_id=call.call_id,
@@ -104,6 +151,7 @@ class Answers:
             duration_seconds=duration_seconds,
             result=UNSET if isinstance(result, BlobRef) else Raw(result),
             result_ref=result if isinstance(result, BlobRef) else UNSET,
+            taint=taint,
         )
 
 

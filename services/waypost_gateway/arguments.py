@@ -13,19 +13,26 @@ from waypost_proto.values import Failure
 NO_ARGUMENTS = b"{}"
 
 
+def inline_arguments(call: ToolCall) -> bytes | Failure:
+    """The JSON bytes of arguments that came with the call, or why they cannot be trusted."""
+    return _held(call, NO_ARGUMENTS if call.args is UNSET else bytes(call.args))
+
+
 async def exact_arguments(call: ToolCall, blobs: Blobs) -> bytes | Failure:
     """The JSON bytes of the call's arguments, or why they cannot be trusted.
 
     The digest is taken over the bytes as they came, so that policy, approval and execution speak of the same arguments whatever a JSON
     library makes of them. Raises `TransientError` when the database does not answer.
     """
-    if call.args_ref is not UNSET:
-        try:
-            data = await blobs.get(call.args_ref.sha256)
-        except NotFound:
-            return Failure(type="ArgumentsMissing", message=f"the arguments (blob {call.args_ref.sha256}) are not in the database")
-    else:
-        data = NO_ARGUMENTS if call.args is UNSET else bytes(call.args)
+    if call.args_ref is UNSET:
+        return inline_arguments(call)
+    try:
+        return _held(call, await blobs.get(call.args_ref.sha256))
+    except NotFound:
+        return Failure(type="ArgumentsMissing", message=f"the arguments (blob {call.args_ref.sha256}) are not in the database")
+
+
+def _held(call: ToolCall, data: bytes) -> bytes | Failure:
     digest = digest_of(data)
     if digest != call.args_digest:
         return Failure(

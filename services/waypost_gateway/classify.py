@@ -22,6 +22,9 @@ from typing import Literal, assert_never
 
 from waypost_proto.values import Effect, Failure
 
+TIMEOUT_KINDS = ("Timeout", "TimeoutError", "OSError")
+"""What a retry policy may call a time limit that passed."""
+
 # -- how an execution ended
 
 
@@ -40,6 +43,7 @@ class Raised:
     not_executed: bool = False
     retryable: bool = True
     retry_after_seconds: float | None = None
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Fail:
     failure: Failure
     retryable: bool = True
     retry_after_seconds: float | None = None
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +114,12 @@ def classify(effect: Effect, ending: Ending) -> Verdict:  # noqa: PLR0911 - a ro
         case Returned(result):
             return Succeed(result)
         case Raised() if ending.not_executed or effect is not Effect.UNSAFE:
-            return Fail(ending.failure, ending.retryable, ending.retry_after_seconds)
+            return Fail(ending.failure, ending.retryable, ending.retry_after_seconds, ending.kinds)
         case Raised(failure):
             return Doubt(failure)
         case TimedOut(seconds):
             failure = Failure(type="Timeout", message=f"no answer within {seconds:g} s")
-            return Doubt(failure) if effect is Effect.UNSAFE else Fail(failure)
+            return Doubt(failure) if effect is Effect.UNSAFE else Fail(failure, kinds=TIMEOUT_KINDS)
         case Interrupted("ended") if effect is Effect.READ:
             return Drop()
         case Interrupted():

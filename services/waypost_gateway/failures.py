@@ -11,11 +11,15 @@ import os
 import re
 from collections.abc import Mapping
 
+from waypost_io.known_secrets import KNOWN
 from waypost_io.redaction import MASK, redact
 from waypost_proto.values import Failure
 
 MAX_MESSAGE_CHARS = 2_000
 MAX_TYPE_CHARS = 128
+MAX_SCRUBBED_CHARS = 16_000
+MAX_LEAVES = 5
+MAX_LEAF_CHARS = 300
 _MIN_SECRET_CHARS = 6
 """A shorter value of a secret-looking variable ("1", "true") would mask half of every message."""
 
@@ -39,6 +43,7 @@ class Scrubber:
         self._values = sorted(found, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
+        text = KNOWN.hide(text)
         for value in self._values:
             text = text.replace(value, MASK)
         text = _LABELLED.sub(rf"\1{MASK}", redact(text))
@@ -46,17 +51,43 @@ class Scrubber:
 
 
 def failure_of(error: BaseException, scrub: Scrubber) -> Failure:
-    """The exception's class name and message, scrubbed and bounded. Never raises, also when `str(error)` does."""
+    """The exception's class name and message, scrubbed and bounded. Never raises, also when `str(error)` does.
+
+    Of a group it names what is in it: its own message says only how many.
+    """
+    text = _text_of(error)
+    if isinstance(error, BaseExceptionGroup):
+        text = f"{text}: {'; '.join(_leaves(error))}"
+    # a message may be huge, and scrubbing reads all of it: what is cut off here is never shown
+    return Failure(type=bounded(scrub(type(error).__name__[:MAX_TYPE_CHARS])), message=bounded(scrub(text[:MAX_SCRUBBED_CHARS]), len(text)))
+
+
+def _text_of(error: BaseException) -> str:
     try:
-        text = str(error)
-    except Exception as broken:  # noqa: BLE001 - a tool's own __str__ may fail in any way, and the answer must go out
-        text = f"(its message cannot be shown: {type(broken).__name__})"
-    return Failure(type=type(error).__name__[:MAX_TYPE_CHARS], message=bounded(scrub(text)))
+        return str(error)
+    except BaseException as broken:  # noqa: BLE001 - a tool's own __str__ may fail in any way, and the answer must go out
+        return f"(its message cannot be shown: {type(broken).__name__})"
 
 
-def bounded(text: str) -> str:
-    """At most `MAX_MESSAGE_CHARS`, and only what JSON and Postgres can hold: lone surrogates are replaced, NUL is dropped."""
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """The first few errors in a group, each with its class."""
+    found: list[str] = []
+    waiting: list[BaseException] = list(group.exceptions)
+    while waiting and len(found) < MAX_LEAVES:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting[:0] = error.exceptions
+        else:
+            found.append(f"{type(error).__name__[:MAX_TYPE_CHARS]}: {_text_of(error)[:MAX_LEAF_CHARS]}")
+    return found
+
+
+def bounded(text: str, chars: int = 0) -> str:
+    """At most `MAX_MESSAGE_CHARS`, and only what JSON and Postgres can hold: lone surrogates are replaced, NUL is dropped.
+
+    `chars`: how long the whole text is, where `text` is only its beginning.
+    """
     text = text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
     if len(text) <= MAX_MESSAGE_CHARS:
         return text
-    return f"{text[: MAX_MESSAGE_CHARS - 20]}… ({len(text)} chars)"
+    return f"{text[: MAX_MESSAGE_CHARS - 20]}… ({max(chars, len(text))} chars)"

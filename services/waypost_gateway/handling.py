@@ -11,7 +11,7 @@ from waypost_gateway.dead_letters import DeadLetters
 from waypost_gateway.inflight import InFlight, Work, key_of
 from waypost_gateway.mailer import Mailer
 from waypost_gateway.metrics import Metrics
-from waypost_gateway.outcomes import Answered, Ignored, Left
+from waypost_gateway.outcomes import Answered, Ignored, Left, Outcome
 from waypost_gateway.reconciling import Reconciler
 from waypost_gateway.stops import Stops
 from waypost_io import faults
@@ -44,8 +44,8 @@ class Handler:
         self._stops = stops
         self._metrics = metrics
 
-    async def handle(self, work: Work, tool: AnyTool) -> None:
-        """Handle the message and drop the work. Raises nothing but cancellation, which leaves the message unacked."""
+    async def handle(self, work: Work, tool: AnyTool) -> str:
+        """Handle the message and drop the work; the name of the outcome. Raises nothing but cancellation: the message stays unacked."""
         began = asyncio.get_running_loop().time()
         name = "left"
         try:
@@ -54,6 +54,24 @@ class Handler:
             # a bug of ours: the message comes again, the others go on
             name = "bug"
             _log.exception("handling a tool call failed, it will be delivered again", tool=tool.name, key=work.key)
+        finally:
+            self._inflight.drop(work)
+            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began)
+        return name
+
+    async def give_up(self, work: Work, tool: AnyTool) -> None:
+        """Answer a call whose code will not stop, and drop the work; its handling goes on beside. Raises nothing but cancellation."""
+        call = work.call
+        if call is None or work.given_up:
+            return
+        began = asyncio.get_running_loop().time()
+        name = "left"
+        try:
+            outcome = await (self._calls.give_up(call, tool, work) if call.mode == "execute" else self._reconciler.give_up(call, work))
+            name = await self._conclude(call, work, outcome)
+        except Exception:  # noqa: BLE001 - the supervisor of one call
+            name = "bug"
+            _log.exception("giving a tool call up failed, it will be delivered again", tool=tool.name, key=work.key)
         finally:
             self._inflight.drop(work)
             self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began)
@@ -70,14 +88,18 @@ class Handler:
             return "dead"
         if not self._inflight.claim(work, key_of(call)):
             return "joined"
+        work.call = call
         if self._stops.is_over(call):
             work.ack()
             return "ignored"
         actor = self._calls if call.mode == "execute" else self._reconciler
-        outcome = await actor.handle(call, tool, work)
+        return await self._conclude(call, work, await actor.handle(call, tool, work))
+
+    async def _conclude(self, call: ToolCall, work: Work, outcome: Outcome) -> str:
+        """Publish, ack; the name of the outcome."""
         match outcome:
             case Answered(body, name):
-                await self._mailer.post(call, delivery, body)
+                await self._mailer.post(call, work.deliveries[0], body)
             case Ignored(why):
                 name = "ignored"
                 _log.debug("a call is ignored", run_id=call.run_id, call_id=call.call_id, tool=call.tool, why=why)

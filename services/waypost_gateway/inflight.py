@@ -6,9 +6,10 @@ Everything that reaches into running calls from outside goes through here: the h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
+from waypost_gateway.time_limit import TimeLimit
 from waypost_io.bus.ports import Delivery
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.tools import ToolCall
@@ -47,22 +48,32 @@ class Permit:
 class Work:
     """One call in hand. `deliveries` are all messages about it: usually one, more after a redelivery or a repeated dispatch."""
 
-    __slots__ = ("deliveries", "effect", "interrupted", "key", "permit", "scope")
+    __slots__ = ("call", "deliveries", "effect", "given_up", "interrupted", "key", "limit", "on_stuck", "permit")
 
     def __init__(self, delivery: Delivery) -> None:
         self.deliveries: list[Delivery] = [delivery]
         self.key: Key | None = None
+        self.call: ToolCall | None = None
         self.effect = Effect.UNSAFE
         self.permit: Permit | None = None
-        self.scope: asyncio.Timeout | None = None
+        self.limit: TimeLimit | None = None
+        self.on_stuck: Callable[[], None] | None = None
+        """Called when the tool's code will not stop."""
+        self.given_up = False
+        """The code would not stop: the call has been answered without it."""
         self.interrupted: Literal["draining", "ended"] | None = None
 
     def interrupt(self, why: Literal["draining", "ended"]) -> None:
         """Stop the tool's code where it waits, now or as soon as it runs. The handler goes on and settles what that means. Idempotent."""
         if self.interrupted is None:
             self.interrupted = why
-            if self.scope is not None and not self.scope.expired():  # past its time limit it is ending already
-                self.scope.reschedule(asyncio.get_running_loop().time())
+            if self.limit is not None and not self.limit.expired:  # past its time limit it is ending already
+                self.limit.interrupt()
+
+    @property
+    def traceparent(self) -> str:
+        """Of the message, for the tool to pass on."""
+        return self.deliveries[0].headers.get("traceparent", "") if self.deliveries else ""
 
     @property
     def delivered(self) -> int:

@@ -1,18 +1,21 @@
 """One tool's consumer: takes messages while there is room for them. Owns the pull and its recovery, not the calls.
 
-Back-pressure is not pulling: a lane asks for as many messages as it could run at once and for no more.
+Back-pressure is not pulling: a lane asks for as many messages as it could run at once, and as its rate allows, and for no more. What waits
+waits in JetStream, for any gateway, and holds no permit and no slot.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
 from waypost_gateway.calls import AnyTool
+from waypost_gateway.handling import Handler
 from waypost_gateway.inflight import InFlight, Work
 from waypost_gateway.metrics import Metrics
+from waypost_gateway.rates import TokenBucket
 from waypost_io.bus.ports import Bus, ConsumerSpec, Puller
 from waypost_proto.errors import NotFound, TransientError
 
@@ -22,37 +25,59 @@ SAY_FROM_SECONDS = 0.8
 
 _log = structlog.get_logger(__name__)
 
-Handle = Callable[[Work, AnyTool], Awaitable[None]]
+NOT_BEGUN = frozenset({"joined", "ignored", "dead", "refused", "denied", "needs_approval", "deferred", "repeated"})
+"""Outcomes of messages whose tool was not asked: they take no part of its rate."""
 
 
-class Slots:
-    """A bounded number of calls at once, of the whole gateway."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a tool's calls may begin. `joined`: the gateway knows who shares the rate."""
 
-    def __init__(self, count: int) -> None:
-        self._semaphore = asyncio.Semaphore(count)
+    bucket: TokenBucket
+    joined: asyncio.Event
 
-    async def __aenter__(self) -> None:
-        await self._semaphore.acquire()
 
-    async def __aexit__(self, *exc: object) -> None:
-        self._semaphore.release()
+class Seat:
+    """One of the gateway's slots and one of the tool's, while a call runs. Freed once."""
+
+    __slots__ = ("_lane", "taken")
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self.taken = True
+
+    def free(self) -> None:
+        """Idempotent."""
+        if self.taken:
+            self.taken = False
+            self._lane._free()
 
 
 class Lane:
     """Runs one tool's calls, `tool.policy.concurrency` of them at once; they share the gateway's `slots`."""
 
     def __init__(
-        self, bus: Bus, tool: AnyTool, consumer: ConsumerSpec, handle: Handle, inflight: InFlight, slots: Slots, metrics: Metrics
+        self,
+        bus: Bus,
+        tool: AnyTool,
+        consumer: ConsumerSpec,
+        handler: Handler,
+        inflight: InFlight,
+        slots: asyncio.Semaphore,
+        metrics: Metrics,
     ) -> None:
         self._bus = bus
         self._tool = tool
         self._consumer = consumer
-        self._handle = handle
+        self._handler = handler
         self._inflight = inflight
         self._slots = slots
         self._metrics = metrics
         self._room = tool.policy.concurrency
+        self._stuck = 0
         self._freed = asyncio.Event()
+        self.pace: Pace | None = None
+        """None: as fast as they come."""
         self.pulling = False
         """The consumer is there and messages are being asked for."""
         self._closed = False
@@ -89,20 +114,57 @@ class Lane:
             while self._room <= 0:
                 self._freed.clear()
                 await self._freed.wait()
-            for delivery in await puller.next_batch(self._room):
+            limit = self._room if self.pace is None else await self._paced(self.pace)
+            for delivery in await puller.next_batch(limit):
                 self._room -= 1
+                if self.pace is not None:
+                    self.pace.bucket.take(asyncio.get_running_loop().time())
                 if delivery.delivered > 1:
                     self._metrics.redelivered.inc()
-                calls.create_task(self._one(self._inflight.take(delivery)))
+                calls.create_task(self._one(self._inflight.take(delivery), calls))
 
-    async def _one(self, work: Work) -> None:
+    async def _paced(self, pace: Pace) -> int:
+        """How many messages to ask for, once there is a token."""
+        await pace.joined.wait()
+        clock = asyncio.get_running_loop().time
+        while pace.bucket.available(clock()) < 1:  # noqa: ASYNC110  # what is waited for is time
+            # looked at again and again: the share grows when another gateway goes
+            await asyncio.sleep(min(max(pace.bucket.wait_seconds(clock()), 0.001), MAX_DELAY_SECONDS))
+        return min(self._room, pace.bucket.available(clock()))
+
+    async def _one(self, work: Work, calls: asyncio.TaskGroup) -> None:
         try:
-            async with self._slots:
-                if self._closed:
-                    work.give_back()  # what has not begun when the gateway stops is for another one
-                else:
-                    await self._handle(work, self._tool)
-        finally:
+            await self._slots.acquire()
+        except BaseException:
             self._inflight.drop(work)
             self._room += 1
-            self._freed.set()
+            raise
+        seat = Seat(self)
+        work.on_stuck = lambda: self._on_stuck(work, seat, calls)
+        try:
+            if self._closed:
+                work.give_back()  # what has not begun when the gateway stops is for another one
+                return
+            name = await self._handler.handle(work, self._tool)
+            if self.pace is not None and name in NOT_BEGUN:
+                self.pace.bucket.give_back()
+        finally:
+            self._inflight.drop(work)
+            if not seat.taken:
+                self._stuck -= 1
+            seat.free()
+
+    def _on_stuck(self, work: Work, seat: Seat, calls: asyncio.TaskGroup) -> None:
+        """Code that will not stop: its call is answered, and its seat given to others, as long as there are not too many such."""
+        self._metrics.stuck.labels(self._tool.name).inc()
+        calls.create_task(self._handler.give_up(work, self._tool))
+        if self._stuck < self._tool.policy.concurrency:
+            self._stuck += 1
+            seat.free()
+        else:
+            _log.error("as many calls as the tool's concurrency will not stop: no more seats are given up for it", tool=self._tool.name)
+
+    def _free(self) -> None:
+        self._slots.release()
+        self._room += 1
+        self._freed.set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from waypost_io import metrics
 
 _BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -28,6 +30,31 @@ class Metrics:
         ).labels()
         self.dead = self.registry.counter("waypost_gateway_dead_letters_total", "Messages that were no tool calls.").labels()
         self.leases_lost = self.registry.counter("waypost_gateway_leases_lost_total", "Leases lost while the call was running.").labels()
+
+        self.stuck = self.registry.counter(
+            "waypost_gateway_stuck_total", "Calls answered without their code, which would not stop.", labels=("tool",)
+        )
+        self._breaker = self.registry.gauge(
+            "waypost_gateway_breaker_open", "1 while the tool's breaker is open, 0.5 while it is half-open.", labels=("tool",)
+        )
+        self._policy = self.registry.counter("waypost_gateway_policy_total", "Calls judged by policy, by verdict.", labels=("verdict",))
+        self._reloads = self.registry.counter(
+            "waypost_gateway_reloads_total",
+            "Files that changed and were read again, by what they are and what came of it.",
+            labels=("what", "outcome"),
+        )
+        self._blocked = self.registry.counter("waypost_gateway_blocked_total", "Times at which a tool blocked the event loop for too long.")
+        self.blocked = self._blocked.labels()
+
+    def breaker(self, tool: str, state: Callable[[], str]) -> None:
+        """Show the breaker of a tool, asked whenever metrics are."""
+        self._breaker.labels(tool).follow(lambda: {"open": 1.0, "half_open": 0.5}.get(state(), 0.0))
+
+    def policy(self, verdict: str) -> None:
+        self._policy.labels(verdict).inc()
+
+    def reload(self, what: str, outcome: str) -> None:
+        self._reloads.labels(what, outcome).inc()
 
     def call(self, tool: str, outcome: str, seconds: float) -> None:
         """One message is done with; `outcome` is one of a fixed few."""

@@ -61,8 +61,13 @@ class Permits:
         self._gateway = gateway
         self._numbers = itertools.count(1)
 
-    async def obtain(self, call: ToolCall, *, timeout_seconds: float, may_repeat: bool) -> Permit | Outcome:
-        """The right to execute `call` now, or what to do instead. Waits while the database does not answer."""
+    async def obtain(
+        self, call: ToolCall, *, timeout_seconds: float, may_repeat: bool, settle_seconds: float | None = None
+    ) -> Permit | Outcome:
+        """The right to execute `call` now, or what to do instead. Waits while the database does not answer.
+
+        `settle_seconds`: the tool's own, None: the gateway's.
+        """
         hard_seconds = timeout_seconds + self._times.grace_seconds
         lease_seconds = min(self._times.lease_seconds, hard_seconds)
         owner = self._new_owner()
@@ -84,14 +89,14 @@ class Permits:
         faults.point("gateway.start.after")
         if started or (row is not None and row.state == "started" and row.gateway == owner):
             return _permit(owner, call.attempt, hard_seconds)
-        return await self._refused(call, row, hard_seconds=hard_seconds, may_repeat=may_repeat)
+        return await self._refused(call, row, hard_seconds=hard_seconds, may_repeat=may_repeat, settle=self._settle(settle_seconds))
 
-    async def known(self, call: ToolCall) -> Outcome | None:
+    async def known(self, call: ToolCall, *, settle_seconds: float | None = None) -> Outcome | None:
         """What the ledger says of a call that cannot be executed (any more); None if it was never started, so that it may be refused."""
         row = await until_reached(lambda: self._store.ledger.get(call.run_id, call.call_id), what="read the ledger")
         if row is None or row.state == "permitted":
             return None
-        outcome = await self._refused(call, row, hard_seconds=0.0, may_repeat=False)
+        outcome = await self._refused(call, row, hard_seconds=0.0, may_repeat=False, settle=self._settle(settle_seconds))
         assert not isinstance(outcome, Permit), "nothing is taken over that may not be repeated"
         return outcome
 
@@ -123,11 +128,16 @@ class Permits:
         self._metrics.ledger("settle_lost")
         return None
 
-    def settle_seconds(self, permit: Permit) -> float:
+    def settle_seconds(self, permit: Permit, of_tool: float | None = None) -> float:
         """From now until a call that this gateway leaves in doubt may be reconciled."""
-        return max(0.0, permit.hard_until - asyncio.get_running_loop().time()) + self._times.settle_seconds
+        return max(0.0, permit.hard_until - asyncio.get_running_loop().time()) + self._settle(of_tool)
 
-    async def _refused(self, call: ToolCall, row: LedgerState | None, *, hard_seconds: float, may_repeat: bool) -> Permit | Outcome:
+    def _settle(self, of_tool: float | None) -> float:
+        return self._times.settle_seconds if of_tool is None else of_tool
+
+    async def _refused(
+        self, call: ToolCall, row: LedgerState | None, *, hard_seconds: float, may_repeat: bool, settle: float
+    ) -> Permit | Outcome:
         now = await until_reached(self._store.leases.now, what="read the database's clock")
         rule = after_refusal(row, attempt=call.attempt, may_repeat=may_repeat, now=now)
         self._metrics.ledger(type(rule).__name__)
@@ -141,12 +151,12 @@ class Permits:
             case TakeOver(attempt):
                 return await self._take_over(call, attempt, hard_seconds)
             case DeclareDoubt(attempt):
-                answer = encoded(self._answers.uncertain(call, GATEWAY_LOST, settle_seconds=self._times.settle_seconds))
+                answer = encoded(self._answers.uncertain(call, GATEWAY_LOST, settle_seconds=settle))
                 settled = await self.settle_attempt(call, attempt, "doubt", answer)
                 return Answered(settled, "uncertain") if settled is not None else Left("somebody else settled it")
             case StillInDoubt():
                 assert row is not None
-                wait = quiet_at(row, settle_seconds=self._times.settle_seconds) - now
+                wait = quiet_at(row, settle_seconds=settle) - now
                 return Answered(encoded(self._answers.uncertain(call, _doubt_of(row), settle_seconds=wait)), "uncertain")
             case Refuse(failure):
                 reason = await self._why_refused(call, row, failure, now)

@@ -20,8 +20,9 @@ from waypost_gateway.execution import execute
 from waypost_gateway.inflight import Work
 from waypost_gateway.ledger_rules import Ask, CannotTell, Ignore, Repeat, Wait, before_reconcile, quiet_at
 from waypost_gateway.outcomes import Answered, Ignored, Left, Outcome
-from waypost_gateway.results import carried, unfit
+from waypost_gateway.results import carried, unfit, without_secrets
 from waypost_gateway.retrying import until_reached
+from waypost_proto.taint import merged
 from waypost_proto.tools import ToolCall
 from waypost_proto.values import Effect, Failure
 
@@ -41,14 +42,16 @@ class Reconciler:
     async def handle(self, call: ToolCall, tool: AnyTool, work: Work) -> Outcome:
         """Ask the hook if it is time, settle what it says. Idempotent: the ledger keeps the first answer. Cancelling changes nothing."""
         work.effect = Effect.READ
+        settle = tool.policy.settle_seconds
+        settle_seconds = self._settle_seconds if settle is None else settle
         for _ in range(2):
             row = await until_reached(lambda: self._desk.store.ledger.get(call.run_id, call.call_id), what="read the ledger")
             now = await until_reached(self._desk.store.leases.now, what="read the database's clock")
-            rule = before_reconcile(row, attempt=call.attempt, settle_seconds=self._settle_seconds, now=now)
+            rule = before_reconcile(row, attempt=call.attempt, settle_seconds=settle_seconds, now=now)
             if not isinstance(rule, Wait):
                 break
             assert row is not None
-            early = quiet_at(row, settle_seconds=self._settle_seconds) - now
+            early = quiet_at(row, settle_seconds=settle_seconds) - now
             if early > MAX_HOLD_SECONDS:
                 break
             await asyncio.sleep(early + 0.01)
@@ -65,6 +68,13 @@ class Reconciler:
                 return await self._ask(call, tool, work, attempt)
         assert_never(rule)
 
+    async def give_up(self, call: ToolCall, work: Work) -> Outcome:
+        """Answer a request whose hook was told to stop and goes on."""
+        work.given_up = True
+        if work.interrupted is not None:
+            return Left("the gateway stops")
+        return self._unknown(call, Failure(type="Timeout", message="the reconcile hook gave no answer in time, and will not stop"))
+
     async def _ask(self, call: ToolCall, tool: AnyTool, work: Work, attempt: int) -> Outcome:
         desk = self._desk
         if not tool.has_reconcile:
@@ -75,7 +85,7 @@ class Reconciler:
         if isinstance(args, Failure):
             return self._unknown(call, args)
         seconds = call.timeout_seconds or tool.policy.timeout_seconds
-        ctx = context_of(call, seconds, desk.clock)
+        ctx = context_of(call, seconds, desk, work)
         value, ending = await execute(lambda: tool.ask_reconcile(ctx, args), seconds=seconds, work=work, scrub=desk.scrub)
         match ending:
             case Interrupted():
@@ -86,10 +96,11 @@ class Reconciler:
                 return self._unknown(call, failure)
             case None:
                 assert value is not None
-                return await self._settle(call, attempt, None if value is NOT_DONE else value)
+                taint = merged(tool.taint, ctx.marks)
+                return await self._settle(call, attempt, None if value is NOT_DONE else without_secrets(value), taint)
         assert_never(ending)
 
-    async def _settle(self, call: ToolCall, attempt: int, result: bytes | None) -> Outcome:
+    async def _settle(self, call: ToolCall, attempt: int, result: bytes | None, taint: tuple[str, ...]) -> Outcome:
         """`result` None: it surely did not take effect."""
         desk = self._desk
         if result is None:
@@ -99,7 +110,7 @@ class Reconciler:
         if failure is not None:
             return self._unknown(call, failure)
         value = await until_reached(lambda: carried(result, desk.store.blobs), what="store a large result")
-        body = await desk.permits.settle_attempt(call, attempt, "done", encoded(desk.answers.reconciled(call, value)))
+        body = await desk.permits.settle_attempt(call, attempt, "done", encoded(desk.answers.reconciled(call, value, taint=taint)))
         return Left("somebody else settled it") if body is None else Answered(body, "reconciled")
 
     def _unknown(self, call: ToolCall, failure: Failure) -> Answered:

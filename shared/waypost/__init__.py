@@ -26,8 +26,8 @@ from waypost.errors import (
 )
 from waypost.metering import Usage, report
 from waypost.modules import hosted, load_module
-from waypost.options import Approval, Budget, Retry
-from waypost.tool_context import NOT_DONE, ToolContext
+from waypost.options import Approval, Backoff, Breaker, Budget, Rate, Retry
+from waypost.tool_context import NOT_DONE, SecretMissing, ToolContext
 from waypost.tools import Tool, remote_tool, tool
 from waypost_proto.usage import LoopLimits
 
@@ -40,6 +40,8 @@ __all__ = [
     "Approval",
     "ApprovalDenied",
     "ArgumentEdit",
+    "Backoff",
+    "Breaker",
     "Budget",
     "ChildFailed",
     "Client",
@@ -47,10 +49,12 @@ __all__ = [
     "DoNotRetry",
     "LoopLimits",
     "NotExecuted",
+    "Rate",
     "Retry",
     "RetryLater",
     "RunFailed",
     "RunHandle",
+    "SecretMissing",
     "StepFailed",
     "Tool",
     "ToolContext",

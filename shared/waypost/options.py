@@ -1,15 +1,18 @@
-"""What can be said about one call or one definition: approvals, time limits, retries, budgets. Plain values.
+"""What can be said about one call or one definition: approvals, time limits, retries, rates, breakers, budgets. Plain values.
 
-`Budget` and `Retry` are those of the wire; `Approval` and time limits also take a `timedelta`.
+`Backoff`, `Breaker`, `Budget`, `Rate` and `Retry` are those of the wire; `Approval` and time limits also take a `timedelta`.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from waypost_proto import values
-from waypost_proto.values import Budget, Retry
+from waypost_proto.taint import check_label
+from waypost_proto.values import Backoff, Breaker, Budget, Rate, Retry
 
 Seconds = float | timedelta
 """A length of time: seconds, or a `timedelta`."""
@@ -24,6 +27,37 @@ def seconds_of(what: str, length: Seconds) -> float:
     if not 0 < length < float("inf"):
         raise ValueError(f"{what} is {length!r}: it must be a positive, finite number of seconds")
     return float(length)
+
+
+_RATE = re.compile(r"(\d+)\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day)s?")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def rate_of(rate: str | Rate | None) -> Rate | None:
+    """`"10/s"`, `"600/min"`, `"5/10s"`, `"1000/hour"` or a `Rate`. Raises `ValueError` for anything else."""
+    if rate is None or isinstance(rate, Rate):
+        if rate is not None and (rate.count < 1 or rate.seconds <= 0 or (rate.burst is not None and rate.burst < 1)):
+            raise ValueError(f"rate={rate!r}: count, seconds and burst must be positive")
+        return rate
+    match = _RATE.fullmatch(rate.strip().lower()) if isinstance(rate, str) else None
+    if match is None or int(match[1]) < 1 or match[2] == "0":
+        raise ValueError(f"rate={rate!r}: write it like '10/s', '600/min', '5/10s' or '1000/hour', or give a Rate(count=…, seconds=…)")
+    return Rate(count=int(match[1]), seconds=float(match[2] or 1) * _UNITS[match[3][0]])
+
+
+def breaker_of(breaker: Breaker | None) -> Breaker | None:
+    """A breaker that can work. Raises `ValueError`."""
+    if breaker is not None:
+        if breaker.failures < 1 or not 0 <= breaker.share <= 1:
+            raise ValueError(f"breaker={breaker!r}: failures is at least 1, share between 0 and 1")
+        seconds_of("Breaker(window_seconds=…)", breaker.window_seconds)
+        seconds_of("Breaker(open_seconds=…)", breaker.open_seconds)
+    return breaker
+
+
+def labels_of(taint: str | Iterable[str]) -> tuple[str, ...]:
+    """Taint labels, each once, in order. Raises `BadInput`."""
+    return tuple(sorted({check_label(label) for label in ((taint,) if isinstance(taint, str) else taint)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,4 +100,4 @@ class Approval:
         )
 
 
-__all__ = ["Approval", "Budget", "Retry", "Seconds", "seconds_of"]
+__all__ = ["Approval", "Backoff", "Breaker", "Budget", "Rate", "Retry", "Seconds", "breaker_of", "labels_of", "rate_of", "seconds_of"]

@@ -163,29 +163,19 @@ class OutsideTool(Tool[..., Any]):
 
     def definition(self, build: str = "") -> ToolDefinition:
         """What the gateway announces."""
-        policy, shape, what = self.policy, self.shape, f"tool {self.name!r}"
-        return ToolDefinition(
-            name=self.name,
-            effect=policy.effect,
-            build=build,
-            description=shape.description,
-            args_schema=shape.arguments.schema(what),
-            result_schema=Raw(shape.result_schema.text)
-            if shape.result_schema is not None
-            else schema_of(f"{what}: its result", shape.returns),
-            retry=policy.retry,
-            timeout_seconds=policy.timeout_seconds,
-            reconcile=policy.reconcile is not None,
-            concurrency=policy.concurrency,
+        shape, what = self.shape, f"tool {self.name!r}"
+        result_schema = (
+            Raw(shape.result_schema.text) if shape.result_schema is not None else schema_of(f"{what}: its result", shape.returns)
         )
+        return self._described(build, shape.description, shape.arguments.schema(what), result_schema)
 
     def decode_arguments(self, args: bytes) -> dict[str, Any]:
         """A JSON object to arguments by name, checked. Raises `BadInput` with the path and the value."""
         return self.shape.arguments.decode(f"tool {self.name!r}", args)
 
-    async def invoke(self, ctx: ToolContext, args: bytes) -> bytes:
-        """See `Tool.invoke`."""
-        return self._encode_result(await self.action.run(ctx, self.decode_arguments(args)))
+    async def run(self, ctx: ToolContext, arguments: dict[str, Any]) -> bytes:
+        """See `Tool.run`."""
+        return self._encode_result(await self.action.run(ctx, arguments))
 
     async def ask_reconcile(self, ctx: ToolContext, args: bytes) -> bytes | NotDone:
         """See `Tool.ask_reconcile`; the hook gets the arguments by name."""

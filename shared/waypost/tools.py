@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from waypost._threads import in_thread
 from waypost.conversion import decode_value, encode_result, encode_value, schema_of
 from waypost.metering import CURRENT, Dollars, Usage
-from waypost.options import Approval, Retry, Seconds, seconds_of
+from waypost.options import Approval, Breaker, Rate, Retry, Seconds, breaker_of, labels_of, rate_of, seconds_of
 from waypost.signatures import Signature
 from waypost.targets import Target, description_of, name_of
 from waypost.tool_context import NOT_DONE, NotDone, ToolContext
 from waypost_proto.errors import BadInput, ContractError
+from waypost_proto.limits import MAX_PAYLOAD_BYTES
 from waypost_proto.registry import ToolDefinition
 from waypost_proto.values import Effect
 
@@ -36,6 +37,7 @@ A = TypeVar("A")
 EffectName = Literal["read", "idempotent", "unsafe"]
 DEFAULT_TIMEOUT_SECONDS = 30.0
 DEFAULT_CONCURRENCY = 64
+OUTSIDE_TAINT = ("outside",)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -57,6 +59,12 @@ class ToolPolicy(Struct, frozen=True, kw_only=True):
     concurrency: int = DEFAULT_CONCURRENCY
     reconcile: Callable[..., Any] | None = None
     reserve: Usage | None = None
+    rate: Rate | None = None
+    breaker: Breaker | None = None
+    taint: tuple[str, ...] = ()
+    max_result_bytes: int = MAX_PAYLOAD_BYTES
+    settle_seconds: float | None = None
+    secrets: tuple[str, ...] = ()
 
 
 class Tool(Target[P, R_co]):
@@ -145,6 +153,11 @@ class Tool(Target[P, R_co]):
         return self.policy.effect
 
     @property
+    def taint(self) -> tuple[str, ...]:
+        """Labels of what it returns: those it names, or `outside` where it is somebody else's system and names none."""
+        return self.policy.taint or (OUTSIDE_TAINT if self.outside else ())
+
+    @property
     def has_reconcile(self) -> bool:
         return self.policy.reconcile is not None
 
@@ -165,19 +178,32 @@ class Tool(Target[P, R_co]):
 
     def definition(self, build: str = "") -> ToolDefinition:
         """What the gateway announces. Raises `TypeError` for annotations that have no JSON Schema."""
+        return self._described(
+            build,
+            description_of(self._code()),
+            schema_of(f"tool {self.name!r}: a parameter", self.arguments),
+            schema_of(f"tool {self.name!r}: its result", self.returns),
+        )
+
+    def _described(self, build: str, description: str, args_schema: Raw, result_schema: Raw) -> ToolDefinition:
         policy = self.policy
         return ToolDefinition(
             name=self.name,
             effect=policy.effect,
             build=build,
-            description=description_of(self._code()),
-            args_schema=schema_of(f"tool {self.name!r}: a parameter", self.arguments),
-            result_schema=schema_of(f"tool {self.name!r}: its result", self.returns),
+            description=description,
+            args_schema=args_schema,
+            result_schema=result_schema,
             retry=policy.retry,
             timeout_seconds=policy.timeout_seconds,
             reconcile=policy.reconcile is not None,
             concurrency=policy.concurrency,
             reserve=policy.reserve.to_wire() if policy.reserve is not None else None,
+            rate=policy.rate,
+            breaker=policy.breaker,
+            taint=self.taint,
+            max_result_bytes=None if policy.max_result_bytes == MAX_PAYLOAD_BYTES else policy.max_result_bytes,
+            settle_seconds=policy.settle_seconds,
         )
 
     def decode_arguments(self, args: bytes) -> dict[str, Any]:
@@ -188,11 +214,17 @@ class Tool(Target[P, R_co]):
     async def invoke(self, ctx: ToolContext, args: bytes) -> bytes:
         """Run the tool on JSON arguments and return its result as JSON.
 
-        Raises `BadInput` before anything ran if `args` do not fit; `ResultNotEncodable` after it ran if the result
-        is not JSON (the effect took place); whatever the function raises. A plain function runs in a thread, which
-        cancelling does not stop: its effect may still take place.
+        Raises `BadInput` before anything ran if `args` do not fit; what `run` raises.
         """
-        arguments = self.decode_arguments(args)
+        return await self.run(ctx, self.decode_arguments(args))
+
+    async def run(self, ctx: ToolContext, arguments: dict[str, Any]) -> bytes:
+        """Run the tool on checked arguments and return its result as JSON.
+
+        Raises `ResultNotEncodable` after it ran if the result is not JSON, or not what the function's annotation says (the effect
+        took place); whatever the function raises. A plain function runs in a thread, which cancelling does not stop: its effect may
+        still take place.
+        """
         given = (ctx,) if self.signature.has_context else ()
         CURRENT.set(ctx.meter)
         result = await _run(self._code(), given, arguments)
@@ -210,10 +242,17 @@ class Tool(Target[P, R_co]):
         return NOT_DONE if result is NOT_DONE else self._encode_result(result)
 
     def _encode_result(self, result: object) -> bytes:
+        what = f"the result of tool {self.name!r}"
         try:
-            return encode_result(f"the result of tool {self.name!r}", result)
+            body = encode_result(what, result)
         except BadInput as error:
             raise ResultNotEncodable(str(error)) from error
+        if self.returns is not Any and len(body) <= self.policy.max_result_bytes:
+            try:
+                decode_value(what, self.returns, body)
+            except BadInput as error:
+                raise ResultInvalid(str(error)) from error
+        return body
 
     def _code(self) -> Callable[..., Any]:
         if self.function is None:
@@ -223,6 +262,10 @@ class Tool(Target[P, R_co]):
 
 class ResultNotEncodable(ContractError):
     """A tool ran and returned what cannot be written as JSON: for an unsafe tool the call is in doubt."""
+
+
+class ResultInvalid(ResultNotEncodable):
+    """A tool ran and returned something else than its annotation says: for an unsafe tool the call is in doubt."""
 
 
 async def _run(function: Callable[..., Any], given: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
@@ -245,7 +288,7 @@ class ToolDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Tool[P, R]: ...
 
 
-def tool(  # noqa: PLR0913 - each is an option of the definition, by keyword
+def tool(  # noqa: PLR0913  # all that a definition can say, as keywords
     function: object = None,
     /,
     *,
@@ -254,18 +297,31 @@ def tool(  # noqa: PLR0913 - each is an option of the definition, by keyword
     retry: Retry | None = None,
     timeout: Seconds = DEFAULT_TIMEOUT_SECONDS,
     reconcile: Callable[..., Any] | None = None,
+    settle: Seconds | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
     max_tokens: int = 0,
     max_cost_usd: Dollars = 0,
+    rate: str | Rate | None = None,
+    breaker: Breaker | None = None,
+    taint: str | Iterable[str] = (),
+    max_result_bytes: int = MAX_PAYLOAD_BYTES,
+    secrets: Iterable[str] = (),
 ) -> ToolDecorator:
     """Define a tool: `@tool(effect="read")`. `effect` is required.
 
-    `timeout` bounds one attempt. `retry` is used for reads and idempotent tools, and for unsafe ones after
-    `NotExecuted`. `reconcile(ctx, *same arguments)` is for unsafe tools: it returns the tool's result if the effect
-    took place, `NOT_DONE` if it surely did not, and raises if it cannot know. `concurrency` bounds how many calls
-    one gateway runs at once. `max_tokens` and `max_cost_usd` are what one attempt may use at most: reserved before it is
-    sent, where the run is limited; the tool says what it used with `ToolContext.spent`. Raises `TypeError`, `ValueError`
-    or `BadInput` at the definition.
+    - `timeout` bounds one attempt; `retry` is used for reads and idempotent tools, and for unsafe ones after `NotExecuted`.
+    - `reconcile(ctx, *same arguments)` is for unsafe tools: it returns the tool's result if the effect took place, `NOT_DONE` if it
+      surely did not, and raises if it cannot know. It is asked no sooner than `settle` after the call's hard deadline (default: the
+      gateway's setting).
+    - `concurrency` bounds how many calls one gateway runs at once, `rate` (`"10/s"`, `Rate(…)`) how many all gateways together begin.
+    - `breaker=Breaker(…)` stops calls while the tool fails.
+    - `taint` labels what it returns as coming from outside: `taint=("web",)`.
+    - `max_result_bytes` is the largest result as JSON.
+    - `max_tokens` and `max_cost_usd` are what one attempt may use at most: reserved before it is sent, where the run is limited; the tool
+      says what it used with `ToolContext.spent`.
+    - `secrets` names what it needs of the gateway's secrets: without them no call begins.
+
+    Raises `TypeError`, `ValueError` or `BadInput` at the definition.
     """
     if function is not None or effect is None:
         raise TypeError(
@@ -279,6 +335,8 @@ def tool(  # noqa: PLR0913 - each is an option of the definition, by keyword
         raise TypeError(f"reconcile= is for unsafe tools: a tool with effect={kind.value!r} is simply run again")
     if concurrency < 1:
         raise ValueError(f"concurrency={concurrency!r}: at least 1")
+    if not 1 <= max_result_bytes <= MAX_PAYLOAD_BYTES:
+        raise ValueError(f"max_result_bytes={max_result_bytes!r}: 1 to {MAX_PAYLOAD_BYTES}")
     policy = ToolPolicy(
         effect=kind,
         retry=retry or Retry(),
@@ -286,6 +344,12 @@ def tool(  # noqa: PLR0913 - each is an option of the definition, by keyword
         concurrency=concurrency,
         reconcile=reconcile,
         reserve=Usage(tokens=max_tokens, cost_usd=max_cost_usd) if max_tokens or max_cost_usd else None,
+        rate=rate_of(rate),
+        breaker=breaker_of(breaker),
+        taint=labels_of(taint),
+        max_result_bytes=max_result_bytes,
+        settle_seconds=None if settle is None else seconds_of("settle", settle),
+        secrets=(secrets,) if isinstance(secrets, str) else tuple(secrets),
     )
     frame = sys._getframe(1)
     local_names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)

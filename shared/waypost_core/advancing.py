@@ -182,6 +182,7 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
                 quorum=item.approval.quorum,
                 escalate_to=item.approval.escalate_to,
                 escalate_seconds=item.approval.escalate_seconds,
+                terms=f"{item.approval.role}*{item.approval.quorum}",
             )
         )
 

@@ -82,6 +82,7 @@ def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emissi
         tenant=state.tenant,
         labels=state.labels,
         taint=state.taint,
+        approval_terms=call.terms,
         budget_left=_budget_left(state),
     )
 

@@ -197,6 +197,7 @@ def _approval_requested(state: RunState, data: ev.ApprovalRequested, _seq: int) 
     _stage(state, call, "approval")
     call.approval_id = data.approval_id
     call.approved = False
+    call.terms = data.terms or call.terms  # one that is escalated or edited stands for the one before it
     call.due_at = data.expires_at
     call.gate = Gate(
         role=_shared(data.role),

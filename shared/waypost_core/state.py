@@ -71,6 +71,8 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     """A person has changed its arguments."""
     args_seq: int = 0
     """The event that has its arguments, where that is not the one that requested it."""
+    terms: str = ""
+    """On what terms the approval was asked for (`officer*2`), by the code or by a policy; escalation does not change them."""
     due_at: float | None = None
     tries: int = 0
     """How often the reconcile hook was asked."""

@@ -201,6 +201,7 @@ def _approval_wanted(state: RunState, call: Call, message: mb.ToolNeedsApproval,
             escalate_to=(message.escalate_to or ESCALATION_ROLE) if message.on_expiry == "escalate" else "",
             escalate_seconds=message.escalate_seconds,
             replaces=call.approval_id or "",
+            terms=f"{message.role}*{message.quorum}",
         )
     ]
 

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line, or coloured lines on a terminal. Everything goes to standard error.
 
 Modules log with `structlog.get_logger()`: a constant message, data in fields, no payloads above DEBUG. What libraries log through
-`logging` comes out the same way, from WARNING up. Credentials in URLs are masked.
+`logging` comes out the same way, from WARNING up. Credentials in URLs are masked, and so is every secret that the process knows.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal, TextIO
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
 
+from waypost_io.known_secrets import KNOWN
 from waypost_io.redaction import redact
 from waypost_proto.errors import Misconfigured
 
@@ -34,7 +35,7 @@ def configure(service: str, *, environment: Mapping[str, str] | None = None, str
     source = os.environ if environment is None else environment
     level = _choice(source, "WAYPOST_LOG_LEVEL", "info", tuple(LEVELS))
     style = _choice(source, "WAYPOST_LOG_FORMAT", "auto", ("auto", "json", "console"))
-    out = stream or sys.stderr
+    out = guarded(stream or sys.stderr)
     console = style == "console" or (style == "auto" and out.isatty())
 
     shared: list[structlog.typing.Processor] = [
@@ -59,6 +60,28 @@ def configure(service: str, *, environment: Mapping[str, str] | None = None, str
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
+
+
+class _Guarded:
+    """A text stream that hides known secrets in everything that is written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(KNOWN.hide(text) if KNOWN else text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def guarded(stream: TextIO) -> TextIO:
+    """`stream`, with what `known_secrets.KNOWN` holds hidden. Guarding twice is harmless."""
+    return stream if isinstance(stream, _Guarded) else cast("TextIO", _Guarded(stream))
 
 
 def _choice(source: Mapping[str, str], variable: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -38,7 +38,7 @@ OTHER_VARIABLES = frozenset(
 )
 """Read elsewhere, not by a settings class."""
 SECRETS_PREFIX = "WAYPOST_SECRET_"
-"""Variables that hold secrets of tools, by name."""
+"""Variables that hold secrets of tools, by name: `WAYPOST_SECRET_BANK_TOKEN` is the secret `bank-token`."""
 
 # -- checks (raise ValueError that says what to do)
 
@@ -193,6 +193,8 @@ class GatewaySettings(_WithPostgres, frozen=True, kw_only=True):
         float, Env("WAYPOST_GATEWAY_SETTLE_SECONDS", "wait after lease and deadline before a call is reconciled", low=0, high=600)
     ] = 2.0
     heartbeat_seconds: Annotated[float, Env("WAYPOST_GATEWAY_HEARTBEAT_SECONDS", "between heartbeats", low=0.1, high=60)] = 1.0
+    policy_file: Annotated[Path | None, Env("WAYPOST_POLICY_FILE", "rules about tool calls, TOML", check=_file)] = None
+    secrets_file: Annotated[Path | None, Env("WAYPOST_SECRETS_FILE", 'secrets of tools, TOML: name = "value"', check=_file)] = None
 
 
 class AuditSettings(_WithPostgres, frozen=True, kw_only=True):

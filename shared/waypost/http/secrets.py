@@ -5,12 +5,13 @@ Owns no value: the gateway holds secrets (`ToolContext.secrets`); else `WAYPOST_
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
 
 from waypost.errors import NotExecuted
-from waypost.tool_context import ToolContext
+from waypost.tool_context import SecretMissing, ToolContext
 from waypost_proto.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
@@ -42,9 +43,8 @@ def variable_of(name: str) -> str:
 
 def secret_of(ctx: ToolContext, name: str) -> str:
     """The value of a secret. Raises `NotExecuted` that says how to give it one."""
-    held = getattr(ctx, "secrets", {})
-    if name in held:
-        return str(held[name])
+    with contextlib.suppress(SecretMissing):
+        return ctx.secret(name)
     value = os.environ.get(variable_of(name), "").strip()
     if not value:
         raise NotExecuted(f"secret {name!r} is not set: give the gateway {variable_of(name)}")

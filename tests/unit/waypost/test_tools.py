@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from msgspec import Meta, Struct
 
-from waypost import NOT_DONE, Approval, Retry, ToolContext, remote_tool, tool
-from waypost.tools import ResultNotEncodable
+from waypost import NOT_DONE, Approval, Breaker, Rate, Retry, SecretMissing, ToolContext, remote_tool, tool
+from waypost.options import rate_of
+from waypost.tools import ResultInvalid, ResultNotEncodable
 from waypost_proto.codec import decode
 from waypost_proto.errors import BadInput, ContractError
 from waypost_proto.values import Effect
@@ -96,6 +97,52 @@ def _unresolved(x: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: 
 def _odd_type(x: dict[tuple[int, Any], threading.Lock]) -> None: ...
 
 
+def test_rates_breakers_labels_and_limits_are_announced() -> None:
+    @tool(effect="read", rate="600/min", breaker=Breaker(failures=3), taint=("web", "mail", "web"), max_result_bytes=10, settle=1.5)
+    async def look() -> None: ...
+
+    made = look.definition()
+    assert (made.rate, made.breaker) == (Rate(count=600, seconds=60.0), Breaker(failures=3))
+    assert (made.taint, made.max_result_bytes, made.settle_seconds) == (("mail", "web"), 10, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("10/s", Rate(count=10)),
+        (" 5 / 10 s ", Rate(count=5, seconds=10.0)),
+        ("1000/hour", Rate(count=1000, seconds=3600.0)),
+        ("2/days", Rate(count=2, seconds=86400.0)),
+    ],
+)
+def test_a_rate_can_be_written_as_people_say_it(text: str, rate: Rate) -> None:
+    assert rate_of(text) == rate
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": "ten/s"},
+        {"rate": "0/s"},
+        {"rate": "5/0s"},
+        {"rate": 5},
+        {"rate": Rate(count=0)},
+        {"breaker": Breaker(failures=0)},
+        {"breaker": Breaker(open_seconds=0)},
+        {"max_result_bytes": 0},
+        {"max_result_bytes": 17 * 1024 * 1024},
+    ],
+)
+def test_rates_breakers_and_sizes_must_make_sense(options: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(options)) if "breaker" not in options else "reaker"):
+        tool(effect="read", **options)
+
+
+def test_a_taint_label_is_a_plain_word() -> None:
+    with pytest.raises(BadInput, match="taint label 'The Web'"):
+        tool(effect="read", taint="The Web")
+
+
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1.0}, {"timeout": float("inf")}, {"concurrency": 0}])
 def test_limits_must_make_sense(options: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -116,6 +163,34 @@ def test_types_of_the_surrounding_function_can_be_named() -> None:
         return value
 
     assert b'"x"' in bytes(local.definition().args_schema)
+
+
+# -- what the context offers
+
+
+def test_secrets_are_asked_for_by_name_and_never_shown() -> None:
+    ctx = ToolContext(secrets={"bank-token": "hunter2hunter2"})
+    assert ctx.secret("bank-token") == "hunter2hunter2"
+    assert "hunter2" not in repr(ctx)
+    with pytest.raises(SecretMissing, match="WAYPOST_SECRET_OTHER_ONE"):
+        ctx.secret("other-one")
+
+
+def test_a_tool_can_label_what_it_returns() -> None:
+    ctx = ToolContext()
+    ctx.mark("web", "pii")
+    assert ctx.marks == {"web", "pii"}
+    with pytest.raises(BadInput):
+        ctx.mark("A B")
+
+
+async def test_a_result_that_is_not_what_the_annotation_says_is_refused() -> None:
+    @tool(effect="read")
+    async def count() -> int:
+        return "many"  # type: ignore[return-value]
+
+    with pytest.raises(ResultInvalid, match="the result of tool 'count' does not fit: Expected `int`, got `str`"):
+        await count.invoke(ToolContext(), b"{}")
 
 
 # -- plain calls

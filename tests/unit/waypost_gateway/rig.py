@@ -21,14 +21,15 @@ from tests.waiting import wait_until
 from waypost import NOT_DONE, ToolContext, tool
 from waypost_gateway.gateway import Gateway, GatewayConfig
 from waypost_gateway.metrics import Metrics
-from waypost_io.bus.ports import Bus, ConsumerSpec
+from waypost_io.bus.ports import Bus, ConsumerSpec, Message
 from waypost_io.bus.topology import stream_specs
 from waypost_io.lifecycle import Stop
 from waypost_io.store.ports import ApprovalRow, Commit, LedgerState, PermitRow, Store
-from waypost_proto.codec import decode_union, encode
+from waypost_proto.codec import decode, decode_union, encode
+from waypost_proto.errors import BadMessage
 from waypost_proto.ids import CallId, RunId, digest_of, idempotency_key, partition_of, uuid7
 from waypost_proto.mailbox import AnyToolMail
-from waypost_proto.registry import AgentDefinition
+from waypost_proto.registry import AgentDefinition, GatewayNews
 from waypost_proto.subjects import Subjects
 from waypost_proto.tools import ToolCall
 from waypost_proto.values import Effect
@@ -45,9 +46,10 @@ class Desktop:
     """Tools `look` (read), `put` (idempotent) and `post` (unsafe), each with an integer argument `amount`.
 
     Each runs the behaviour a test gave it (default: return "ok"); `effects` counts runs by idempotency key, `began` lists them.
+    `options` are further arguments of `@tool` for all three.
     """
 
-    def __init__(self, *, timeout: float = 5.0, concurrency: int = 64) -> None:
+    def __init__(self, *, timeout: float = 5.0, concurrency: int = 64, **options: Any) -> None:
         self.began: list[ToolContext] = []
         self.effects: dict[str, int] = defaultdict(int)
         self.behaviour: dict[str, Behaviour] = {}
@@ -66,15 +68,15 @@ class Desktop:
             assert desktop.hook is not None
             return await desktop.hook(ctx)
 
-        @tool(effect="read", timeout=timeout, concurrency=concurrency)
+        @tool(effect="read", timeout=timeout, concurrency=concurrency, **options)
         async def look(ctx: ToolContext, amount: int) -> Any:
             return await act(ctx)
 
-        @tool(effect="idempotent", timeout=timeout, concurrency=concurrency)
+        @tool(effect="idempotent", timeout=timeout, concurrency=concurrency, **options)
         async def put(ctx: ToolContext, amount: int) -> Any:
             return await act(ctx)
 
-        @tool(effect="unsafe", timeout=timeout, concurrency=concurrency, reconcile=ask)
+        @tool(effect="unsafe", timeout=timeout, concurrency=concurrency, reconcile=ask, **options)
         async def post(ctx: ToolContext, amount: int) -> Any:
             return await act(ctx)
 
@@ -121,6 +123,7 @@ class Rig:
         self.store = store
         self.subjects = Subjects(prefix)
         self.answers: list[AnyToolMail] = []
+        self.news: list[GatewayNews] = []
         self._epochs: dict[int, int] = {}
 
     async def __aenter__(self) -> Self:
@@ -134,9 +137,11 @@ class Rig:
         await self.bus.ensure_consumer(mailbox)
         self._puller = self.bus.pull(mailbox.stream, mailbox.name)
         self._reading = asyncio.create_task(self._read())
+        self._listening = await self.bus.subscribe(self.subjects.gateways(), self._listen)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self._listening.close()
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
         await self._puller.close()
@@ -147,6 +152,14 @@ class Rig:
             for delivery in await self._puller.next_batch(100):
                 self.answers.append(decode_union(AnyToolMail, delivery.body))
                 delivery.ack()
+
+    async def _listen(self, message: Message) -> None:
+        with contextlib.suppress(BadMessage):
+            self.news.append(decode(GatewayNews, message.body))
+
+    def news_of(self, tool: str) -> list[GatewayNews]:
+        """What gateways said while the tool's breaker was open."""
+        return [news for news in self.news if any(each.tool == tool and each.state == "open" for each in news.breakers)]
 
     async def allow(self, tools: list[str], *, agent: str = AGENT, build: str = "b1") -> None:
         await self.store.definitions.put([AgentDefinition(name=agent, build=build, tools=tools)], [])
@@ -260,12 +273,12 @@ class RunningGateway:
     """A gateway in this process, to stop or to kill."""
 
     def __init__(self, rig: Rig, desktop: Desktop, config: dict[str, Any]) -> None:
-        bus, store = config.pop("bus", rig.bus), config.pop("store", rig.store)
+        bus, store, rules = config.pop("bus", rig.bus), config.pop("store", rig.store), config.pop("rules", None)
         fields = {"peer": f"gateway-{next(_numbers)}", "ack_wait_seconds": 0.5, "lease_seconds": 0.4, **config}
         fields = {"grace_seconds": 0.1, "settle_seconds": 0.1, "drain_seconds": 2.0, **fields}
         self.peer = str(fields["peer"])
         self.metrics = Metrics()
-        self.gateway = Gateway(bus, store, rig.subjects, desktop.tools, GatewayConfig(**fields), metrics=self.metrics)
+        self.gateway = Gateway(bus, store, rig.subjects, desktop.tools, GatewayConfig(**fields), rules=rules, metrics=self.metrics)
         self.stop = Stop()
 
     async def __aenter__(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from waypost_gateway.classify import (
+    TIMEOUT_KINDS,
     Doubt,
     Drop,
     Ending,
@@ -43,7 +44,7 @@ TABLE: list[tuple[Ending, dict[Effect, Verdict]]] = [
         Raised(BROKEN, retry_after_seconds=2.0),
         {READ: Fail(BROKEN, True, 2.0), IDEMPOTENT: Fail(BROKEN, True, 2.0), UNSAFE: Doubt(BROKEN)},
     ),
-    (TimedOut(1.5), {READ: Fail(TIMEOUT), IDEMPOTENT: Fail(TIMEOUT), UNSAFE: Doubt(TIMEOUT)}),
+    (TimedOut(1.5), {READ: Fail(TIMEOUT, kinds=TIMEOUT_KINDS), IDEMPOTENT: Fail(TIMEOUT, kinds=TIMEOUT_KINDS), UNSAFE: Doubt(TIMEOUT)}),
     (Interrupted("draining"), {READ: GiveBack(), IDEMPOTENT: GiveBack(), UNSAFE: Doubt(STOPPED)}),
     (Interrupted("draining", began=False), {READ: GiveBack(), IDEMPOTENT: GiveBack(), UNSAFE: Fail(NOT_BEGUN)}),
     (Interrupted("ended"), {READ: Drop(), IDEMPOTENT: GiveBack(), UNSAFE: Doubt(STOPPED)}),
