@@ -45,6 +45,7 @@ class Stack:
     environment: dict[str, str]
     effects_file: Path
     log_file: Path
+    commands: dict[str, list[str]] = field(default_factory=lambda: COMMANDS)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     _started: list[asyncio.subprocess.Process] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class Stack:
     ) -> asyncio.subprocess.Process:
         """Start a service (again), with fault points armed."""
         environment = {**os.environ, **self.environment, "WAYPOST_FAULTS": faults, "WAYPOST_BUILD": build}
-        command = [str(module) if part == str(MODULE) else part for part in COMMANDS[name]]
+        command = [str(module) if part == str(MODULE) else part for part in self.commands[name]]
         with self.log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(sys.executable, *command, env=environment, stdout=log, stderr=log)
         self.processes[key or name] = process
@@ -95,7 +96,13 @@ class Stack:
 
 @asynccontextmanager
 async def stack(
-    tmp_path: Path, *, nats_url: str, postgres_url: str, environment: Mapping[str, str] | None = None, **faults: str
+    tmp_path: Path,
+    *,
+    nats_url: str,
+    postgres_url: str,
+    environment: Mapping[str, str] | None = None,
+    commands: dict[str, list[str]] | None = None,
+    **faults: str,
 ) -> AsyncIterator[Stack]:
     """All three services up and known to each other; `faults` by service name. Everything is killed at the end."""
     effects_file = tmp_path / f"effects-{uuid.uuid4().hex[:6]}"
@@ -107,9 +114,9 @@ async def stack(
         "WAYPOST_PREFIX": f"c{uuid.uuid4().hex[:8]}",
         "EFFECTS_FILE": str(effects_file),
     }
-    made = Stack(full, effects_file, tmp_path / "services.log")
+    made = Stack(full, effects_file, tmp_path / "services.log", commands or COMMANDS)
     try:
-        for name in COMMANDS:
+        for name in made.commands:
             await made.start(name, faults=faults.get(name, ""))
         yield made
     finally:

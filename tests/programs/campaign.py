@@ -13,7 +13,9 @@ import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.programs.hosts import Host
+from tests.programs.making import programs
 from tests.programs.properties import PROPERTIES, Property, Tally
+from tests.programs.tree import Program
 
 BATCH = 250
 """Examples under one seed: a failure is found again by running so many."""
@@ -51,6 +53,23 @@ def run_batch(
             example()
         except Exception as error:
             raise Failed(f"{one.name}, seed {seed}: {error}\n\n{last[0].describe()}\n\n# as drawn: {last[0]!r}") from error
+
+
+def collected(seed: int, count: int, keep: Callable[[Program], bool]) -> list[Program]:
+    """So many programs of `keep`'s liking, drawn under `seed`. Raises `AssertionError` if there are not so many among a few hundred."""
+    found: list[Program] = []
+
+    @hypothesis.seed(seed)
+    @settings(max_examples=40 * count, database=None, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+    @given(programs())
+    def example(program: Program) -> None:
+        if len(found) < count and keep(program):
+            found.append(program)
+
+    with quiet():
+        example()
+    assert len(found) == count, f"only {len(found)} of {count} programs under seed {seed}"
+    return found
 
 
 @contextmanager

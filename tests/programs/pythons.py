@@ -69,5 +69,5 @@ def _run(command: list[str]) -> None:
 
 def environment() -> dict[str, str]:
     """For a process of another Python: our sources, and another seed for the hashes of strings, which must decide nothing."""
-    roots = [str(ROOT / name) for name in ("proto", "shared", "examples", ".")]
+    roots = [str(ROOT / name) for name in ("proto", "shared", "services", "examples", ".")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "PYTHONHASHSEED": "7"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,14 +11,15 @@ from msgspec import Raw
 from waypost_core.decide import decide
 from waypost_core.decision import Decision
 from waypost_core.effects import AnyEffect
-from waypost_core.evolve import evolve
+from waypost_core.evolve import evolve, initial
 from waypost_core.messages import AnyMessage, Env
 from waypost_core.react import react
 from waypost_core.state import RunState
 from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
-from waypost_proto.codec import encode
+from waypost_proto.codec import decode_union, encode
 from waypost_proto.ids import CallId, RunId
+from waypost_proto.task import parse_time
 from waypost_proto.work import Entry
 
 
@@ -47,6 +49,16 @@ class Run:
         self.requested: set[CallId] = set()
         self.recorded_steps: set[CallId] = set()
         self._state: RunState | None = None
+
+    @staticmethod
+    def recorded(events: Sequence[ev.Event]) -> Run:
+        """A run as a real log has it. Raises `AssertionError` for a log that no run may have."""
+        run = Run(events[0].run_id, events[0].agent)
+        run._state = initial(events[0])
+        for event in events:
+            assert event.seq == len(run.log) + 1, f"event {event.seq} after {len(run.log)} events"
+            run._append(Logged(event.seq, parse_time(event.recorded_at), decode_union(ev.AnyData, event.data), event.cause))
+        return run
 
     @property
     def state(self) -> RunState:

@@ -97,15 +97,15 @@ class Program:
     bare: bool = False
     max_steps: int | None = None
 
-    def source(self, *, unit: float = 1.0) -> str:
-        """The agents as a module for `kit`."""
-        names = [f"child{number}" for number in range(1, len(self.children) + 1)]
+    def source(self, *, unit: float = 1.0, prefix: str = "") -> str:
+        """The agents as a module for `kit`; `prefix` keeps their names apart from those of other programs in the same module."""
+        names = [f"{prefix}child{number}" for number in range(1, len(self.children) + 1)]
         agents = [
             _agent(name, body, names[number + 1 :], unit=unit, bare=True)
             for number, (name, body) in enumerate(zip(names, self.children, strict=True))
         ]
         agents.reverse()
-        return "\n\n".join([*agents, _agent("main", self.main, names, unit=unit, bare=self.bare)])
+        return "\n\n".join([*agents, _agent(f"{prefix}main", self.main, names, unit=unit, bare=self.bare)])
 
     def describe(self) -> str:
         """For people: the module, and what else belongs to the story."""

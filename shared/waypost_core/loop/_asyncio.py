@@ -3,6 +3,7 @@
 - `wait_for` wraps its coroutine in a task on 3.11 and does not from 3.12 on: command ids would differ between versions.
 - `gather` on 3.11 counts what is done already one round of callbacks later than from 3.12 on.
 - `as_completed` starts coroutines in the order of a set, that is of addresses (probed, all versions).
+- `TaskGroup`, `Condition` and `Semaphore` up to 3.12 lose or misplace a cancellation that comes together with something else.
 - the future of `gather` hashes by address, so a set of them (`asyncio.wait`) is in no order.
 
 Users import these functions by name, before or after us, so replacing the module's attribute is not enough: the code
@@ -46,6 +47,12 @@ def install() -> None:
     if sys.version_info < (3, 12):
         _replace(asyncio.tasks.wait_for, _wait_for_code)
         _replace(asyncio.tasks.gather, _gather_code)
+    if sys.version_info < (3, 13):
+        _replace(asyncio.TaskGroup.__aexit__, _leave_group_code)
+        _replace(asyncio.Condition.wait, _wait_code)
+        _replace(asyncio.Condition.notify, _notify_code)
+        _replace(asyncio.Semaphore.acquire, _acquire_code)
+        _replace(asyncio.Semaphore._wake_up_next, _wake_next_code)
     gathering: Any = asyncio.tasks._GatheringFuture  # type: ignore[attr-defined]
     gathering.__hash__ = _hash_of_gathering
 
@@ -53,11 +60,11 @@ def install() -> None:
 def _replace(function: Any, replacement: Any) -> None:
     original = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     original.__kwdefaults__ = function.__kwdefaults__
-    _original[function.__name__] = original
+    _original[function.__qualname__] = original
     function.__code__ = replacement.__code__
 
 
-# These are executed with the globals of `asyncio.tasks`: they must import what they use.
+# These are executed with the globals of asyncio's own modules: they must import what they use.
 
 
 def _as_completed_code(fs: Any, *, timeout: float | None = None) -> Any:
@@ -76,6 +83,46 @@ def _gather_code(*coros_or_futures: Any, return_exceptions: bool = False) -> Any
     from waypost_core.loop._asyncio import dispatch_gather
 
     return dispatch_gather(coros_or_futures, return_exceptions)
+
+
+async def _leave_group_code(self: Any, et: Any, exc: Any, tb: Any) -> Any:
+    from waypost_core.loop._asyncio import choose
+    from waypost_core.loop._locks import leave_group
+
+    return await choose("TaskGroup.__aexit__", leave_group)(self, et, exc, tb)
+
+
+async def _wait_code(self: Any) -> Any:
+    from waypost_core.loop._asyncio import choose
+    from waypost_core.loop._locks import wait_on_condition
+
+    return await choose("Condition.wait", wait_on_condition)(self)
+
+
+def _notify_code(self: Any, n: int = 1) -> Any:
+    from waypost_core.loop._asyncio import choose
+    from waypost_core.loop._locks import notify_condition
+
+    return choose("Condition.notify", notify_condition)(self, n)
+
+
+async def _acquire_code(self: Any) -> Any:
+    from waypost_core.loop._asyncio import choose
+    from waypost_core.loop._locks import acquire_semaphore
+
+    return await choose("Semaphore.acquire", acquire_semaphore)(self)
+
+
+def _wake_next_code(self: Any) -> Any:
+    from waypost_core.loop._asyncio import choose
+    from waypost_core.loop._locks import wake_next
+
+    return choose("Semaphore._wake_up_next", wake_next)(self)
+
+
+def choose(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
+    """Our version on a loop of ours, asyncio's own on every other."""
+    return ours if isinstance(asyncio._get_running_loop(), LoopKind) else _original[name]
 
 
 def dispatch_as_completed(fs: Any, timeout: float | None) -> Any:
