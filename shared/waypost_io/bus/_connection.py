@@ -56,7 +56,7 @@ class BusTuning:
     pull_expires_seconds: float = 2.5
     """An idle puller asks again this often. A process that is paused (SIGSTOP, a frozen machine) is still given messages for so long, and
     each of them waits for the ack wait: shorter than that, or one message could be given to the same process twice."""
-    pull_heartbeat_seconds: float = 1.0
+    pull_heartbeat_seconds: float = 1.2
     """How often the server says that it still holds a pull request; two missed ones lead to a check."""
     inbox_prefix: str = "_INBOX"
     """Root of the reply subjects; permissions can tell services apart by it."""
@@ -100,12 +100,14 @@ class Connection:
     # -- life
 
     async def open(self) -> None:
-        """Connect. Raises `Unreachable` with one line (no password in it), or `Misconfigured` for a bad URL or certificate."""
+        """Connect. Raises `Unreachable` with one line (no password in it), or `Misconfigured` for bad credentials, URL or certificate."""
         connecting = asyncio.get_running_loop().create_task(self._connect(self._tls()), name="connect to NATS")
         try:
             await asyncio.wait_for(asyncio.shield(connecting), self.tuning.connect_seconds)
         except (TimeoutError, OSError, errors.Error) as error:
             reason = self._last_error or str(error) or f"it did not answer within {self.tuning.connect_seconds:g} s"
+            if _REFUSED in reason.lower():  # waiting does not mend it
+                raise Misconfigured(f"NATS at {self.url} refuses us: {reason}; check WAYPOST_NATS_CREDS, or user and password") from error
             raise Unreachable(f"cannot reach NATS at {self.url}: {reason}; is it running, and is WAYPOST_NATS_URL right?") from error
         finally:
             if not connecting.done() or connecting.cancelled() or connecting.exception() is not None:
