@@ -170,6 +170,14 @@ CHANNELS: tuple[Channel, ...] = (
         summary="A gateway to the others: it lives, hosts these tools, and knows these breakers.",
     ),
     Channel(
+        key="consumer",
+        address="waypost.registry.consumer",
+        action="receive",
+        messages=(registry.ConsumerAsked,),
+        reply=(registry.ConsumerTold,),
+        summary="A peer in an account of its own asks for the consumer that it pulls.",
+    ),
+    Channel(
         key="presence",
         address="waypost.coordinators.presence",
         action="send",

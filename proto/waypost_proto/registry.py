@@ -137,3 +137,22 @@ class GatewayNews(Value, frozen=True, kw_only=True):
     news: Literal["hello", "here", "leaving"] = "here"
     tools: list[str] = []
     breakers: list[BreakerNews] = []
+
+
+class ConsumerAsked(Value, frozen=True, kw_only=True):
+    """A peer in an account of its own asks for a consumer: it may pull it, and neither make it nor look at it.
+
+    With `ack_wait_seconds` it is made where it is not there.
+    """
+
+    stream: str
+    name: str
+    ack_wait_seconds: Positive | None = None
+
+
+class ConsumerTold(Value, frozen=True, kw_only=True):
+    """When the consumer was created, which is its identity; None when it is not there. `retry`: the error passes."""
+
+    created: str | None = None
+    error: str = ""
+    retry: bool = False

@@ -118,6 +118,14 @@ class Subjects:
     def announce(self) -> str:
         return f"{self.prefix}.registry.announce"
 
+    def consumer(self) -> str:
+        """A peer in an account of its own asks for a consumer; a coordinator hears it as `pool(…, "consumer")`."""
+        return f"{self.prefix}.registry.consumer"
+
+    def pool(self, pool: str, verb: str) -> str:
+        """What a pool's account says, as a coordinator hears it: NATS puts the pool in, so that it is known who speaks."""
+        return f"{self.prefix}.pool.{pool}.{verb}"
+
     def heartbeat(self) -> str:
         return f"{self.prefix}.registry.heartbeat"
 

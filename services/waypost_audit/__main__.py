@@ -9,7 +9,7 @@ import structlog
 from waypost_audit.bell import Bell
 from waypost_audit.logger import AuditConfig, AuditLogger
 from waypost_audit.metrics import Metrics
-from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.ops import OpsServer
 from waypost_io.settings import AuditSettings, load
@@ -22,7 +22,6 @@ _log = structlog.get_logger(__name__)
 async def serve(stop: Stop) -> None:
     """Take events over until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there in time."""
     settings = load(AuditSettings)
-    creds, ca = (None if path is None else str(path) for path in (settings.nats_creds, settings.nats_ca))
     metrics = Metrics()
     config = AuditConfig(batch_max=settings.batch_max, poll_seconds=settings.poll_seconds)
     starting = Starting(stop, settings.start_seconds)
@@ -33,7 +32,7 @@ async def serve(stop: Stop) -> None:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics.registry))
         with suppress(StartAbandoned):
-            bus = await starting.enter(stack, lambda: JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-audit"))
+            bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-audit"))
             store = await starting.enter(stack, open_store)
             logger = AuditLogger(store, Bell(bus, settings.subjects.all_events()), config, metrics=metrics)
             starting.done({"log": logger.readiness})

@@ -63,6 +63,7 @@ COMMANDS = (
     _Command("tokens list", "tokens:list_tokens", "List who has one."),
     _Command("policy check", "policy:check", "Say what is wrong with a policy file, and where."),
     _Command("policy test", "policy:try_call", "Say what a policy file makes of a tool call."),
+    _Command("nats-config", "nats_config:nats_config", "Write accounts and permissions for a NATS server.", _CARE),
     _Command("redispatch", "care:redispatch", "Derive outstanding work again from the log.", _CARE),
     _Command("migrate", "care:migrate", "Bring the database schema up to date.", _CARE),
     _Command("doctor", "doctor:doctor", "Check servers, services and work; say how to mend.", _CARE),

@@ -7,6 +7,7 @@ import contextlib
 
 from waypost_coordinator.service import Coordinator
 from waypost_io.bus.jetstream import BusTuning, JetStreamBus
+from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
 from waypost_io.ops import OpsServer
@@ -53,9 +54,8 @@ def _store(settings: CoordinatorSettings) -> PostgresStore:
 
 
 def _bus(settings: CoordinatorSettings) -> JetStreamBus:
-    creds, ca = (None if path is None else str(path) for path in (settings.nats_creds, settings.nats_ca))
     tuning = BusTuning(max_message_bytes=MAX_DEAD_BYTES)  # for dead letters; every stream's own limit holds for what goes into it
-    return JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-coordinator", tuning=tuning)
+    return bus_of(settings, "waypost-coordinator", tuning=tuning)
 
 
 def main() -> None:

@@ -101,10 +101,10 @@ class Registry:
         await self.reload()
         subjects = self._subjects
         self._subscriptions = [
-            await self._bus.subscribe(subjects.heartbeat(), self._heartbeat),
+            await self._bus.subscribe(subjects.heartbeat(), self.heartbeat),
             await self._bus.subscribe(subjects.definitions_changed(), self._changed_elsewhere),
-            await self._bus.subscribe(subjects.announce(), self._announce, queue=QUEUE),
             await self._bus.subscribe(subjects.gateways(), self._gateway_news),
+            await self._bus.subscribe(subjects.announce(), self.announce, queue=QUEUE),
         ]
         self._bus.send(subjects.roll_call(), b"{}")
         return self
@@ -204,7 +204,7 @@ class Registry:
 
     # -- what arrives
 
-    async def _announce(self, message: Message) -> None:
+    async def announce(self, message: Message) -> None:
         """Commit what is new, then answer. Idempotent: repeating an announcement changes nothing."""
         try:
             announce = decode(Announce, message.body)
@@ -236,7 +236,8 @@ class Registry:
         if names:
             self._on_new_definition(sorted(names))
 
-    async def _heartbeat(self, message: Message) -> None:
+    async def heartbeat(self, message: Message) -> None:
+        """A peer lives. Idempotent."""
         try:
             beat = decode(Heartbeat, message.body)
         except BadMessage as error:

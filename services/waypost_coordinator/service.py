@@ -25,6 +25,7 @@ from waypost_coordinator.live import LiveRun, Runs
 from waypost_coordinator.mailroom import Mailroom
 from waypost_coordinator.metrics import CoordinatorMetrics
 from waypost_coordinator.pipeline import Pipeline, Stages
+from waypost_coordinator.pools import Pools
 from waypost_coordinator.posting import Poster
 from waypost_coordinator.registry import Registry
 from waypost_coordinator.settling import Settler
@@ -38,6 +39,7 @@ from waypost_core.messages import TimersDue
 from waypost_io.bus.ports import Bus, Message, Service
 from waypost_io.bus.topology import stream_specs
 from waypost_io.metrics import Metrics
+from waypost_io.pools import read_pools
 from waypost_io.settings import CoordinatorSettings
 from waypost_io.store.ports import Lease, Store
 from waypost_proto.codec import decode
@@ -73,6 +75,7 @@ class Coordinator:
             published={},
             look=self._look,
         )
+        self._known_pools = {} if settings.pools_file is None else read_pools(settings.pools_file)
         self._gate = gatekeeper(settings, ground.clock.now)
         self._registry = registry = Registry(
             store,
@@ -148,7 +151,8 @@ class Coordinator:
             self.ready.set()
             log.info("coordinator_ready", partitions=len(self.leases.epochs))
             try:
-                await asyncio.Event().wait()
+                async with Pools(self._ground, self._registry, api, self._known_pools):
+                    await asyncio.Event().wait()
             finally:
                 await service.close()
                 await broadcast.close()

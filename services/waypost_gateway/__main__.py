@@ -26,6 +26,7 @@ from waypost_gateway.reloading import Reloader, Watched
 from waypost_gateway.secrets import Secrets
 from waypost_gateway.threads import ToolThreads
 from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.logs import guarded
 from waypost_io.ops import Check, OpsServer
@@ -64,7 +65,7 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     modules = [load_module(name) for name in names]
     tools = tools_of(modules, allow_empty=settings.allow_empty == "yes")
     build = settings.build_of(modules)
-    peer_name = _peer_name()
+    peer_name = _peer_name(settings.nats_pool)
     definitions = definitions_of(tools, build)
     secrets_of_tools = Secrets(os.environ, settings.secrets_file)
     policy = PolicyDesk(settings.policy_file, [hook for module in modules for hook in hooks_in(module)], build=build)
@@ -108,7 +109,7 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
 
 
 def _bus(settings: GatewaySettings, name: str) -> JetStreamBus:
-    return JetStreamBus(settings.nats_url, creds=_text(settings.nats_creds), ca=_text(settings.nats_ca), name=name)
+    return bus_of(settings, name)
 
 
 def _store(settings: GatewaySettings, name: str) -> PostgresStore:
@@ -141,10 +142,10 @@ async def _say_draining(stop: Stop, peer: Peer) -> None:
     peer.set_state("draining")
 
 
-def _peer_name() -> str:
-    """Unique per process start; where it runs stands in front, for people."""
+def _peer_name(pool: str) -> str:
+    """Unique per process start; its pool, or where it runs, stands in front."""
     host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:40]
-    return f"gateway-{host}-{secrets.token_hex(4)}"
+    return f"{pool or 'gateway'}-{host}-{secrets.token_hex(4)}"
 
 
 def _at_least_one(text: str) -> int:
@@ -152,10 +153,6 @@ def _at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: at least 1")
     return value
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
-from waypost_io.bus.jetstream import JetStreamBus
+from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
 from waypost_io.ops import OpsServer
 from waypost_io.settings import WorkerSettings, load
 from waypost_io.starting import StartAbandoned, Starting
+from waypost_proto.errors import Misconfigured
 from waypost_worker.catalog import load_catalog
 from waypost_worker.loop_watch import watch_loop
 from waypost_worker.service import Worker
@@ -42,16 +43,25 @@ async def _serve(stop: Stop, options: argparse.Namespace) -> None:
     catalog = load_catalog(options.modules, options.agent, settings)
     asyncio.get_running_loop().set_default_executor(StepThreads(_THREADS_PER_EFFECT * tuning.concurrency))
     metrics = Metrics()
-    creds, ca = (str(path) if path is not None else None for path in (settings.nats_creds, settings.nats_ca))
     starting = Starting(stop, settings.start_seconds)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics))
         with suppress(StartAbandoned):
-            bus = await starting.enter(stack, lambda: JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-worker"))
-            worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics)
+            bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-worker"))
+            worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics, name=_name(settings))
             starting.done({"worker": worker.ready})
             async with watch_loop():
                 await worker.run(stop)
+
+
+def _name(settings: WorkerSettings) -> str:
+    """Its own name. In a pool it must be one of those that NATS permits to it."""
+    if settings.nats_pool and not settings.name.startswith(f"{settings.nats_pool}-"):
+        raise Misconfigured(
+            f"WAYPOST_WORKER_NAME={settings.name!r}: a worker of the pool {settings.nats_pool!r} is named "
+            f"{settings.nats_pool}-0, {settings.nats_pool}-1, …, each once"
+        )
+    return settings.name
 
 
 def _parser() -> argparse.ArgumentParser:

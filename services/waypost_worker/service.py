@@ -53,9 +53,17 @@ class Worker:
     """Hosts the agents of a catalog on an open bus. `run` once."""
 
     def __init__(
-        self, bus: Bus, subjects: Subjects, catalog: Catalog, *, tuning: Tuning | None = None, metrics: Metrics | None = None
+        self,
+        bus: Bus,
+        subjects: Subjects,
+        catalog: Catalog,
+        *,
+        tuning: Tuning | None = None,
+        metrics: Metrics | None = None,
+        name: str = "",
     ) -> None:
-        self.id = new_worker_id()
+        """`name`: its own; one that was never used before is made up without it."""
+        self.id = WorkerId(name) if name else new_worker_id()
         self._time = DatabaseTime(time.monotonic, time.time)  # looked up here, not when the module was imported, for simulations
         self.catalog = catalog
         self.runs: Runs | None = None

@@ -328,14 +328,9 @@ class Client:
 
 
 def _connect(settings: Settings, url: str | None) -> Bus:
-    from waypost_io.bus.jetstream import JetStreamBus  # late: a client over another bus needs no driver
+    from waypost_io.bus.opening import bus_of  # late: a client over another bus needs no driver
 
-    return JetStreamBus(
-        url or settings.nats_url,
-        creds=str(settings.nats_creds) if settings.nats_creds is not None else None,
-        ca=str(settings.nats_ca) if settings.nats_ca is not None else None,
-        name="waypost-client",
-    )
+    return bus_of(settings, "waypost-client", url=url)
 
 
 def _decision(approval_id: str, by: str, roles: Sequence[str], reason: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -72,6 +73,11 @@ def _name(text: str) -> None:
         raise ValueError(str(error)) from None
 
 
+def _inbox(text: str) -> None:
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is None:
+        raise ValueError("use 1 to 64 letters, digits, '_' and '-'")
+
+
 def _file(text: str) -> None:
     if not os.access(Path(text).expanduser(), os.R_OK):
         raise ValueError("there is no such file, or it cannot be read")
@@ -105,6 +111,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_ca: Annotated[Path | None, Env("WAYPOST_NATS_CA", "certificates that vouch for the NATS servers", check=_file)] = None
     postgres_url: Annotated[str, Env("WAYPOST_POSTGRES_URL", "the Postgres database", check=_postgres_url)] = ""
     """"" for processes that need none (workers, clients)."""
+    nats_inbox: Annotated[str, Env("WAYPOST_NATS_INBOX", "root of this process's reply subjects", check=_inbox)] = ""
+    """"": `_INBOX`, which everybody shares."""
+    nats_pool: Annotated[str, Env("WAYPOST_NATS_POOL", "the pool whose NATS account this is", check=_name)] = ""
+    """"": no account of its own."""
     api_token: Annotated[str, Env("WAYPOST_API_TOKEN", "the key that signs requests to the API")] = ""
     api_token_file: Annotated[Path | None, Env("WAYPOST_API_TOKEN_FILE", "a file with it", check=_file)] = None
     prefix: Annotated[str, Env("WAYPOST_PREFIX", "prefix of subjects and streams", check=_prefix)] = "waypost"
@@ -162,12 +172,16 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     sweep_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_SWEEP_SECONDS", "between looks for what is stuck", low=0.1, high=3_600)] = 5.0
     auth: Annotated[Literal["auto", "required", "off"], Env("WAYPOST_AUTH", "whether callers must be authenticated")] = "auto"
     """`auto`: if there are identities; without any, everybody's word is taken on loopback, and nobody can approve elsewhere."""
+    pools_file: Annotated[Path | None, Env("WAYPOST_NATS_POOLS_FILE", "pools: which agents and tools each may host", check=_file)] = None
     api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
     api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
 
 
 class WorkerSettings(Settings, frozen=True, kw_only=True):
     """The worker's."""
+
+    name: Annotated[str, Env("WAYPOST_WORKER_NAME", "this worker's own name", check=_name)] = ""
+    """"": made up. Two workers never share one."""
 
     concurrency: Annotated[int, Env("WAYPOST_WORKER_CONCURRENCY", "activations at once", low=1, high=100_000)] = 256
     cache_runs: Annotated[int, Env("WAYPOST_WORKER_CACHE_RUNS", "waiting coroutines kept in memory", low=0, high=10_000_000)] = 5_000

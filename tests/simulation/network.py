@@ -222,6 +222,9 @@ class SimulatedBus(MemoryBus):
     async def ensure_consumer(self, spec: Any) -> None:
         await self._admin("ensure_consumer", super().ensure_consumer, spec)
 
+    async def consumer_created(self, stream: str, name: str) -> str | None:
+        raise AssertionError(f"nobody asks for {stream}/{name} here: pools are not simulated")
+
     async def delete_consumer(self, stream: str, name: str) -> None:
         await self._admin("delete_consumer", super().delete_consumer, stream, name)
 

@@ -33,15 +33,14 @@ async def doctor(*, json: AsJson = False) -> int:
 
 async def _nats(settings: Settings) -> list[Finding]:
     """NATS first, then what can only be asked through it."""
-    from waypost_io.bus.jetstream import JetStreamBus
+    from waypost_io.bus.opening import bus_of
     from waypost_io.bus.topology import stream_specs
 
     findings = await check_server(settings)
     if any(finding.level == "failure" for finding in findings):
         return findings
     try:
-        creds, ca = (str(path) if path is not None else None for path in (settings.nats_creds, settings.nats_ca))
-        async with JetStreamBus(settings.nats_url, creds=creds, ca=ca, name="waypost-doctor") as bus:
+        async with bus_of(settings, "waypost-doctor") as bus:
             findings += await check_streams(
                 bus, stream_specs(settings.subjects, partitions=settings.partitions, replicas=settings.replicas)
             )

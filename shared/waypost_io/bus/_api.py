@@ -14,6 +14,7 @@ from msgspec import Struct
 from waypost_io.bus._connection import Connection, NobodyListens
 from waypost_io.bus.ports import ConsumerSpec, StreamMark, StreamSpec
 from waypost_proto.errors import Misconfigured, NotFound, TransientError, Unreachable
+from waypost_proto.registry import ConsumerAsked, ConsumerTold
 
 API_SECONDS = 5.0
 """How long one administrative request may take."""
@@ -117,6 +118,10 @@ class JetStreamApi:
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         """See `Bus.ensure_consumer`."""
+        if self._connection.tuning.consumers_subject:
+            if await self._asked(spec.stream, spec.name, ack_wait_seconds=spec.ack_wait_seconds) is None:
+                raise NotFound(f"stream {spec.stream!r} does not exist: consumer {spec.name!r} cannot be made")
+            return
         path = f"CONSUMER.CREATE.{spec.stream}.{spec.name}.{spec.filter_subject}"
         wanted = consumer_config(spec)
         reply = await self._ask(path, {"stream_name": spec.stream, "config": wanted, "action": "create"})
@@ -129,19 +134,36 @@ class JetStreamApi:
         raise _refused(f"consumer {spec.name!r} of stream {spec.stream!r} (filter {spec.filter_subject!r})", reply.error)
 
     async def delete_consumer(self, stream: str, name: str) -> None:
-        """See `Bus.delete_consumer`."""
+        """See `Bus.delete_consumer`. In an account of our own nothing is deleted: what nobody pulls goes by itself."""
+        if self._connection.tuning.consumers_subject:
+            return
         reply = await self._ask(f"CONSUMER.DELETE.{stream}.{name}", None)
         if reply.error is not None and reply.error.err_code not in (_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND):
             raise _refused(f"consumer {name!r} of stream {stream!r}", reply.error)
 
     async def consumer_created(self, stream: str, name: str) -> str | None:
         """When the consumer was created, as the server prints it: its identity. None when it or its stream does not exist."""
+        if self._connection.tuning.consumers_subject:
+            return await self._asked(stream, name)
         reply = await self._ask(f"CONSUMER.INFO.{stream}.{name}", None)
         if reply.error is None:
             return reply.created
         if reply.error.err_code in (_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND):
             return None
         raise TransientError(f"consumer {name!r} of stream {stream!r}: {_text(reply.error)}")
+
+    async def _asked(self, stream: str, name: str, *, ack_wait_seconds: float | None = None) -> str | None:
+        """The creation time of a consumer, from a coordinator; with `ack_wait_seconds` it makes it where it is not there."""
+        request = ConsumerAsked(stream=stream, name=name, ack_wait_seconds=ack_wait_seconds)
+        subject = self._connection.tuning.consumers_subject
+        answer = await self._connection.request(subject, msgspec.json.encode(request), timeout_seconds=API_SECONDS)
+        try:
+            told = msgspec.json.decode(answer.body, type=ConsumerTold)
+        except msgspec.DecodeError as error:
+            raise TransientError(f"unreadable answer on {subject}: {answer.body[:80]!r}: {error}") from error
+        if told.error:
+            raise (TransientError if told.retry else Misconfigured)(f"consumer {name!r} of stream {stream!r}: {told.error}")
+        return told.created
 
     async def _ask(self, path: str, body: dict[str, Any] | None) -> _Reply:
         subject = f"$JS.API.{path}"

@@ -14,6 +14,8 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
@@ -60,6 +62,8 @@ class BusTuning:
     """How often the server says that it still holds a pull request; two missed ones lead to a check."""
     inbox_prefix: str = "_INBOX"
     """Root of the reply subjects; permissions can tell services apart by it."""
+    consumers_subject: str = ""
+    """Whom to ask for consumers instead of JetStream, which does not answer other accounts; "": JetStream."""
 
 
 def redact(url: str) -> str:
@@ -134,7 +138,7 @@ class Connection:
             disconnected_cb=self._went_down,
             reconnected_cb=self._came_back,
             closed_cb=self._closed,
-            user_credentials=self._creds,
+            **_login(self._creds),
             tls=tls,
             inbox_prefix=tuning.inbox_prefix,
         )
@@ -336,3 +340,14 @@ class Connection:
 
 class NobodyListens(Unreachable):
     """NATS said at once that no one is subscribed to the subject of a request."""
+
+
+def _login(creds: str | None) -> dict[str, Any]:
+    """nats-py's options for a credentials file: a JWT with its key (`.creds`), or the seed of an nkey alone."""
+    if creds is None:
+        return {}
+    try:
+        seed = Path(creds).expanduser().read_text(encoding="utf-8").strip().startswith("SU")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"WAYPOST_NATS_CREDS={creds!r} cannot be read: {error}") from error
+    return {"nkeys_seed": creds} if seed else {"user_credentials": creds}

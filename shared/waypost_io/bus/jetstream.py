@@ -127,6 +127,9 @@ class JetStreamBus:
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         await self._api.ensure_consumer(spec)
 
+    async def consumer_created(self, stream: str, name: str) -> str | None:
+        return await self._api.consumer_created(stream, name)
+
     async def delete_consumer(self, stream: str, name: str) -> None:
         await self._api.delete_consumer(stream, name)
 

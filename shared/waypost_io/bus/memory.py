@@ -203,6 +203,11 @@ class MemoryBus:
         broker = self._server()
         stream_of(broker.streams, spec.stream).ensure_consumer(spec, broker.unique())
 
+    async def consumer_created(self, stream: str, name: str) -> str | None:
+        found = self._server().streams.get(stream)
+        consumer = None if found is None else found.consumers.get(name)
+        return None if consumer is None else consumer.created
+
     async def delete_consumer(self, stream: str, name: str) -> None:
         found = self._server().streams.get(stream)
         if found is not None:

@@ -190,6 +190,10 @@ class Bus(Protocol):
         """Create it if it is not there (`action: create`), compare it otherwise. Raises `NotFound` without its stream."""
         ...
 
+    async def consumer_created(self, stream: str, name: str) -> str | None:
+        """When it was created, which is its identity. None when it or its stream does not exist."""
+        ...
+
     async def delete_consumer(self, stream: str, name: str) -> None:
         """Idempotent."""
         ...

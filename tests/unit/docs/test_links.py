@@ -47,6 +47,7 @@ def unknown_files(page: Path, names: set[str]) -> list[str]:
 
 
 EXAMPLES = {
+    "pools.toml",
     "trip.py",  # what a reader writes
     "agents.py",
     "my_agents.py",
