@@ -21,7 +21,7 @@ from waypost_io.pools import Pool
 from waypost_proto.api import ERROR_CODE_HEADER, ERROR_HEADER, ApiError
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import BadMessage, NotFound, TransientError, WaypostError
-from waypost_proto.registry import Announce, Announced, ConsumerAsked, ConsumerTold, Heartbeat
+from waypost_proto.registry import Announce, Announced, ConsumerAsked, ConsumerTold, GatewayNews, Heartbeat
 
 QUEUE = "pools"
 ACK_WAIT_SECONDS = (1.0, 600.0)
@@ -43,6 +43,7 @@ class Pools:
         for name in self._pools:
             self._subscriptions += [
                 await bus.subscribe(subjects.pool(name, "heartbeat"), self._heartbeat),
+                await bus.subscribe(subjects.pool(name, "gateways"), self._gateway_news),
                 await bus.subscribe(subjects.pool(name, "announce"), self._announce, queue=QUEUE),
                 await bus.subscribe(subjects.pool(name, "consumer"), self._consumer, queue=QUEUE),
                 await bus.subscribe(subjects.pool(name, "journal"), self._journal, queue=QUEUE),
@@ -72,6 +73,19 @@ class Pools:
             await self._registry.heartbeat(message)
         else:
             log.warning("heartbeat_refused", pool=name, peer=beat.peer)
+
+    async def _gateway_news(self, message: Message) -> None:
+        """What a pool says of breakers counts for its own tools."""
+        name, pool = self._of(message)
+        try:
+            strange = {breaker.tool for breaker in decode(GatewayNews, message.body).breakers} - set(pool.tools)
+        except BadMessage as error:
+            log.warning("gateway_news_unreadable", pool=name, error=str(error))
+            return
+        if strange:
+            log.warning("gateway_news_refused", pool=name, tools=sorted(strange))
+        else:
+            await self._registry.gateway_news(message)
 
     async def _announce(self, message: Message) -> None:
         name, pool = self._of(message)

@@ -103,7 +103,7 @@ class Registry:
         self._subscriptions = [
             await self._bus.subscribe(subjects.heartbeat(), self.heartbeat),
             await self._bus.subscribe(subjects.definitions_changed(), self._changed_elsewhere),
-            await self._bus.subscribe(subjects.gateways(), self._gateway_news),
+            await self._bus.subscribe(subjects.gateways(), self.gateway_news),
             await self._bus.subscribe(subjects.announce(), self.announce, queue=QUEUE),
         ]
         self._bus.send(subjects.roll_call(), b"{}")
@@ -261,7 +261,7 @@ class Registry:
         if not all(self._book.knows(name) for name in beat.names):
             self._reload_wanted.set()  # the note about its definitions was lost, or is still on its way
 
-    async def _gateway_news(self, message: Message) -> None:
+    async def gateway_news(self, message: Message) -> None:
         """Remember breakers that are not closed, to show them. Decides nothing."""
         try:
             news = decode(GatewayNews, message.body)

@@ -57,6 +57,8 @@ class _Needs:
     def __init__(self) -> None:
         self.services: list[tuple[str, str, bool]] = []
         self.streams: list[str] = []
+        self.inside: list[str] = []
+        """Heard from others of the same account."""
 
     def service(self, subject: str, *, as_: str = "", many: bool = False) -> None:
         self.services.append((subject, as_ or subject, many))
@@ -80,6 +82,8 @@ def _of_pool(subjects: Subjects, name: str, pool: Pool) -> _Needs:
         needs.service(subjects.api("payloads", "put"))
     if pool.tools:
         needs.service(subjects.dead("tools"))
+        needs.service(subjects.gateways(), as_=subjects.pool(name, "gateways"))  # its gateways hear each other, coordinators hear it too
+        needs.inside.append(subjects.gateways())
     needs.streams += [subjects.roll_call(), subjects.stop(), *(subjects.confirm(worker) for worker in pool.worker_names(name))]
     return needs
 
@@ -107,7 +111,7 @@ def _importing(exports: dict[tuple[str, str], Block], account: str, user: str, k
         imports.append({"stream": {"account": CORE, "subject": subject}})
     permissions = {
         "publish": {"allow": [subject for subject, _, _ in needs.services]},
-        "subscribe": {"allow": [f"{inbox_of(user)}.>", *needs.streams]},
+        "subscribe": {"allow": [f"{inbox_of(user)}.>", *needs.streams, *needs.inside]},
     }
     return {"users": [{"nkey": key, "permissions": permissions}], "imports": imports}
 

@@ -188,6 +188,24 @@ async def test_nobody_announces_for_another_pool_or_speaks_for_its_workers(clien
     assert "anything" not in views["payer"].definition.tools
 
 
+async def test_gateways_of_a_pool_hear_each_other_and_no_other_pool(client: Client, fence: Fenced) -> None:
+    subject = f"{fence.prefix}.registry.gateways"
+    async with fence.connect("bank") as (one, _), fence.connect("bank") as (other, _), fence.connect("rival") as (rival, refused):
+        heard: list[bytes] = []
+
+        async def hear(message: Msg) -> None:
+            heard.append(message.data)
+
+        await other.subscribe(subject, cb=hear)
+        await other.flush()
+        await rival.publish(subject, b"forged")
+        await rival.flush()
+        await wait_until(lambda: bool(refused))
+        await one.publish(subject, b"{}")
+        await wait_until(lambda: b"{}" in heard)
+        assert b"forged" not in heard
+
+
 async def test_consumers_are_made_for_a_pool_and_for_no_other(client: Client, fence: Fenced) -> None:
     settings = load(Settings, fence.environment("rival"))
     from waypost_io.bus.topology import tool_consumer, work_consumer
