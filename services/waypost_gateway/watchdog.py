@@ -21,7 +21,7 @@ from waypost_gateway.metrics import Metrics
 
 LOOK_SECONDS = 0.5
 BLOCKED_SECONDS = 2.0
-"""From when on it is said: well below the leases."""
+"""From when on it is said: well below the leases. 0: nobody watches (a loop on virtual time)."""
 STACK_LINES = 12
 NAMED_CALLS = 8
 
@@ -43,7 +43,8 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._ticked_at = time.monotonic()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        if self._blocked_seconds > 0:
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

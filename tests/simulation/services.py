@@ -188,7 +188,9 @@ class Fleet:
 
     async def _gateway(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
         name = f"gateway-{process.name.replace('#', '-')}"
-        config = GatewayConfig(peer=name, ack_wait_seconds=4.0, lease_seconds=4.0, settle_seconds=1.0, drain_seconds=DRAIN_SECONDS)
+        config = GatewayConfig(
+            peer=name, ack_wait_seconds=4.0, lease_seconds=4.0, settle_seconds=1.0, drain_seconds=DRAIN_SECONDS, blocked_seconds=0
+        )
         gateway = Gateway(bus, store, SUBJECTS, ALL_TOOLS, config)  # type: ignore[arg-type]
         announce = Announce(peer=name, kind="gateway", build=BUILD, tools=DEFINITIONS)
         async with Peer(bus, SUBJECTS, announce):
