@@ -6,7 +6,8 @@
         store = await starting.enter(stack, lambda: PostgresStore(settings.postgres_url))
 
 A pod that starts before its database is alive (`/livez`) and not ready (`/readyz` says what it waits for); restarting it would help
-nobody. Only servers that cannot be reached are waited for: wrong credentials or a database without its schema end the process at once.
+nobody. Only what passes by itself is waited for, a server that is away or whose disk is full: wrong credentials or a database without
+its schema end the process at once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import structlog
 
 from waypost_io.lifecycle import Stop
 from waypost_io.ops import Check
-from waypost_proto.errors import Unreachable
+from waypost_proto.errors import TransientError, Unreachable
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Starting:
         return await self.reach(lambda: stack.enter_async_context(make()))
 
     async def reach(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Call `attempt` until it does not raise `Unreachable`.
+        """Call `attempt` until it does not raise a `TransientError`.
 
         Raises `StartAbandoned` when the process is asked to end, `Unreachable` when the time is over, and whatever else `attempt` raises.
         """
@@ -69,10 +70,10 @@ class Starting:
         while True:
             try:
                 return await self._unless_stopped(attempt)
-            except Unreachable as error:
+            except TransientError as error:
                 self._waits_for = str(error)
                 if self._until is not None and asyncio.get_running_loop().time() + delay > self._until:
-                    raise
+                    raise Unreachable(str(error)) from error
                 self._say(str(error))
             if await self._stop.sleep(delay):
                 raise StartAbandoned(self._stop.reason)
