@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,10 @@ RESULTS = frozenset(
 )  # fmt: skip
 
 
+POISON = b"poison-"
+"""In the body of what is meant to become a dead letter."""
+LOOK_SECONDS = 10.0
+"""How long it takes at most from when a worker's look at the journal is answered until the step begins that was not in it."""
 CLOCK_SECONDS = 5.0
 """How wrong a service's idea of the database's time may be: answers to the question take up to 3 s. Wall clocks jump by hours."""
 
@@ -39,7 +44,7 @@ class Watch:
         self._closed: dict[RunId, str] = {}
         self._settled: dict[tuple[str, str], str] = {}
         self._started: set[str] = set()
-        self._recorded_steps: set[str] = set()
+        self._recorded_steps: dict[str, float] = {}
         provider.on_effect = self._effect
         provider.on_step = self._step
 
@@ -65,15 +70,16 @@ class Watch:
         elif kind in ("tool_call_completed", "tool_call_failed", "tool_call_cancelled"):
             self._settled[run_id, data_of(event)["call_id"]] = kind
         elif kind == "step_completed":
-            self._recorded_steps.add(f"{run_id}/{data_of(event)['name']}")
+            self._recorded_steps[f"{run_id}/{data_of(event)['name']}"] = self._tables.clock()
 
     def _effect(self, key: str) -> None:
         if key not in self._started:
             self.violations.append(f"key {key}: an effect of a call that was never started in the ledger")
 
     def _step(self, key: str) -> None:
-        """A process that was paused, or is cut off, cannot know what was recorded meanwhile: that is said in `guarantees`."""
-        if key in self._recorded_steps and not PROCESS.get().hindered:
+        """Whoever was paused, or cut off, or has just looked, cannot know what was recorded meanwhile: that is said in `guarantees`."""
+        recorded_at = self._recorded_steps.get(key, math.inf)
+        if self._tables.clock() - recorded_at > LOOK_SECONDS and not PROCESS.get().hindered:
             self.violations.append(f"step {key} was executed by {PROCESS.get().name} after its result was recorded")
 
 
@@ -97,7 +103,6 @@ def logs(tables: MemoryDatabase) -> Iterator[str]:
             yield f"run {run_id}: events after the end: {types}"
         yield from _results(run_id, events)
         yield from _timers(run_id, events)
-        yield from _limit(run_id, events)
         yield from _builds(run_id, events)
         yield from _approvals(run_id, events)
         times = [event.recorded_at for event in events]
@@ -146,31 +151,6 @@ def _timers(run_id: RunId, events: list[Event]) -> Iterator[str]:
                 yield f"run {run_id}: timer {call_id} fired at {event.recorded_at}, it is due at {due[call_id]}"
 
 
-def _limit(run_id: RunId, events: list[Event]) -> Iterator[str]:
-    """A run that goes past its limit of steps is paused in the same breath, or at its end."""
-    limit, steps, held, requested = None, 0, False, set()
-    for index, event in enumerate(events):
-        data = msgspec.json.decode(event.data)
-        if event.type in ("run_started", "run_resumed"):
-            limit = (data.get("budget") or {}).get("max_steps", limit)
-            held = False
-        held = held or event.type == "run_paused"
-        asked = event.type in ("tool_call_requested", "child_requested", "step_requested")
-        if asked:
-            requested.add(data["call_id"])
-        steps += asked or (event.type in ("step_completed", "step_failed") and data["call_id"] not in requested)
-        if limit is not None and steps > limit and not held and not any(each.type in _ENDS for each in events[index:]):
-            yield f"run {run_id}: {steps} steps at event {event.seq}, {limit} are allowed"
-            return
-        if limit is not None and steps > limit and not held and event.type in _DISPATCHED:
-            yield f"run {run_id}: {event.type} at event {event.seq} beyond its {limit} steps"
-            return
-
-
-_ENDS = frozenset({"run_ending", *TERMINAL_TYPES})
-_DISPATCHED = frozenset({"tool_call_completed", "tool_call_failed", "child_completed"})
-
-
 def _builds(run_id: RunId, events: list[Event]) -> Iterator[str]:
     """Builds of one agent that do things in another order: a run must stay with one of them."""
     if events[0].agent == "versioned":
@@ -185,6 +165,26 @@ def _approvals(run_id: RunId, events: list[Event]) -> Iterator[str]:
     made = types.index("tool_call_completed") if "tool_call_completed" in types else 0
     if events[0].agent == "clerk" and made and "approval_granted" not in types[:made]:
         yield f"run {run_id}: a payment that needs an approval was made without"
+
+
+def limits(tables: MemoryDatabase) -> Iterator[str]:
+    """What a run and all below it have done is within the limit of steps that its log ends with: limits are only raised."""
+    done: Counter[str] = Counter()
+    for run_id, rows in tables.events.items():
+        root, row = run_id, tables.runs[run_id]
+        while row.parent is not None:
+            root, row = row.parent, tables.runs[row.parent]
+        done[root] += sum(row.type in _DONE for row in rows.values())
+    for run_id, count in sorted(done.items()):
+        changes = (data_of(row) for row in tables.events[RunId(run_id)].values() if row.type in ("run_started", "run_resumed"))
+        limit = None
+        for data in changes:
+            limit = (data.get("budget") or {}).get("max_steps", limit)
+        if limit is not None and count > limit:
+            yield f"run {run_id}: it and its children have done {count} steps, {limit} are allowed"
+
+
+_DONE = frozenset({"tool_call_completed", "step_completed", "step_failed"})
 
 
 def positions(tables: MemoryDatabase) -> Iterator[str]:
@@ -263,14 +263,21 @@ def _too_early(tables: MemoryDatabase, run_id: RunId) -> Iterator[str]:
         yield f"run {run_id} failed by its deadline {deadline} at {ended}"
 
 
+def _failed(tables: MemoryDatabase, run_id: RunId, call_id: str) -> bool:
+    rows = tables.events[run_id].values()
+    return any(row.type == "tool_call_failed" and data_of(row)["call_id"] == call_id for row in rows)
+
+
 def leftovers(tables: MemoryDatabase) -> Iterator[str]:
     """Nothing that belongs to a run outlives it."""
     for (run_id, call_id), record in sorted(tables.ledger.items()):
         failed = record.permit.effect != "unsafe" and record.state == "started"  # its gateway died, and a deadline or an end came first
+        refused = record.state == "permitted" and _failed(tables, run_id, call_id)  # too late to start, or not allowed: nobody will
         by_people = record.state == "doubt" and record.permit.tool == "wire"  # the ledger keeps what the gateway knew
-        if record.state in ("started", "doubt", "permitted") and not by_people and not failed:
+        if record.state in ("started", "doubt", "permitted") and not (by_people or failed or refused):
             yield f"run {run_id} has ended, its call {call_id} is {record.state} in the ledger"
     yield from (f"message {message_id} is in the inbox for ever" for message_id in sorted(tables.inbox))
     yield from (f"approval {row.approval_id} is open for ever" for row in tables.approvals.values() if row.state == "open")
     for dead_id, record in tables.dead.items():
-        yield f"dead letter {dead_id} from {record.origin}: {record.reason}"
+        if POISON not in record.body:
+            yield f"dead letter {dead_id} from {record.origin}: {record.reason}"

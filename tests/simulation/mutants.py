@@ -6,6 +6,7 @@ in the process that simulates, and undone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -143,8 +144,10 @@ def _ends_at_once(_original: Any) -> Any:
     return lambda state, ending, seen=0: [ends.terminal_event(ending, seen=seen)]
 
 
-def _forgets_unlimited(_original: Any) -> Any:
-    return lambda turn: setattr(turn, "steps", turn.steps + 1)
+def _everywhere(package: str, name: str, value: Any) -> list[Patch]:
+    """A function under every name by which modules of a package have imported it."""
+    modules = [module for module_name, module in sorted(sys.modules.items()) if module_name.startswith(f"{package}.")]
+    return [mock.patch.object(module, name, value) for module in modules if hasattr(module, name)]
 
 
 MUTANTS = (
@@ -184,7 +187,7 @@ MUTANTS = (
     Mutant(
         "no-limit",
         "a run pauses at its limit of steps",
-        lambda: [_replaced(advancing._Turn, "count_step", _forgets_unlimited)],
+        lambda: _everywhere("waypost_core", "fits", _answers(True)),
     ),
     Mutant("forgetful-worker", "a worker repeats what nobody confirmed", lambda: [mock.patch.object(Outbox, "republish", _answers(0))]),
     Mutant(

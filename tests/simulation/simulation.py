@@ -23,6 +23,7 @@ from tests.simulation.loop import EPOCH, PROCESS, SimulatedLoop
 from tests.simulation.mutants import mutants
 from tests.simulation.network import Network
 from tests.simulation.people import complaints
+from tests.simulation.poison import Vandal
 from tests.simulation.programs import WORLD
 from tests.simulation.provider import Provider
 from tests.simulation.services import Fleet
@@ -37,6 +38,8 @@ PATIENCE_SECONDS = 400.0
 SETTLE_SECONDS = 60.0
 """And what follows an end (events, audit, cleaning up) within this."""
 INPUTS = (1, 2, 3)
+ABOUT_POISON = frozenset({"a message is not a tool call"})
+"""Errors that services may log: they are about what the vandal sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ class _Simulation:
             ]
         else:
             self._orders = orders_of(chance, plan.orders, spread_seconds=plan.troubled_seconds * 0.6)
+        self._vandal = Vandal(loop, self._network, self._trouble, Chance(seed, "poison"))
         self._events: set[tuple[str, int]] = set()
         self._bugs: list[str] = []
 
@@ -168,8 +172,10 @@ class _Simulation:
         self._fleet.start_all()
         customers = Customers(self._loop, self._network, self._tables, self._provider, Chance(self._plan.seed, "customers"))
         served = self._loop.spawn(customers.process, customers.run(self._orders), "customers")
+        vandal = self._loop.spawn(self._vandal.process, self._vandal.run(self._orders), "vandal")
         await self._faults.run(self._plan.troubled_seconds)
         self._faults.calm()
+        await asyncio.wait([vandal])
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.wait([served])
@@ -188,7 +194,12 @@ class _Simulation:
         violations += self._bugs + self._fleet.failures + self._watch.violations + complaints
         if served.done() and not served.cancelled() and served.exception() is not None:
             violations.append(f"the customers met an error: {served.exception()!r}")
-        violations += [*invariants.logs(self._tables), *invariants.effects(self._tables, self._provider, self._orders), *late]
+        violations += [
+            *invariants.logs(self._tables),
+            *invariants.limits(self._tables),
+            *invariants.effects(self._tables, self._provider, self._orders),
+            *late,
+        ]
         return [each for each in dict.fromkeys(violations) if not known(each)]
 
     def _look_late(self) -> list[str]:
@@ -199,9 +210,12 @@ class _Simulation:
             *invariants.positions(self._tables),
             *invariants.published(self._tables, self._events),
             *invariants.leftovers(self._tables),
+            *self._vandal.missing(self._tables),
         ]
 
     def _stored(self, subject: str, body: bytes, msg_id: str | None) -> None:
+        if ".dead." in subject:
+            self._vandal.dead.append(body)
         if ".events." in subject and msg_id is not None:
             run_id, _, seq = msg_id.rpartition(".")
             self._events.add((run_id, int(seq)))
@@ -224,7 +238,7 @@ class _Simulation:
             error = event.pop("exc_info", None)
             if error is True:
                 error = sys.exc_info()[1]
-            if level in ("error", "critical", "exception"):
+            if level in ("error", "critical", "exception") and name not in ABOUT_POISON:
                 self._bugs.append(f"{process.name} logged {name}: {error!r} {event}")
             if keep:
                 self._trace.lines.append(f"{self._loop.now:9.4f} {process.name:16} log {level:7} {name} {event} {error or ''}")
