@@ -172,7 +172,11 @@ class Customers:
 
     async def _command(self, client: Client, order: Order, verb: str, key: str = "") -> bool:
         # what was asked for while it was paused may be beyond its limit: then it goes on only with a larger one
-        budget = TaskBudget(max_steps=1_000) if order.max_steps is not None and key not in ("", "resume0") else None
+        budget = None
+        if key not in ("", "resume0"):
+            budget = TaskBudget(
+                max_steps=None if order.max_steps is None else 1_000, max_seconds=None if order.max_seconds is None else 10_000.0
+            )
         request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{key or verb}", budget=budget)
         done = await confirmed(lambda: client.call(f"runs.{verb}", request, api.RunAnswer))
         self._network.trace.add(f"asked for {verb}", self.process, order.run_id, "done" if done else "refused")

@@ -1,4 +1,4 @@
-"""A few hundred short simulations in the normal suite; thousands and longer ones by command (docs/simulation.md).
+"""Hundreds of short simulations, and a few that must fail, in the normal suite; thousands and longer ones by command (docs/simulation.md).
 
 They run in processes of their own, because a replay needs a fixed hash seed and a machine that is simulated as a whole.
 """
@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 600.0
 SEEDS = 200
+QUICK_MUTANTS = ("no-digest", "no-permit", "publishes-once", "no-keys", "early-timers", "no-approval", "no-limit")
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,10 +30,31 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(LIMIT_SECONDS)
 def test_no_seed_violates_anything() -> None:
     done = simulate("--seeds", str(SEEDS), "--orders", "3", "--seconds", "7")
+    assert done.returncode == 0, f"{done.stdout[-8_000:]}\n{done.stderr[-4_000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(LIMIT_SECONDS)
+def test_no_longer_seed_violates_anything() -> None:
+    done = simulate("--seeds", str(SEEDS), "--from", "100000")
+    assert done.returncode == 0, f"{done.stdout[-8_000:]}\n{done.stderr[-4_000:]}"
+
+
+@pytest.mark.timeout(LIMIT_SECONDS)
+def test_broken_variants_are_noticed() -> None:
+    """Those that a few seeds suffice for; all of them: `--mutants`."""
+    done = simulate("--mutants", *QUICK_MUTANTS, "--seeds", "60", "--orders", "3", "--seconds", "7")
+    assert done.returncode == 0, f"{done.stdout[-8_000:]}\n{done.stderr[-4_000:]}"
+    assert done.stdout.count(": seed ") == len(QUICK_MUTANTS), done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT_SECONDS)
+def test_every_broken_variant_is_noticed() -> None:
+    done = simulate("--mutants", "--seeds", "400", "--orders", "4", "--seconds", "10")
     assert done.returncode == 0, f"{done.stdout[-8_000:]}\n{done.stderr[-4_000:]}"
 
 
