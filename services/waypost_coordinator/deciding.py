@@ -30,8 +30,11 @@ from waypost_core.timing import LATEST, due_of
 from waypost_io.store.ports import TimerRow
 from waypost_proto import events as ev
 from waypost_proto.events import OUTSIDE
-from waypost_proto.mailbox import Advance, Control, Reply, StartRun
+from waypost_proto.mailbox import Advance, Control, GrantLease, RecallLease, Reply, StartRun
 from waypost_proto.work import Accepted, Rejected
+
+TO_CHILDREN = (Control, GrantLease, RecallLease)
+"""What a parent sends to a child that it has started."""
 
 
 class Undecidable(Exception):  # a fact about a letter, not an error of the caller's
@@ -91,7 +94,7 @@ class Decider:
             return
         decision = decide(None if live is None else live.state, letter.mail, env)
         batch.letters.append(letter)
-        if letter.inbox_id and not (live is None and isinstance(letter.mail, Control)):  # it overtook the start and comes again
+        if letter.inbox_id and not (live is None and isinstance(letter.mail, TO_CHILDREN)):  # it overtook the start and comes again
             batch.rows.inbox_remove.append(letter.inbox_id)
         if live is None and decision.events:
             live = self._born(letter)

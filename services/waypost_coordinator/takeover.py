@@ -15,7 +15,7 @@ from waypost_io.store.ports import Lease
 from waypost_proto.codec import decode_union
 from waypost_proto.events import FromWorker
 from waypost_proto.ids import RunId
-from waypost_proto.mailbox import AnyControl
+from waypost_proto.mailbox import AnyMail
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class TakeOver:
         while True:
             rows = await self._ground.store.log.inbox(partition, after=after, limit=PAGE)
             for row in rows:
-                mail = decode_union(AnyControl, row.body)
+                mail = decode_union(AnyMail, row.body)
                 letters.append(Letter(mail=mail, run_id=row.run_id, partition=partition, inbox_id=row.message_id))
             if len(rows) < PAGE:
                 return letters

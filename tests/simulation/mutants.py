@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant(
         "commands-overtake",
         "a command waits for the start of its run",
-        lambda: [mock.patch.object(deciding, "Control", type("Never", (), {}))],
+        lambda: [mock.patch.object(deciding, "TO_CHILDREN", ())],
     ),
 )
 """In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""

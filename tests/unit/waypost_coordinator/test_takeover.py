@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from tests.unit.waypost_coordinator.rig import Replica, Site, call
+from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, call, new_run
 from tests.waiting import wait_until
-from waypost_io.store.ports import Lease
+from waypost_coordinator.takeover import TakeOver
+from waypost_io.store.ports import InboxRow
+from waypost_io.store.ports import Lease as PartitionLease
 from waypost_proto import commands as cmd
+from waypost_proto.codec import encode
 from waypost_proto.ids import CallId, RunId, child_run_id
-from waypost_proto.mailbox import Pause, Resume, Signal
+from waypost_proto.mailbox import AskLease, ChildEnded, GrantLease, Mail, Pause, RecallLease, Resume, ReturnLease, Signal, StartRun
+from waypost_proto.usage import Lease, Usage
+from waypost_proto.values import RunStatus
 
 
 async def test_what_was_published_is_not_dispatched_again(desk: Site) -> None:
@@ -87,6 +92,24 @@ async def test_mail_between_runs_that_nobody_received_is_delivered(desk: Site) -
         assert desk.database.inbox == {}
 
 
+async def test_every_kind_of_mail_between_runs_can_be_read(parts: Parts) -> None:
+    """A row that cannot be read would end every coordinator that takes the partition over."""
+    run_id, child = new_run(0), new_run(0)
+    mail: list[Mail] = [
+        StartRun(run_id=run_id, agent="clerk", input=Raw(b"1")),
+        Pause(run_id=run_id, request_id="p"),
+        ChildEnded(run_id=run_id, call_id=CallId("0:1"), child=child, status=RunStatus.COMPLETED),
+        GrantLease(run_id=run_id, lease=Lease()),
+        RecallLease(run_id=run_id, number=1),
+        AskLease(run_id=run_id, call_id=CallId("0:1"), child=child, need=Usage(), spent=Usage(), number=1),
+        ReturnLease(run_id=run_id, call_id=CallId("0:1"), child=child, returned=Usage(), spent=Usage(), number=1),
+    ]
+    for number, each in enumerate(mail):
+        parts.store.leases._db.inbox[str(number)] = InboxRow(str(number), run_id, 0, "t.mailbox.x", encode(each), child)
+    letters = await TakeOver(parts.ground, None).unreceived(0)  # type: ignore[arg-type]
+    assert [letter.mail for letter in letters] == mail
+
+
 async def test_mail_for_another_replicas_run_arrives_although_its_sender_died_before_sending_it(desk: Site) -> None:
     """CORRECTNESS.md row 2: nobody takes the receiver's partition over, so its owner looks for what lies there."""
     async with desk.replica() as heir:
@@ -109,7 +132,7 @@ async def test_mail_for_another_replicas_run_arrives_although_its_sender_died_be
         assert not heir.ground.owns(0)
 
 
-async def _none(*_args: object, **_more: object) -> list[Lease]:
+async def _none(*_args: object, **_more: object) -> list[PartitionLease]:
     return []
 
 
