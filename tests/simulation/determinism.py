@@ -13,7 +13,6 @@ from unittest import mock
 from tests.simulation.chance import Chance
 from tests.simulation.loop import EPOCH, PROCESS, SimulatedLoop
 from waypost_coordinator import deciding
-from waypost_gateway import watchdog
 
 
 @contextmanager
@@ -37,7 +36,6 @@ def simulated_machine(loop: SimulatedLoop, seed: int, *, containers: bool) -> It
         mock.patch.object(os, "urandom", chance.randbytes),
         mock.patch.object(os, "getpid", process_id),
         mock.patch.object(socket, "gethostname", host),
-        mock.patch.object(watchdog.Watchdog, "_watch"),  # a real thread, which looks at the real clock
         mock.patch.object(deciding, "Random", side_effect=lambda: random.Random(jitter.randbytes(8))),
     ):
         yield

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 600.0
-SEEDS = 200
+SEEDS = 150
 QUICK_MUTANTS = ("no-digest", "no-permit", "publishes-once", "no-keys", "early-timers", "no-approval", "no-limit")
 
 
@@ -22,7 +22,7 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tests.simulation", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])},
         capture_output=True,
         text=True,
         timeout=LIMIT_SECONDS,
