@@ -86,6 +86,9 @@ class Permits:
 
         faults.point("gateway.start.before")
         started, row = await until_reached(start, what="start a call in the ledger")
+        if not started and row is not None and row.state == "permitted" and row.attempt == call.attempt:
+            # revoked when we asked, permitted again when we looked (a pause and its resume): the statement alone can say what does not fit
+            started, row = await until_reached(start, what="start a call in the ledger")
         faults.point("gateway.start.after")
         if started or (row is not None and row.state == "started" and row.gateway == owner):
             return _permit(owner, call.attempt, hard_seconds)

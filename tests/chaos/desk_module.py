@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from waypost import NOT_DONE, Approval, Context, Retry, ToolContext, agent, tool
+from waypost import NOT_DONE, Approval, Context, LoopLimits, Retry, ToolContext, Usage, agent, report, tool
 
 EFFECTS = Path(os.environ.get("EFFECTS_FILE", os.devnull))
 
@@ -105,3 +105,38 @@ async def pacer(ctx: Context, steps: int) -> int:
     for _ in range(steps):
         await ctx.call(which_gateway)
     return steps
+
+
+@tool(effect="idempotent", max_tokens=10, max_cost_usd="0.01", retry=Retry(max_attempts=10, initial_seconds=0.05), timeout=2)
+async def metered(ctx: ToolContext, number: int) -> int:
+    """Reserves ten tokens and a cent, uses seven and four tenths of one."""
+    write_effect(ctx.idempotency_key)
+    ctx.spent(tokens=7, cost_usd="0.004")
+    return number
+
+
+@agent(tools=[metered])
+async def leaf(ctx: Context, calls: int) -> int:
+    """So many metered calls at once."""
+    return sum(await asyncio.gather(*(ctx.call(metered, 1) for _ in range(calls))))
+
+
+@agent(agents=[leaf])
+async def fan(ctx: Context, children: int) -> int:
+    """So many children at once, each with ten calls at once."""
+    return sum(await asyncio.gather(*(ctx.call(leaf, 10) for _ in range(children))))
+
+
+async def think(number: int) -> int:
+    report(tokens=3, output=f"thought number {number}")
+    return number
+
+
+@agent(loops=LoopLimits(similar_outputs=3))
+async def thinker(ctx: Context, steps: int) -> list[str]:
+    """Thinks the same again and again, and says what it was told in between."""
+    for number in range(steps):
+        await ctx.step(think, number, reserve=Usage(tokens=5))
+        if ctx.instructions:
+            break
+    return list(ctx.instructions)

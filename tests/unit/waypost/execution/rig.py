@@ -19,11 +19,12 @@ from waypost_proto.values import Failure, RunStatus
 class Rig:
     """Feeds one run by hand. Every item is recorded as the coordinator would, so that `again` can replay it."""
 
-    def __init__(self, agent: Agent[..., Any], value: object = None, *, steps_left: int | None = None) -> None:
+    def __init__(self, agent: Agent[..., Any], value: object = None, *, steps_left: int | None = None, metered: bool = False) -> None:
         self.agent = agent
         self.effects: dict[str, LocalEffect] = {}
         self.recorder = Recorder()
         self.execution = Execution(agent, RUN, start_effect=self._start, correlation_id="case-7", tenant="acme", steps_left=steps_left)
+        self.execution.metered(metered)
         self.items: list[Any] = []
         self.happens(ev.RunStarted(input=Raw(encode(value))))
 

@@ -10,9 +10,10 @@ import pytest
 from msgspec import Struct
 
 from tests.unit.waypost.execution.rig import START, Rig
-from waypost import Context, StepFailed, agent, tool
+from waypost import Context, StepFailed, Usage, agent, tool
 from waypost.execution import failure_of
 from waypost_proto import commands as cmd
+from waypost_proto import usage as wire
 from waypost_proto.errors import BadInput, ContractError
 from waypost_proto.values import Failure
 
@@ -223,6 +224,28 @@ def test_replay_starts_what_was_counted_and_asks_for_the_rest() -> None:
     assert list(other.effects) == ["0.2:1", "0.3:1"]  # their requests are in the journal
     (request,) = other.items
     assert (type(request), request.id) == (cmd.RequestStep, "0.1:1")
+
+
+@agent
+async def spender(ctx: Context) -> Any:
+    return await asyncio.gather(ctx.step(thread_name, "a", reserve=Usage(tokens=40, cost_usd="0.02")), ctx.step(thread_name, "b"))
+
+
+def test_a_step_that_reserves_asks_first_where_that_is_limited() -> None:
+    rig = Rig(spender, metered=True)
+    assert list(rig.effects) == ["0.2:1"], "the other one reserves nothing"
+    (request,) = rig.items
+    assert (request.id, request.reserve, request.attempt) == ("0.1:1", wire.Usage(tokens=40, cost_micros=20_000), 1)
+    rig.execution.metered(True, ["0.1:1"])
+    rig.execution.grant(None)
+    assert list(rig.effects) == ["0.2:1"], "it does not fit yet"
+    rig.execution.metered(True)
+    rig.execution.grant(None)
+    assert list(rig.effects) == ["0.2:1", "0.1:1"]
+
+
+def test_where_nothing_is_limited_a_reservation_costs_nothing() -> None:
+    assert list(Rig(spender).effects) == ["0.1:1", "0.2:1"]
 
 
 def test_tool_calls_take_from_the_allowance() -> None:
