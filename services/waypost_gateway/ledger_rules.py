@@ -81,13 +81,24 @@ Settling = Ignore | Wait | Repeat | Ask | CannotTell
 
 
 def after_refusal(  # noqa: PLR0911 - a state each
-    row: LedgerState | None, *, attempt: int, may_repeat: bool, now: float
+    row: LedgerState | None, *, attempt: int, may_repeat: bool, now: float, args_digest: str = ""
 ) -> Refusal:
-    """`Ledger.start` said no for `attempt`; `row` is what it found, `now` the database's time in Unix seconds."""
+    """`Ledger.start` said no for `attempt`; `row` is what it found, `now` the database's time in Unix seconds.
+
+    A row of other arguments than `args_digest` is no answer to this call, whatever its state: the key was used for something else.
+    """
     if row is None:
         return Refuse(Failure(type="PermitMissing", message="the call has no permit in the ledger; it was not started"))
     if row.attempt > attempt:
         return Ignore(f"attempt {row.attempt} has replaced attempt {attempt}")
+    if row.state != "revoked" and row.args_digest and args_digest and row.args_digest != args_digest:
+        return Refuse(
+            Failure(
+                type="KeyReused",
+                message=f"the ledger has other arguments under this call's key (digest {row.args_digest[:16]}…, {row.state}), these have "
+                f"{args_digest[:16]}…; it was not started",
+            )
+        )
     match row.state:
         case "revoked":
             return Ignore("the permit was revoked")

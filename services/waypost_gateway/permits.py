@@ -142,7 +142,7 @@ class Permits:
         self, call: ToolCall, row: LedgerState | None, *, hard_seconds: float, may_repeat: bool, settle: float
     ) -> Permit | Outcome:
         now = await until_reached(self._store.leases.now, what="read the database's clock")
-        rule = after_refusal(row, attempt=call.attempt, may_repeat=may_repeat, now=now)
+        rule = after_refusal(row, attempt=call.attempt, may_repeat=may_repeat, now=now, args_digest=call.args_digest)
         self._metrics.ledger(type(rule).__name__)
         match rule:
             case Ignore(why):

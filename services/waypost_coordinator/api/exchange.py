@@ -96,22 +96,22 @@ def bounded(limit: int, most: int) -> int:
 
 
 async def claim(store: Store, what: str, value: Raw | UnsetType, ref: BlobRef | UnsetType) -> tuple[Raw | UnsetType, BlobRef | UnsetType]:
-    """A value as it may travel: inline when small, a reference otherwise; a given reference is checked against its blob.
+    """A value as it may travel: inline when small, a reference otherwise, however it was given: the same value twice is the same.
 
     Raises `BadInput` when both or what cannot be JSON is given, `NotFound` for a reference to what was not uploaded.
     """
     if value is not UNSET and ref is not UNSET:
         raise BadInput(f"both {what} and {what}_ref are given: send one of them")
     if isinstance(ref, BlobRef):
-        await _check_blob(store, what, ref)
-        return UNSET, ref
+        data = await _blob(store, what, ref)
+        return (Raw(data), UNSET) if len(data) <= CLAIM_CHECK_BYTES else (UNSET, ref)
     if isinstance(value, Raw) and len(bytes(value)) > CLAIM_CHECK_BYTES:
         data = bytes(value)
         return UNSET, BlobRef(sha256=await store.blobs.put(data), size=len(data))
     return value, UNSET
 
 
-async def _check_blob(store: Store, what: str, ref: BlobRef) -> None:
+async def _blob(store: Store, what: str, ref: BlobRef) -> bytes:
     if ref.size > MAX_PAYLOAD_BYTES:
         raise TooLarge(f"{what}_ref is {ref.size} bytes, the limit is {MAX_PAYLOAD_BYTES}")
     try:
@@ -122,3 +122,4 @@ async def _check_blob(store: Store, what: str, ref: BlobRef) -> None:
         raise BadInput(f"{what}_ref says {ref.size} bytes, the payload {ref.sha256} has {len(data)}")
     check_text(data, limit=MAX_PAYLOAD_BYTES)
     decode(Raw, data)
+    return data

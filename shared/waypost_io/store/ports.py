@@ -229,7 +229,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """Where a call stands in the ledger. `result` is the encoded `ToolMail` once it is settled."""
+    """Where a call stands in the ledger. `result` is the encoded `ToolMail` once it is settled.
+
+    `args_digest` is there where the row was read for its own sake (`get`, `of_run`, a `start` that failed), "" elsewhere.
+    """
 
     run_id: RunId
     call_id: CallId
@@ -239,6 +242,7 @@ class LedgerState:
     lease_until: float | None = None
     hard_deadline: float | None = None
     result: bytes | None = None
+    args_digest: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

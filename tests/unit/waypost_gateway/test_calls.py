@@ -84,7 +84,7 @@ async def test_other_arguments_with_a_digest_of_their_own_meet_the_permit(rig: R
         await rig.send(forged)
         answer = await rig.answer(honest)
         assert isinstance(answer, ToolRefused)
-        assert answer.error.type == "PermitInvalid"
+        assert answer.error.type == "KeyReused"
         assert desktop.began == []
         await rig.send(honest)
         assert isinstance(await rig.answer(honest, 2), ToolSucceeded)

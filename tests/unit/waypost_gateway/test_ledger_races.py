@@ -237,3 +237,18 @@ async def test_an_answer_is_published_until_it_is_confirmed(rig: Rig, monkeypatc
     assert refusals == 0
     assert len(rig.of(call)) == 1, "the same answer under the same id is stored once"
     assert desktop.total_effects == 1
+
+
+@pytest.mark.parametrize("name", ["put", "post"])
+async def test_the_same_key_with_other_arguments_is_refused_and_gives_no_old_answer(rig: Rig, name: str) -> None:
+    desktop = Desktop()
+    async with rig.gateway(desktop):
+        first = rig.call(name, b'{"amount":1}')
+        assert isinstance(await rig.run(first), ToolSucceeded)
+        forged = rig.call(name, b'{"amount":2}', run_id=first.run_id, call_id=first.call_id)
+        await rig.send(forged)
+        answer = await rig.answer(forged, 2)
+    assert isinstance(answer, ToolRefused)
+    assert answer.error.type == "KeyReused"
+    assert "other arguments" in answer.error.message
+    assert desktop.total_effects == 1

@@ -52,6 +52,7 @@ class LedgerRecord:
             self.lease_until,
             self.hard_deadline,
             self.result,
+            permit.args_digest,
         )
 
 

@@ -13,6 +13,7 @@ class Row(Protocol):
     """An asyncpg record, as far as we read it."""
 
     def __getitem__(self, key: str, /) -> Any: ...
+    def get(self, key: str, default: Any, /) -> Any: ...
 
 
 def lease(row: Row) -> Lease:
@@ -77,6 +78,7 @@ def ledger(row: Row) -> LedgerState:
         row["lease_until"],
         row["hard_deadline"],
         row["result"],
+        row.get("args_digest", ""),
     )
 
 

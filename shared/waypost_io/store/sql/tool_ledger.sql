@@ -51,13 +51,13 @@ RETURNING run_id;
 
 -- name: get
 -- Ledger.get, and Ledger.start for a row that could not be started.
-SELECT run_id, call_id, attempt, state, gateway, lease_until, hard_deadline, result
+SELECT run_id, call_id, attempt, state, gateway, lease_until, hard_deadline, result, args_digest
   FROM tool_ledger
  WHERE run_id = $1 AND call_id = $2;
 
 -- name: of_run
 -- Ledger.of_run: a person looks at a run.
-SELECT run_id, call_id, attempt, state, gateway, lease_until, hard_deadline, result
+SELECT run_id, call_id, attempt, state, gateway, lease_until, hard_deadline, result, args_digest
   FROM tool_ledger
  WHERE run_id = $1
  ORDER BY call_id;

@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from tests.unit.waypost.execution.rig import RUN, START, Rig
 from waypost import Context, agent
 from waypost_proto import commands as cmd
+from waypost_proto import events as ev
 from waypost_proto.errors import BadInput
+from waypost_proto.values import Failure
 
 # -- signals
 
@@ -142,3 +145,24 @@ def test_exiting_fails_the_run_and_not_the_worker() -> None:
         raise SystemExit(3)
 
     assert Rig(exits).failure.type == "SystemExit"
+
+
+# -- where what the code was given came from
+
+
+def test_labels_grow_with_what_the_code_is_given_and_are_the_same_on_replay() -> None:
+    @agent
+    async def reader(ctx: Context) -> list[list[str]]:
+        seen = [sorted(ctx.taint)]
+        for name in ("a", "b"):
+            await ctx.signal(name)
+            seen.append(sorted(ctx.taint))
+        return seen
+
+    rig = Rig(reader)
+    rig.happens(ev.ChildCompleted(call_id="x", child_run_id=RUN, result=Raw(b"1"), taint=("web",)))
+    rig.signal("a", 1)
+    rig.happens(ev.ToolCallFailed(call_id="y", tool="t", attempt=1, error=Failure(type="X", message=""), taint=("mail",)))
+    rig.signal("b", 1)
+    assert rig.result == [[], ["web"], ["mail", "web"]]
+    assert rig.again().items == []

@@ -124,3 +124,12 @@ async def test_a_reference_must_be_to_a_complete_json_payload(ask: Caller, desk:
         await ask("runs.start", RunsStart(agent="desk", input_ref=BlobRef(sha256=rubbish, size=8)), RunAnswer)
     with pytest.raises(BadInput, match="both"):
         await ask("runs.start", RunsStart(agent="desk", input=Raw(b"1"), input_ref=ref), RunAnswer)
+
+
+async def test_a_small_input_is_the_same_inline_and_by_reference(ask: Caller, desk: Desk) -> None:
+    """One key, given once with its input and once with a reference to the same value: the same run."""
+    data = b'{"id":"c-1"}'
+    ref = BlobRef(sha256=await desk.store.blobs.put(data), size=len(data))
+    first = await ask("runs.start", RunsStart(agent="desk", input=Raw(b'{"id": "c-1"}'), idempotency_key="k"), RunAnswer)
+    again = await ask("runs.start", RunsStart(agent="desk", input_ref=ref, idempotency_key="k"), RunAnswer)
+    assert (again.run_id, again.duplicate) == (first.run_id, True)
