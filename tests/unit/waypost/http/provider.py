@@ -80,8 +80,8 @@ class Provider:
         try:
             while await self._answer(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the caller is gone, or the test is over
         finally:
             self._tasks.discard(task)
             writer.close()
