@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from waypost.http.action import HttpAction, LookUp
 from waypost.http.connections import connections_of
@@ -12,18 +12,17 @@ from waypost.http.egress import Egress
 from waypost.http.meaning import Says, check_statuses
 from waypost.http.plan import JSON_TYPE, REST, Layout, TemplatePlan, Value
 from waypost.http.results import Reading
+from waypost.http.secrets import Secret
 from waypost.http.sending import Limits
-from waypost.options import Retry, Seconds, seconds_of
+from waypost.options import Seconds, seconds_of
+from waypost.outside_policy import DEFAULT_MAX_BYTES, PolicyOptions, effect_of, policy_of, policy_options
 from waypost.outside_tools import NoArguments, OutsideTool, Shape, arguments_of, calling_module
 from waypost.schemas import Schema
-from waypost.tools import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_SECONDS, EffectName, ToolPolicy
-from waypost_proto.errors import BadInput
+from waypost.tools import EffectName
 from waypost_proto.ids import check_name
-from waypost_proto.limits import MAX_PAYLOAD_BYTES
 from waypost_proto.values import Effect
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
-DEFAULT_MAX_BYTES = 1024 * 1024
 CONNECT_SECONDS = 10.0
 
 
@@ -41,7 +40,7 @@ class HttpLookUp:
     pick: str = ""
 
 
-class HttpOptions(TypedDict, total=False):
+class HttpOptions(PolicyOptions, total=False):
     """What `http_tool` takes besides the request itself; all optional."""
 
     args: Any
@@ -57,11 +56,7 @@ class HttpOptions(TypedDict, total=False):
     idempotency_header: str | None
     statuses: Mapping[int, Says]
     egress: Egress
-    max_bytes: int
-    retry: Retry
-    timeout: Seconds
     connect_timeout: Seconds
-    concurrency: int
     reconcile: HttpLookUp | Callable[..., Any]
 
 
@@ -98,10 +93,11 @@ def http_tool(name: str, method: str, url: str, *, effect: EffectName | Effect, 
         idempotency_header=options.get("idempotency_header", IDEMPOTENCY_HEADER) if kind is not Effect.READ else None,
     )
     plan = TemplatePlan(what, layout, arguments.names, any_host=bool(given.hosts))
+    base = policy_of(what, kind, policy_options(options), secrets=_secrets_of(layout))
     action = HttpAction(
         plan=plan,
         reading=_reading(what, options),
-        limits=_limits(what, options, given),
+        limits=_limits(what, options, base.timeout_seconds, given),
         connections=connections_of(_with_own_port(given, plan)),
     )
     shape = Shape(
@@ -110,21 +106,13 @@ def http_tool(name: str, method: str, url: str, *, effect: EffectName | Effect, 
         returns=Any if action.reading.schema is not None else action.reading.returns,
         result_schema=action.reading.schema,
     )
-    policy = ToolPolicy(
-        effect=kind,
-        retry=options.get("retry") or Retry(),
-        timeout_seconds=action.limits.seconds,
-        concurrency=_at_least_one(what, "concurrency", options.get("concurrency", DEFAULT_CONCURRENCY)),
-        reconcile=_reconcile(what, kind, action, arguments.names, options),
-    )
+    hook = _reconcile(what, action, arguments.names, options)
+    policy = policy_of(what, kind, policy_options(options), reconcile=hook, secrets=base.secrets)
     return OutsideTool(check_name("tool", name), policy, action, shape, module=calling_module())
 
 
-def effect_of(what: str, effect: EffectName | Effect) -> Effect:
-    """Raises `TypeError` for what is no effect."""
-    if effect not in tuple(Effect):
-        raise TypeError(f"{what}: effect={effect!r}: use 'read', 'idempotent' or 'unsafe'")
-    return Effect(effect)
+def _secrets_of(layout: Layout) -> list[str]:
+    return [value.name for value in (*layout.headers.values(), *layout.query.values()) if isinstance(value, Secret)]
 
 
 def _reading(what: str, options: HttpOptions) -> Reading:
@@ -137,19 +125,9 @@ def _reading(what: str, options: HttpOptions) -> Reading:
     return Reading(returns=result, statuses=statuses)
 
 
-def _limits(what: str, options: HttpOptions, egress: Egress) -> Limits:
-    seconds = seconds_of(f"{what}: timeout", options.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+def _limits(what: str, options: HttpOptions, seconds: float, egress: Egress) -> Limits:
     connect = seconds_of(f"{what}: connect_timeout", options.get("connect_timeout", min(CONNECT_SECONDS, seconds / 2)))
-    max_bytes = _at_least_one(what, "max_bytes", options.get("max_bytes", DEFAULT_MAX_BYTES))
-    if max_bytes > MAX_PAYLOAD_BYTES:
-        raise BadInput(f"{what}: max_bytes={max_bytes}: a result is at most {MAX_PAYLOAD_BYTES} bytes")
-    return Limits(seconds, min(connect, seconds), max_bytes, egress.redirects)
-
-
-def _at_least_one(what: str, name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BadInput(f"{what}: {name}={value!r}: a whole number, at least 1")
-    return value
+    return Limits(seconds, min(connect, seconds), options.get("max_bytes", DEFAULT_MAX_BYTES), egress.redirects)
 
 
 def _with_own_port(egress: Egress, plan: TemplatePlan) -> Egress:
@@ -160,14 +138,8 @@ def _with_own_port(egress: Egress, plan: TemplatePlan) -> Egress:
     return replace(egress, ports=(*egress.ports, target.port))
 
 
-def _reconcile(
-    what: str, effect: Effect, action: HttpAction, known: tuple[str, ...] | None, options: HttpOptions
-) -> Callable[..., Any] | None:
+def _reconcile(what: str, action: HttpAction, known: tuple[str, ...] | None, options: HttpOptions) -> Callable[..., Any] | None:
     given = options.get("reconcile")
-    if given is None:
-        return None
-    if effect is not Effect.UNSAFE:
-        raise TypeError(f"{what}: reconcile= is for unsafe tools: one with effect={effect.value!r} is simply run again")
     if not isinstance(given, HttpLookUp):
         return given
     layout = Layout(method="GET", url=given.url, headers=given.headers or options.get("headers") or {}, query={}, body=None)
@@ -182,4 +154,4 @@ def _reconcile(
     ).hook()
 
 
-__all__ = ["HttpLookUp", "HttpOptions", "effect_of", "http_tool"]
+__all__ = ["HttpLookUp", "HttpOptions", "http_tool"]

@@ -7,30 +7,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
-from waypost.http.tool import effect_of
+from waypost.http.secrets import Secret
 from waypost.mcp.action import ErrorMeans, McpAction
 from waypost.mcp.connection import McpConnection
 from waypost.mcp.pins import PinnedTool, pins_of, read_pins
-from waypost.mcp.servers import McpServer
+from waypost.mcp.servers import McpProcess, McpServer
 from waypost.openapi.naming import tool_name
-from waypost.options import Retry, Seconds, seconds_of
+from waypost.options import Seconds, seconds_of
+from waypost.outside_policy import DEFAULT_MAX_BYTES, PolicyOptions, effect_of, policy_of, policy_options
 from waypost.outside_tools import OutsideTool, SchemaArguments, Shape, ToolSet
 from waypost.schemas import Schema
-from waypost.tools import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_SECONDS, EffectName, ToolPolicy
+from waypost.tools import EffectName
 from waypost_proto.errors import BadInput, Misconfigured
 from waypost_proto.ids import check_name
-from waypost_proto.limits import MAX_PAYLOAD_BYTES
 from waypost_proto.values import Effect
 
-DEFAULT_MAX_BYTES = 1024 * 1024
 CONNECT_SECONDS = 30.0
 RECHECK_SECONDS = 300.0
 _reviewing: ContextVar[bool] = ContextVar("waypost_mcp_reviewing", default=False)
 
 
-class McpOptions(TypedDict, total=False):
+class McpOptions(PolicyOptions, total=False):
     """What `mcp_tools` takes besides name, server and pins; all optional. Tools are named as the server names them."""
 
     include: Sequence[str]
@@ -44,13 +43,9 @@ class McpOptions(TypedDict, total=False):
     prefix: str
     error_means: ErrorMeans
     reconcile: Mapping[str, Callable[..., Any]]
-    retry: Retry
-    timeout: Seconds
     connect_timeout: Seconds
     recheck: Seconds
     """How old a listing may be when a call goes out."""
-    concurrency: int
-    max_bytes: int
     protocol: Literal["auto", "legacy", "2026-07-28"]
     """`auto` asks the server; `legacy` is the handshake with a session (until 2025-11-25)."""
 
@@ -147,28 +142,17 @@ def _tool(pin: PinnedTool, connection: McpConnection, server: str, options: McpO
     effect = _effect(what, pin, options)
     arguments = Schema(f"{what}: inputSchema", pin.input_schema)
     arguments.check()
-    max_bytes = options.get("max_bytes", DEFAULT_MAX_BYTES)
-    if not 1 <= max_bytes <= MAX_PAYLOAD_BYTES:
-        raise BadInput(f"{what}: max_bytes={max_bytes}: 1 to {MAX_PAYLOAD_BYTES}")
-    seconds = seconds_of(f"{what}: timeout", options.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+    secrets = [value.name for value in _values_of(connection.server) if isinstance(value, Secret)]
     hook = options.get("reconcile", {}).get(pin.name)
-    if hook is not None and effect is not Effect.UNSAFE:
-        raise TypeError(f"{what}: reconcile= is for unsafe tools: one with effect={effect.value!r} is simply run again")
+    policy = policy_of(what, effect, policy_options(options), reconcile=hook, secrets=secrets)
     action = McpAction(
         connection=connection,
         pin=pin,
         effect=effect,
-        seconds=seconds,
-        max_bytes=max_bytes,
+        seconds=policy.timeout_seconds,
+        max_bytes=options.get("max_bytes", DEFAULT_MAX_BYTES),
         recheck_seconds=seconds_of("recheck", options.get("recheck", RECHECK_SECONDS)),
         error_means=options.get("error_means") or ("unknown" if effect is Effect.UNSAFE else "failed"),
-    )
-    policy = ToolPolicy(
-        effect=effect,
-        retry=options.get("retry") or Retry(),
-        timeout_seconds=seconds,
-        concurrency=options.get("concurrency", DEFAULT_CONCURRENCY),
-        reconcile=hook,
     )
     shape = Shape(
         description=" ".join((pin.description or pin.title).split())[:2_000],
@@ -176,6 +160,10 @@ def _tool(pin: PinnedTool, connection: McpConnection, server: str, options: McpO
         result_schema=Schema(f"{what}: outputSchema", pin.output_schema) if pin.output_schema is not None else None,
     )
     return OutsideTool(check_name("tool", name), policy, action, shape, module=module)
+
+
+def _values_of(server: McpServer) -> Iterable[str | Secret]:
+    return server.env.values() if isinstance(server, McpProcess) else server.headers.values()
 
 
 def _effect(what: str, pin: PinnedTool, options: McpOptions) -> Effect:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, Unpack, cast
 from urllib.parse import quote
 
 from waypost.http.action import HttpAction, LookUp
@@ -17,16 +17,16 @@ from waypost.http.plan import Layout, TemplatePlan, header_name
 from waypost.http.results import Reading
 from waypost.http.secrets import Secret
 from waypost.http.sending import Limits
-from waypost.http.tool import CONNECT_SECONDS, DEFAULT_MAX_BYTES, IDEMPOTENCY_HEADER, HttpLookUp, effect_of
+from waypost.http.tool import CONNECT_SECONDS, IDEMPOTENCY_HEADER, HttpLookUp
 from waypost.openapi.document import BadDocument, Document, load
 from waypost.openapi.naming import tool_name
 from waypost.openapi.operations import Operation, operations_of, read_operation
 from waypost.openapi.plan import OperationPlan
 from waypost.openapi.security import credentials_of
-from waypost.options import Retry, Seconds, seconds_of
+from waypost.outside_policy import DEFAULT_MAX_BYTES, PolicyOptions, effect_of, policy_of, policy_options
 from waypost.outside_tools import OutsideTool, SchemaArguments, Shape, ToolSet, calling_module
 from waypost.schemas import Schema
-from waypost.tools import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT_SECONDS, EffectName, ToolPolicy
+from waypost.tools import EffectName
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import check_name
 from waypost_proto.values import Effect
@@ -42,7 +42,7 @@ DEFAULT_EFFECTS = {
 MAX_TOOLS = 500
 
 
-class OpenApiOptions(TypedDict, total=False):
+class OpenApiOptions(PolicyOptions, total=False):
     """What `openapi_tools` takes besides the document; all optional, and for all tools alike unless keyed by operation id."""
 
     include: Sequence[str]
@@ -61,10 +61,6 @@ class OpenApiOptions(TypedDict, total=False):
     idempotency_header: str | None
     statuses: Mapping[int, Says]
     egress: Egress
-    max_bytes: int
-    retry: Retry
-    timeout: Seconds
-    concurrency: int
     reconcile: Mapping[str, HttpLookUp]
     """By operation id."""
     check_results: bool
@@ -140,20 +136,16 @@ def _tool(name: str, document: Document, operation: Operation, options: OpenApiO
         raise BadDocument(operation.where, f"its server cannot be called: {error}") from error
     if port not in egress.ports:
         egress = replace(egress, ports=(*egress.ports, port))
-    seconds = seconds_of(f"{what}: timeout", options.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+    base = policy_of(what, effect, policy_options(options), secrets=_secrets_of(plan))
+    seconds = base.timeout_seconds
     action = HttpAction(
         plan=plan,
         reading=Reading(schema=result if options.get("check_results") else None, statuses=check_statuses(options.get("statuses") or {})),
         limits=Limits(seconds, min(CONNECT_SECONDS, seconds / 2), options.get("max_bytes", DEFAULT_MAX_BYTES), egress.redirects),
         connections=connections_of(egress),
     )
-    policy = ToolPolicy(
-        effect=effect,
-        retry=options.get("retry") or Retry(),
-        timeout_seconds=seconds,
-        concurrency=options.get("concurrency", DEFAULT_CONCURRENCY),
-        reconcile=_reconcile(what, effect, action, options.get("reconcile", {}).get(operation.id), options),
-    )
+    hook = _reconcile(what, action, options.get("reconcile", {}).get(operation.id), options)
+    policy = policy_of(what, effect, policy_options(options), reconcile=hook, secrets=base.secrets)
     shape = Shape(description=operation.description, arguments=SchemaArguments(arguments), result_schema=result)
     return OutsideTool(check_name("tool", name), policy, action, shape, module=module)
 
@@ -175,11 +167,13 @@ def _server(operation: Operation, override: str | None) -> str:
     return url
 
 
-def _reconcile(what: str, effect: Effect, action: HttpAction, given: HttpLookUp | None, options: OpenApiOptions) -> Any:
+def _secrets_of(plan: OperationPlan) -> list[str]:
+    return [row.secret.name for row in plan.credentials] + [value.name for value in plan.headers.values() if isinstance(value, Secret)]
+
+
+def _reconcile(what: str, action: HttpAction, given: HttpLookUp | None, options: OpenApiOptions) -> Any:
     if given is None:
         return None
-    if effect is not Effect.UNSAFE:
-        raise TypeError(f"{what}: reconcile= is for unsafe tools: one with effect={effect.value!r} is simply run again")
     plan = cast("OperationPlan", action.plan)
     signed = given.headers if given.headers is not None else dict(_signing_headers(plan, options))
     layout = Layout(method="GET", url=given.url, headers=signed, query={}, body=None)

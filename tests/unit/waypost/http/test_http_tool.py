@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from tests.unit.waypost.http.provider import Asked, Provider, Reply, as_json
-from waypost import NOT_DONE, DoNotRetry, NotExecuted, RetryLater, ToolContext
+from waypost import NOT_DONE, Breaker, DoNotRetry, NotExecuted, RetryLater, ToolContext
 from waypost.http import Egress, EgressRefused, HttpLookUp, Secret, http_tool
 from waypost.http.errors import HttpBusy, HttpFailed, HttpRefused, HttpUnavailable, NoAnswer, NotConnected, ResultUnusable
 from waypost.outside_tools import OutsideTool, resources_of
@@ -247,6 +247,19 @@ def test_the_definition_that_is_announced() -> None:
     plain = http_tool("t", "GET", "https://x.example/", effect="read", args={"type": "object", "required": ["a"]}, result={"type": "array"})
     assert decode(dict[str, Any], plain.definition().args_schema) == {"type": "object", "required": ["a"]}
     assert decode(dict[str, Any], plain.definition().result_schema) == {"type": "array"}
+
+
+def test_what_can_be_said_of_any_tool_can_be_said_of_it() -> None:
+    signed = {"Authorization": Secret("bank-token"), "X-Key": Secret("bank-key")}
+    tool = made(None, rate="10/s", breaker=Breaker(failures=3), settle=7, headers=signed, query={"k": Secret("bank-key")})
+    definition = tool.definition()
+    assert definition.rate is not None
+    assert definition.rate.count == 10
+    assert definition.breaker == Breaker(failures=3)
+    assert definition.settle_seconds == 7.0
+    assert definition.taint == ("outside",)
+    assert tool.policy.secrets == ("bank-key", "bank-token")
+    assert made(None, taint="bank").definition().taint == ("bank",)
 
 
 def test_how_an_agent_calls_it() -> None:
