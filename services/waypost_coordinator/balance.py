@@ -7,7 +7,7 @@ activation is for any worker, whichever has room, and costs one replay.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import ceil
 
@@ -28,31 +28,33 @@ class Load:
 
 
 class Balance:
-    """`decide` when a worker has spoken; `lets_go` for each activation that would go to it."""
+    """`hear` what each worker says; ask `lets_go` for each activation that would go to one. Neither depends on how many there are."""
 
     def __init__(self) -> None:
+        self._loads: dict[str, Load] = {}
+        self._sums: dict[Hashable, tuple[int, int]] = {}
+        """How many are alike, and how busy they are together."""
         self._may_leave: dict[str, int] = {}
         self._decided_at: dict[str, float] = {}
 
-    def decide(self, worker: str, loads: Mapping[str, Load], *, share: float, now: float) -> int:
-        """How many of its runs may leave this worker; that many calls of `lets_go` will say so.
+    def hear(self, worker: str, load: Load, *, share: float, now: float) -> int:
+        """A worker that takes work has spoken. How many of its runs may leave it: that many calls of `lets_go` will say so.
 
-        `loads` are the workers that take work, this one among them. `share` is the part of all runs that are ours to move.
+        `share` is the part of all runs that are ours to move.
         """
+        self._replace(worker, load)
         if now - self._decided_at.get(worker, float("-inf")) < PAUSE_SECONDS:
             return 0
         self._may_leave.pop(worker, None)
-        mine = loads.get(worker)
-        if mine is None or mine.busy < LEAST_BUSY:
+        count, together = self._sums[load.like]
+        mean = together / count
+        if load.busy < LEAST_BUSY or load.busy <= mean * TOLERANCE + 1:
             return 0
-        others = [load.busy for load in loads.values() if load.like == mine.like]
-        mean = sum(others) / len(others)
-        if mine.busy <= mean * TOLERANCE + 1:
-            return 0
-        count = ceil((mine.busy - mean) * share)
-        self._may_leave[worker] = count
+        leaving = ceil((load.busy - mean) * share)
+        if leaving:
+            self._may_leave[worker] = leaving
         self._decided_at[worker] = now
-        return count
+        return leaving
 
     def lets_go(self, worker: str) -> bool:
         """Whether the run that would get its activation there goes to any worker instead."""
@@ -66,6 +68,20 @@ class Balance:
         return True
 
     def forget(self, worker: str) -> None:
-        """It is gone."""
+        """It takes no work any more. Idempotent."""
+        self._replace(worker, None)
         self._may_leave.pop(worker, None)
         self._decided_at.pop(worker, None)
+
+    def _replace(self, worker: str, load: Load | None) -> None:
+        before = self._loads.pop(worker, None)
+        if before is not None:
+            count, together = self._sums[before.like]
+            if count == 1:
+                del self._sums[before.like]
+            else:
+                self._sums[before.like] = count - 1, together - before.busy
+        if load is not None:
+            self._loads[worker] = load
+            count, together = self._sums.get(load.like, (0, 0))
+            self._sums[load.like] = count + 1, together + load.busy

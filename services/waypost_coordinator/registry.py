@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from waypost_coordinator.balance import Balance
+from waypost_coordinator.balance import Balance, Load
 from waypost_coordinator.registry_book import AgentEntry, Book
 from waypost_coordinator.registry_peers import Peer, Peers
 from waypost_io.bus.ports import Bus, Message, Subscription
@@ -254,10 +254,8 @@ class Registry:
             names = self._hosted(beat.peer)
             if names:
                 self._on_new_definition(sorted(names))
-        if beat.busy:
-            leaving = self.balance.decide(beat.peer, self._peers.loads(), share=self._share(), now=now)
-            if leaving:
-                log.info("worker_relieved", worker=beat.peer, busy=beat.busy, runs=leaving)
+        if beat.kind == "worker":
+            self._balance(beat, now)
         if not all(self._book.knows(name) for name in beat.names):
             self._reload_wanted.set()  # the note about its definitions was lost, or is still on its way
 
@@ -273,6 +271,15 @@ class Registry:
                 self._breakers.pop(breaker.tool, None)
             elif breaker.tool in self._book.tools():
                 self._breakers[breaker.tool] = breaker
+
+    def _balance(self, beat: Heartbeat, now: float) -> None:
+        if beat.state != "ready":
+            self.balance.forget(beat.peer)
+            return
+        load = Load((beat.build, frozenset(beat.names)), beat.busy)
+        leaving = self.balance.hear(beat.peer, load, share=self._share(), now=now)
+        if leaving:
+            log.info("worker_relieved", worker=beat.peer, busy=beat.busy, runs=leaving)
 
     async def _changed_elsewhere(self, _message: Message) -> None:
         self._reload_wanted.set()

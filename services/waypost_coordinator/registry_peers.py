@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from waypost_coordinator.balance import Load
 from waypost_proto.registry import LOST_AFTER_SECONDS, Announce, Heartbeat, Held
 
 MAX_PEERS = 20_000
@@ -32,7 +31,6 @@ class Peer:
     names: frozenset[str] = frozenset()
     held: tuple[Held, ...] = ()
     draining: bool = False
-    busy: int = 0
 
 
 class Peers:
@@ -63,17 +61,8 @@ class Peers:
             frozenset(beat.names),
             held=tuple(beat.held),
             draining=beat.state == "draining",
-            busy=beat.busy,
         )
         return self._alive(peer, now)
-
-    def loads(self) -> dict[str, Load]:
-        """The workers that take work."""
-        return {
-            peer.peer: Load((peer.build, peer.names), peer.busy)
-            for peer in self._peers.values()
-            if peer.kind == "worker" and peer.names and not peer.draining
-        }
 
     def stopped(self, peer: str, now: float) -> Peer | None:
         """The peer is gone for good; what it was, if it was known. Idempotent."""
