@@ -1,4 +1,4 @@
-"""What arrives on a tool subject and is no tool call: kept in the dead letter stream with its reason, then acked. Owns no retry."""
+"""What arrives on a tool subject and is no tool call: a row and a copy in the dead letter stream, with the reason. Owns no retry."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import structlog
 
 from waypost_gateway.retrying import until_reached
 from waypost_io.bus.ports import Bus, Delivery, PubAck
+from waypost_io.store.ports import Dead
 from waypost_proto.errors import NotFound, Unreachable
-from waypost_proto.notices import DEAD_ORIGIN_HEADER, DEAD_REASON_HEADER, DEAD_SEQUENCE_HEADER, DEAD_STREAM_HEADER
+from waypost_proto.notices import DEAD_ID_HEADER, DEAD_ORIGIN_HEADER, DEAD_REASON_HEADER, DEAD_SEQUENCE_HEADER, DEAD_STREAM_HEADER
 from waypost_proto.subjects import Subjects
 
 MAX_REASON_CHARS = 500
@@ -16,10 +17,11 @@ _log = structlog.get_logger(__name__)
 
 
 class DeadLetters:
-    """Publishes to `waypost.dead.tools`. Idempotent by the message's place in its stream."""
+    """Writes rows of `dead` and publishes to `waypost.dead.tools`. Idempotent by the message's place and time in its stream."""
 
-    def __init__(self, bus: Bus, subjects: Subjects) -> None:
+    def __init__(self, bus: Bus, dead: Dead, subjects: Subjects) -> None:
         self._bus = bus
+        self._dead = dead
         self._subject = subjects.dead("tools")
         self._stream = subjects.stream("TOOLS")
 
@@ -27,7 +29,21 @@ class DeadLetters:
         """Return when the dead letter is stored; the caller acks."""
         reason = " ".join(reason.split())[:MAX_REASON_CHARS].encode("ascii", "replace").decode()
         _log.error("a message is not a tool call", subject=delivery.subject, sequence=delivery.stream_seq, reason=reason)
+        source = f"TOOLS.{int(delivery.timestamp * 1e6)}.{delivery.stream_seq}"
+        dead_id = await until_reached(
+            lambda: self._dead.add(
+                origin="tools",
+                subject=delivery.subject,
+                reason=reason,
+                body=delivery.body,
+                headers=delivery.headers,
+                source=source,
+                run_id=None,
+            ),
+            what="record a dead letter",
+        )
         headers = {
+            DEAD_ID_HEADER: str(dead_id),
             DEAD_REASON_HEADER: reason,
             DEAD_ORIGIN_HEADER: delivery.subject,
             DEAD_STREAM_HEADER: self._stream,

@@ -119,7 +119,7 @@ class Gateway:
             Calls(desk),
             Reconciler(desk, settle_seconds=config.settle_seconds),
             Mailer(bus, subjects),
-            DeadLetters(bus, subjects),
+            DeadLetters(bus, store.dead, subjects),
             self._inflight,
             self._stops,
             self._metrics,

@@ -74,6 +74,18 @@ async def test_the_gateway_moves_the_ledger_and_no_run(postgres: EmbeddedPostgre
         assert await store.ledger.settle(run_id, CALL, attempt=1, state="done", result=b"1")
         await store.blobs.put(b"result")
         await store.definitions.tools()
+        letter = {
+            "origin": "tools",
+            "subject": "s",
+            "reason": "r",
+            "body": b"{",
+            "headers": {},
+            "source": f"TOOLS.{run_id}",
+            "run_id": None,
+        }
+        assert await store.dead.add(**letter) == await store.dead.add(**letter)
+        with pytest.raises(Misconfigured, match="permission denied"):
+            await store.dead.remove(1)
         with pytest.raises(Misconfigured, match="permission denied"):
             await store.log.load_runs([run_id])
         with pytest.raises(Misconfigured, match="permission denied"):

@@ -11,7 +11,7 @@ from waypost_io.bus.memory import MemoryBus
 from waypost_io.bus.ports import ConsumerSpec
 from waypost_io.bus.topology import stream_specs
 from waypost_proto.mailbox import ToolSucceeded, ToolUncertain
-from waypost_proto.notices import DEAD_ORIGIN_HEADER, DEAD_REASON_HEADER
+from waypost_proto.notices import DEAD_ID_HEADER, DEAD_ORIGIN_HEADER, DEAD_REASON_HEADER
 
 
 class Turnstile:
@@ -133,6 +133,8 @@ async def test_what_is_no_tool_call_becomes_a_dead_letter(rig: Rig) -> None:
         await rig.settled()
     assert letter.body == b'{"run_id":"\xff'
     assert letter.subject == rig.subjects.dead("tools")
+    rows = [row for row in await rig.store.dead.list(limit=1_000) if str(row.dead_id) == letter.headers[DEAD_ID_HEADER]]
+    assert [row.origin for row in rows] == ["tools"]
     assert letter.headers[DEAD_ORIGIN_HEADER] == rig.subjects.tool("look")
     assert "ToolCall" in letter.headers[DEAD_REASON_HEADER]
 

@@ -9,4 +9,4 @@ CREATE TABLE dead (
     headers bytea       NOT NULL,
     body    bytea       NOT NULL
 );
-COMMENT ON TABLE dead IS 'writer: coordinator. What could not be processed; run_id is text because it may be no run id at all.';
+COMMENT ON TABLE dead IS 'writers: coordinator, gateway. What could not be processed; run_id is text because it may be no run id at all.';

@@ -64,5 +64,9 @@ BEGIN
     IF to_regrole('waypost_coordinator') IS NOT NULL THEN
         GRANT EXECUTE ON FUNCTION waypost_create_event_partitions TO waypost_coordinator;
     END IF;
+    IF to_regrole('waypost_gateway') IS NOT NULL THEN
+        GRANT SELECT, INSERT, UPDATE (source) ON dead TO waypost_gateway;
+        GRANT SELECT, DELETE ON dead_failures TO waypost_gateway;
+    END IF;
 END
 $$;
