@@ -35,6 +35,7 @@ from waypost_coordinator.takeover import TakeOver
 from waypost_coordinator.timers import Timers
 from waypost_coordinator.upkeep import keep_up
 from waypost_coordinator.waking import Waker
+from waypost_coordinator.webhook import Webhook
 from waypost_core.messages import TimersDue
 from waypost_io.bus.ports import Bus, Message, Service
 from waypost_io.bus.topology import stream_specs
@@ -132,6 +133,9 @@ class Coordinator:
             group.create_task(lingering.run(), name="lingering")
             keeping = Keeping(self._ground.bus, self._ground.subjects, self.leases.name.rpartition(".")[2], lambda: self._settler.settled)
             group.create_task(keeping.run(), name="keeping")
+            if self._settings.supervisor_webhook_url:
+                webhook = Webhook(self._ground, self._settings.supervisor_webhook_url, self._settings.supervisor_webhook_secret)
+                group.create_task(webhook.run(), name="webhook")
             await self.leases.take()
             group.create_task(self.leases.run(), name="leases")
             group.create_task(self._registry.run(), name="registry")

@@ -59,6 +59,13 @@ def _postgres_url(text: str) -> None:
     _ = parts.port
 
 
+def _web_url(text: str) -> None:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("use https://host/path")
+    _ = parts.port
+
+
 def _prefix(text: str) -> None:
     try:
         Subjects(text)
@@ -137,7 +144,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Subjects(self.prefix)
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={redact(repr(getattr(self, name)))}" for name in self.__struct_fields__)
+        names = (name for name in self.__struct_fields__ if not name.endswith("_secret"))
+        fields = ", ".join(f"{name}={redact(repr(getattr(self, name)))}" for name in names)
         return f"{type(self).__name__}({fields})"
 
     def build_of(self, modules: Sequence[ModuleType]) -> str:
@@ -174,6 +182,8 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     """`auto`: if there are identities; without any, everybody's word is taken on loopback, and nobody can approve elsewhere."""
     pools_file: Annotated[Path | None, Env("WAYPOST_NATS_POOLS_FILE", "pools: which agents and tools each may host", check=_file)] = None
     api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
+    supervisor_webhook_url: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_URL", "where notices are posted", check=_web_url)] = ""
+    supervisor_webhook_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_SECRET", "what notices are signed with")] = ""
     api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
 
 

@@ -59,6 +59,8 @@ MAIL_INACTIVE_SECONDS = 600.0
 """The consumer of an old lease epoch: its successor deletes it; this catches the one whose deletion was lost."""
 INTAKE_ACK_SECONDS = 4.0
 """Tasks that a killed coordinator had in hand come to the next one after this: no epoch's consumer brings them at once."""
+NOTICE_ACK_SECONDS = 30.0
+"""Three times what one attempt may take."""
 WORK_INACTIVE_SECONDS = 24 * HOUR_SECONDS
 """The consumers of builds that nobody runs any more go; their messages stay, and a worker that returns makes it again."""
 TTL_HEADER = "Nats-TTL"
@@ -110,6 +112,13 @@ def tasks_consumer(subjects: Subjects) -> ConsumerSpec:
     """Intake: one consumer that every coordinator replica pulls, because a task belongs to no partition yet."""
     return ConsumerSpec(
         stream=subjects.stream("TASKS"), name="intake", filter_subject=subjects.all_tasks(), ack_wait_seconds=INTAKE_ACK_SECONDS
+    )
+
+
+def notices_consumer(subjects: Subjects) -> ConsumerSpec:
+    """Notices for the webhook: one consumer that every coordinator replica pulls."""
+    return ConsumerSpec(
+        stream=subjects.stream("SUPERVISOR"), name="webhook", filter_subject=subjects.all_supervisor(), ack_wait_seconds=NOTICE_ACK_SECONDS
     )
 
 

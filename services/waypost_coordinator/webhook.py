@@ -1,0 +1,151 @@
+"""Notices to people outside of NATS: each is sent to one address by HTTP, signed, until the other side has taken it.
+
+Every replica pulls from one durable consumer of the notices' stream: a notice is acknowledged when the address has answered 2xx, so one
+that is under way when a coordinator dies is sent by another. At least once: the receiver tells repeats by `notice_id`.
+
+    POST URL
+    Content-Type: application/json
+    Waypost-Signature: t=1796144400,v1=<hex HMAC-SHA256 of "1796144400." and the body, by the shared secret>
+    Waypost-Notice-Id: <notice_id>
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+
+import structlog
+
+from waypost_coordinator.ground import Ground
+from waypost_io.bus.ports import Delivery
+from waypost_io.bus.topology import notices_consumer
+from waypost_proto.codec import decode
+from waypost_proto.errors import BadMessage, WaypostError
+from waypost_proto.notices import Notice
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 8
+"""Notices under way at the same time; an address that hangs holds so many threads and no more."""
+TIMEOUT_SECONDS = 10.0
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 300.0
+KEEP_SECONDS = 10.0
+"""How often the server is told that a notice is still being worked on; below the consumer's ack wait."""
+RESTART_SECONDS = 1.0
+
+Post = Callable[[str, bytes, dict[str, str]], int]
+"""Sends a body with headers to an address and returns the status. Blocks; raises `OSError` when there was no answer."""
+
+
+def signature(secret: str, body: bytes, at: float) -> str:
+    """The value of `Waypost-Signature`; without a secret it carries the time alone."""
+    moment = str(int(at))
+    if not secret:
+        return f"t={moment}"
+    digest = hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={digest}"
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A signed notice goes where it was addressed, and nowhere else."""
+
+    def redirect_request(self, *_args: object) -> None:
+        return None
+
+
+def post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """`Post` by the standard library. The address is the operator's own."""
+    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310  # the settings allow http(s) only
+    try:
+        with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_SECONDS) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except HTTPException as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+class Webhook:
+    """Run `run()` in a task. A notice that nobody takes is tried again with growing pauses, as long as the stream keeps it."""
+
+    def __init__(
+        self, ground: Ground, url: str, secret: str, *, send: Post = post, first_retry_seconds: float = FIRST_RETRY_SECONDS
+    ) -> None:
+        self._ground = ground
+        self._url = url
+        self._secret = secret
+        self._send = send
+        self._first = first_retry_seconds
+
+    async def run(self) -> None:
+        """Until cancelled; a stream that is gone is made again by the sweep, and pulling goes on."""
+        while True:
+            try:
+                await self._pull()
+            except WaypostError as error:
+                log.warning("webhook_interrupted", error=str(error))
+                await asyncio.sleep(RESTART_SECONDS)
+
+    async def _pull(self) -> None:
+        spec = notices_consumer(self._ground.subjects)
+        await self._ground.bus.ensure_consumer(spec)
+        puller = self._ground.bus.pull(spec.stream, spec.name, max_in_hand=AT_ONCE, prefetch=False)
+        free = asyncio.Semaphore(AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await free.acquire()
+                    deliveries = await puller.next_batch(1)
+                    if not deliveries:
+                        free.release()
+                    for delivery in deliveries:
+                        group.create_task(self._deliver(delivery)).add_done_callback(lambda _: free.release())
+        except* WaypostError as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
+        finally:
+            await puller.close()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Until it is taken. The server is told meanwhile that somebody has it."""
+        try:
+            notice = decode(Notice, delivery.body)
+        except BadMessage:
+            log.exception("notice_unreadable", subject=delivery.subject)
+            delivery.ack()
+            return
+        wait = self._first
+        while not await self._taken(notice, delivery.body):
+            await self._hold(delivery, wait)
+            wait = min(LAST_RETRY_SECONDS, 2 * wait)
+        delivery.ack()
+
+    async def _taken(self, notice: Notice, body: bytes) -> bool:
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "waypost",
+            "Waypost-Notice-Id": notice.notice_id,
+            "Waypost-Signature": signature(self._secret, body, self._ground.clock.now()),
+        }
+        try:
+            status = await asyncio.to_thread(self._send, self._url, body, headers)
+        except (OSError, ValueError) as error:
+            log.warning("notice_not_delivered", notice_id=notice.notice_id, run_id=notice.run_id, error=f"{type(error).__name__}: {error}")
+            return False
+        if not 200 <= status < 300:
+            log.warning("notice_not_delivered", notice_id=notice.notice_id, run_id=notice.run_id, status=status)
+            return False
+        return True
+
+    async def _hold(self, delivery: Delivery, seconds: float) -> None:
+        while seconds > 0:
+            delivery.in_progress()
+            await asyncio.sleep(min(seconds, KEEP_SECONDS))
+            seconds -= KEEP_SECONDS
+        delivery.in_progress()
