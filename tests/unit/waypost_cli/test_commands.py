@@ -26,8 +26,8 @@ from waypost_proto.api import (
 )
 from waypost_proto.events import Event
 from waypost_proto.ids import RunId
-from waypost_proto.registry import AgentDefinition, ToolDefinition
-from waypost_proto.values import BlobRef, Budget, Effect, Failure
+from waypost_proto.registry import AgentDefinition, BreakerNews, ToolDefinition
+from waypost_proto.values import BlobRef, Breaker, Budget, Effect, Failure, Rate
 
 
 def asked(client: FakeClient, method: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -313,6 +313,16 @@ def test_other_builds_that_live_are_shown(waypost: Command, client: FakeClient) 
     definition = AgentDefinition(name="desk", build="b2")
     client.answers["agents"] = [AgentView(definition=definition, workers=["w-1", "w-2", "w-3"], builds=builds)]
     assert "b1 (2)" in waypost("agents").out
+
+
+def test_tools_show_rate_and_breaker(waypost: Command, client: FakeClient) -> None:
+    fragile = ToolDefinition(name="mail", effect=Effect.READ, rate=Rate(count=600, seconds=60.0), breaker=Breaker())
+    news = BreakerNews(tool="mail", state="half_open", at=1.0, reason="5 of 5 calls failed")
+    client.answers["tools"] = [ToolView(definition=fragile, gateways=["g-1"]), ToolView(definition=fragile, breaker=news)]
+    text = waypost("tools").out
+    assert "600/60 s" in text
+    assert "closed" in text
+    assert "half-open: 5 of 5 calls failed" in text
 
 
 def test_agents_and_tools_without_a_host_say_so(waypost: Command, client: FakeClient) -> None:

@@ -14,7 +14,16 @@ from waypost_io.bus.ports import Message
 from waypost_io.store.memory import MemoryStore
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import Unreachable
-from waypost_proto.registry import LOST_AFTER_SECONDS, AgentDefinition, Announce, Announced, Heartbeat, ToolDefinition
+from waypost_proto.registry import (
+    LOST_AFTER_SECONDS,
+    AgentDefinition,
+    Announce,
+    Announced,
+    BreakerNews,
+    GatewayNews,
+    Heartbeat,
+    ToolDefinition,
+)
 from waypost_proto.subjects import Subjects
 from waypost_proto.values import Effect
 
@@ -293,3 +302,22 @@ async def test_a_build_ends_with_its_last_worker(site: Site) -> None:
     await wait_until(lambda: site.lost == ["w-1", "w-2"])
     assert site.ended == [("desk", "b1")]
     assert [found.build for found in registry.agent_views()[0].builds] == ["b2"]
+
+
+async def test_a_breaker_that_is_not_closed_is_shown_until_it_is(site: Site) -> None:
+    registry = await site.replica()
+    await site.announce(gateway())
+
+    async def say(state: str, tool: str = "mail") -> str | None:
+        news = BreakerNews(tool=tool, state=state, at=1.0, reason="5 of 5 calls failed")  # type: ignore[arg-type]
+        site.peer.send(SUBJECTS.gateways(), encode(GatewayNews(gateway="g-1", tools=["mail"], breakers=[news])))
+        await site.peer.flush()
+        (view,) = registry.tool_views()
+        return None if view.breaker is None else view.breaker.state
+
+    assert await say("open") == "open"
+    assert await say("half_open") == "half_open"
+    assert await say("open", tool="nobody-knows") == "half_open"
+    site.peer.send(SUBJECTS.gateways(), b"{")
+    await site.peer.flush()
+    assert await say("closed") is None
