@@ -41,6 +41,7 @@ def main() -> int:
             keep_trace=options.verbose,
             calm=options.calm,
             sabotage=options.sabotage,
+            loses_commits=options.lose_commits,
         )
         for seed in ([options.seed] if options.seed is not None else range(options.first, options.first + options.seeds))
     ]
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sabotage", action="store_true", help="lose an event and make an effect twice at the end: the invariants must notice"
     )
     parser.add_argument("--mutants", nargs="*", metavar="NAME", help="break the services on purpose, and see that it is noticed")
+    parser.add_argument("--lose-commits", action="store_true", help="fail-overs lose the last commits: not survived, to see what happens")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--tally", help="append a line about this run to that file")
     parser.add_argument("--stop", action="store_true", help="at the first failure")

@@ -26,7 +26,7 @@ class Faults:
         self._trouble = trouble
         self._chance = chance
         self._trace: Trace = network.trace
-        self._servers = ServerFaults(loop, network, database, trouble, chance)
+        self.servers = ServerFaults(loop, network, database, trouble, chance)
         database.at_boundary = self._dies_here
 
     async def run(self, seconds: float) -> None:
@@ -40,7 +40,7 @@ class Faults:
         """Nothing goes wrong from now on; everybody is up or will be at once."""
         self._trace.add("CALM", None)
         self._trouble.off()
-        self._servers.calm()
+        self.servers.calm()
         self._fleet.calm = True
         for member in self._fleet.members:
             if member.process is not None:
@@ -55,7 +55,7 @@ class Faults:
             self._fleet.pause(self._anyone(), chance.uniform(0.05, longest))
         if self._now(trouble.drains):
             self._fleet.drain(self._anyone())
-        self._servers.tick(self._now)
+        self.servers.tick(self._now)
         if self._now(trouble.clock_jumps):
             self._jump(self._anyone())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from tests.simulation.chance import Chance
 from tests.simulation.copies import Copy, copy_of, restore
@@ -15,6 +16,7 @@ from tests.simulation.trouble import Trouble
 
 COPIES_KEPT = 4
 TICKS_BETWEEN_COPIES = 7
+TICKS_BETWEEN_DUMPS = 5
 
 
 class ServerFaults:
@@ -29,6 +31,9 @@ class ServerFaults:
         self._trace: Trace = network.trace
         self._copies: deque[Copy] = deque(maxlen=COPIES_KEPT)
         self._ticks = 0
+        self.loses_commits = False
+        """A fail-over loses what was committed last. Nothing is promised then."""
+        self._dump: dict[str, Any] | None = None
 
     def calm(self) -> None:
         """Everything is up, and there is room."""
@@ -43,8 +48,13 @@ class ServerFaults:
         trouble, database = self._trouble, self._database
         if now(trouble.outages) and not database.tables.down:
             self._outage("DATABASE DOWN", self._chance.uniform(0.2, 6.0))
+        if self.loses_commits and self._ticks % TICKS_BETWEEN_DUMPS == 0:
+            self._dump = database.dump()
         if now(trouble.failovers) and not database.tables.down:
             database.fail_over()
+            if self._dump is not None:
+                self._trace.strike("COMMITS LOST", None)
+                database.lose(self._dump)
             self._outage("DATABASE FAILS OVER", self._chance.uniform(0.1, 3.0))
         if now(trouble.full_database) and not database.full:
             self._full_database(self._chance.uniform(0.5, 6.0))

@@ -52,6 +52,8 @@ class Plan:
     without: frozenset[str] = frozenset()
     keep_trace: bool = False
     calm: bool = False
+    loses_commits: bool = False
+    """Fail-overs of the database lose up to half a second of commits. Not survived: to see what happens."""
     mutant: str = ""
     """The name of a broken variant of the services (`mutants`)."""
     sabotage: bool = False
@@ -131,6 +133,7 @@ class _Simulation:
         threads = Chance(seed, "threads")
         loop.thread_seconds = lambda: threads.latency(0.001, 3.0, self._trouble.slow_threads)
         self._faults = Faults(loop, self._network, self._database, self._fleet, self._trouble, Chance(seed, "faults"))
+        self._faults.servers.loses_commits = plan.loses_commits
         if plan.calm:
             self._orders = [
                 Order(number=n, agent=name, input=value, starts_at=0.5, by_task=False)

@@ -8,8 +8,9 @@ when it was killed is carried out or not.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -77,6 +78,17 @@ class Database:
         """The disk is full: what would write is refused, what only reads is answered."""
         self.under_way: dict[asyncio.Future[Any], Callable[[], None]] = {}
         """Statements that were sent and not carried out, with what carries them out."""
+
+    def dump(self) -> dict[str, Any]:
+        """All rows, as they are now."""
+        return {
+            each.name: copy.deepcopy(getattr(self.tables, each.name)) for each in fields(self.tables) if each.name not in ("clock", "down")
+        }
+
+    def lose(self, dump: dict[str, Any]) -> None:
+        """The rows are again what they were: commits since then are lost."""
+        for name, rows in copy.deepcopy(dump).items():
+            setattr(self.tables, name, rows)
 
     def fail_over(self) -> None:
         """The standby takes over with everything that was committed. Each connection breaks: of what was under way some was committed."""
