@@ -30,7 +30,7 @@ from waypost_core.timing import LATEST, due_of
 from waypost_io.store.ports import TimerRow
 from waypost_proto import events as ev
 from waypost_proto.events import OUTSIDE
-from waypost_proto.mailbox import Advance, Control, GrantLease, RecallLease, Reply, StartRun
+from waypost_proto.mailbox import Advance, Control, GrantLease, RecallLease, Reply, Resume, StartRun
 from waypost_proto.work import Accepted, Rejected
 
 TO_CHILDREN = (Control, GrantLease, RecallLease)
@@ -94,7 +94,7 @@ class Decider:
             return
         decision = decide(None if live is None else live.state, letter.mail, env)
         batch.letters.append(letter)
-        if letter.inbox_id and not (live is None and isinstance(letter.mail, TO_CHILDREN)):  # it overtook the start and comes again
+        if letter.inbox_id and not _comes_again(live, letter, decision):
             batch.rows.inbox_remove.append(letter.inbox_id)
         if live is None and decision.events:
             live = self._born(letter)
@@ -175,6 +175,15 @@ class Decider:
             elif not order.activation_only:
                 emission = self._poster.emissions.again(epoch) if order.fresh else 0
                 self._poster.post(batch, live, effect, emission=emission)
+
+
+def _comes_again(live: LiveRun | None, letter: Letter, decision: Decision) -> bool:
+    """Whether the letter may have overtaken one that its sender sent before (a lost publish is repeated seconds later). Its row stays,
+    and the sweep brings both in order: a command before its run's start, and a resume before its pause, which would hold the run for ever.
+    """
+    if live is None:
+        return isinstance(letter.mail, TO_CHILDREN)
+    return isinstance(letter.mail, Resume) and not letter.in_order and not decision.events and not live.state.terminal
 
 
 def _not_ours(letter: Letter) -> None:

@@ -56,6 +56,8 @@ class Letter:
     dropped: Callable[[], None] | None = None
     buried: Callable[[], None] | None = None
     inbox_id: str = ""
+    in_order: bool = False
+    """Read from the inbox, after whatever its sender had sent before it."""
     source: str = ""
     subject: str = ""
     body: bytes = b""

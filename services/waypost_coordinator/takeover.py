@@ -66,7 +66,7 @@ class TakeOver:
             rows = await self._ground.store.log.inbox(partition, after=after, limit=PAGE)
             for row in rows:
                 mail = decode_union(AnyMail, row.body)
-                letters.append(Letter(mail=mail, run_id=row.run_id, partition=partition, inbox_id=row.message_id))
+                letters.append(Letter(mail=mail, run_id=row.run_id, partition=partition, inbox_id=row.message_id, in_order=True))
             if len(rows) < PAGE:
                 return letters
             after = rows[-1].message_id

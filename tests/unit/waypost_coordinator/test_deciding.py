@@ -175,6 +175,21 @@ async def test_a_cancel_that_overtakes_the_start_of_its_child_is_kept(parts: Par
     assert [row.type for row in later.rows.events] == ["run_started", "run_cancelled"]
 
 
+async def test_a_resume_that_overtakes_its_pause_comes_again_after_it(parts: Parts, decider: Decider) -> None:
+    """Else the pause, which comes later, would hold the run for ever."""
+    run_id = new_run(0)
+    await decider.decide([parts.letter(start(run_id))])
+    resume, pause = Resume(run_id=run_id, request_id="resume.9"), Pause(run_id=run_id, request_id="pause.8")
+    early = await decider.decide([replace(parts.letter(resume), inbox_id="9")])
+    assert early.rows.inbox_remove == []
+    rows = [replace(parts.letter(mail), inbox_id=name, in_order=True) for name, mail in (("8", pause), ("9", resume))]
+    later = await decider.decide(rows)
+    assert later.rows.inbox_remove == ["8", "9"]
+    assert [row.type for row in later.rows.events] == ["run_paused", "run_resumed"]
+    nothing = await decider.decide([replace(parts.letter(Resume(run_id=run_id, request_id="r")), inbox_id="a", in_order=True)])
+    assert nothing.rows.inbox_remove == ["a"], "once"
+
+
 async def test_a_letter_of_another_replicas_run_leaves_no_state_in_the_cache(parts: Parts, decider: Decider) -> None:
     """The owner goes on with the run; a state from before would be decided on when its partition comes to us."""
     await parts.store.leases.ensure_partitions(PARTITIONS)
