@@ -59,14 +59,14 @@ AnyTool = Tool[Any, Any]
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs more than the rest of it: one per call
 class Checked:
     """A call that may be made: its arguments as the tool's function takes them."""
 
     arguments: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One execution: what with, for how long, and whom to tell how it went."""
 
@@ -75,7 +75,7 @@ class Attempt:
     admitted: Admitted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Told:
     """What an answer says besides its verdict."""
 
@@ -230,7 +230,7 @@ class Calls:
         verdict = classify(work.effect, ending)
         if work.given_up and not isinstance(verdict, Succeed):
             return Ignored("it was answered when its code would not stop")
-        taint = merged(tool.taint, ctx.marks)
+        taint = merged(tool.taint, ctx.marks) if ctx.marks else tool.taint
         return await self._conclude(call, tool, work, verdict, Told(duration, taint, ctx.meter.usage))
 
     async def _conclude(self, call: ToolCall, tool: AnyTool, work: Work, verdict: Verdict, told: Told) -> Outcome:
@@ -258,7 +258,8 @@ class Calls:
         if len(result) > CLAIM_CHECK_BYTES:
             value = await until_reached(lambda: carried(result, self._desk.store.blobs), what="store a large result")
         answer = self._desk.answers.succeeded(call, value, duration_seconds=told.seconds, taint=told.taint)
-        answer = structs.replace(answer, usage=told.usage)
+        if told.usage is not None:
+            answer = structs.replace(answer, usage=told.usage)
         return await self._settled(call, work, "done", encoded(answer), "succeeded")
 
     async def _doubtful(self, call: ToolCall, tool: AnyTool, work: Work, failure: Failure) -> Outcome:
