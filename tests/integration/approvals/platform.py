@@ -77,6 +77,7 @@ async def platform(
     postgres_url: str,
     people: Mapping[str, list[str]] | None = None,
     coordinators: int = 1,
+    module: Path = MODULE,
     **environment: str,
 ) -> AsyncIterator[Platform]:
     """Everything up, and killed at the end. With `people` callers are authenticated."""
@@ -97,8 +98,8 @@ async def platform(
     try:
         for _ in range(coordinators):
             await running.start("waypost_coordinator")
-        await running.start("waypost_worker", str(MODULE))
-        await running.start("waypost_gateway", str(MODULE))
+        await running.start("waypost_worker", str(module))
+        await running.start("waypost_gateway", str(module))
         async with running.client() as client:
             await hosted(client)
         yield running
