@@ -24,6 +24,7 @@ from waypost_coordinator.lingering import Lingering
 from waypost_coordinator.live import LiveRun, Runs
 from waypost_coordinator.mailroom import Mailroom
 from waypost_coordinator.metrics import CoordinatorMetrics
+from waypost_coordinator.outlets import outlets
 from waypost_coordinator.pipeline import Pipeline, Stages
 from waypost_coordinator.pools import Pools
 from waypost_coordinator.posting import Poster
@@ -35,7 +36,7 @@ from waypost_coordinator.takeover import TakeOver
 from waypost_coordinator.timers import Timers
 from waypost_coordinator.upkeep import keep_up
 from waypost_coordinator.waking import Waker
-from waypost_coordinator.webhook import Webhook
+from waypost_coordinator.webhook import Courier
 from waypost_core.messages import TimersDue
 from waypost_io.bus.ports import Bus, Message, Service
 from waypost_io.bus.topology import stream_specs
@@ -102,6 +103,7 @@ class Coordinator:
         self._takeover = TakeOver(ground, settler)
         specs = stream_specs(ground.subjects, partitions=settings.partitions, replicas=settings.replicas)
         self._sweep = Sweep(ground, self._takeover, specs, settings.sweep_seconds)
+        self._outlets = outlets(settings)
         self._front = FrontDesk(ground)
         self._mailroom = Mailroom(ground, undertaker.unreadable, self._gate)
         self._intake = Intake(ground, self._front, undertaker, self._gate)
@@ -133,9 +135,8 @@ class Coordinator:
             group.create_task(lingering.run(), name="lingering")
             keeping = Keeping(self._ground.bus, self._ground.subjects, self.leases.name.rpartition(".")[2], lambda: self._settler.settled)
             group.create_task(keeping.run(), name="keeping")
-            if self._settings.supervisor_webhook_url:
-                webhook = Webhook(self._ground, self._settings.supervisor_webhook_url, self._settings.supervisor_webhook_secret)
-                group.create_task(webhook.run(), name="webhook")
+            for outlet in self._outlets:
+                group.create_task(Courier(self._ground, outlet).run(), name=f"notices-{outlet.name}")
             await self.leases.take()
             group.create_task(self.leases.run(), name="leases")
             group.create_task(self._registry.run(), name="registry")

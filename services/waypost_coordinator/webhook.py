@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
+from typing import Protocol
 
 import structlog
 
@@ -72,17 +73,47 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-class Webhook:
-    """Run `run()` in a task. A notice that nobody takes is tried again with growing pauses, as long as the stream keeps it."""
+class Outlet(Protocol):
+    """A way out."""
 
-    def __init__(
-        self, ground: Ground, url: str, secret: str, *, send: Post = post, first_retry_seconds: float = FIRST_RETRY_SECONDS
-    ) -> None:
-        self._ground = ground
+    @property
+    def name(self) -> str:
+        """Its consumer's."""
+        ...
+
+    def send(self, notice: Notice, body: bytes, now: float) -> str:
+        """Hand a notice over; "" when it was taken, otherwise why not. Blocks, in a thread. Raises `OSError` when there was no answer."""
+        ...
+
+
+class Webhook:
+    """Signed, to one address."""
+
+    name = "webhook"
+
+    def __init__(self, url: str, secret: str, *, send: Post = post) -> None:
         self._url = url
         self._secret = secret
         self._send = send
-        self._first = first_retry_seconds
+
+    def send(self, notice: Notice, body: bytes, now: float) -> str:
+        """See `Outlet`."""
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "waypost",
+            "Waypost-Notice-Id": notice.notice_id,
+            "Waypost-Signature": signature(self._secret, body, now),
+        }
+        status = self._send(self._url, body, headers)
+        return "" if 200 <= status < 300 else f"status {status}"
+
+
+class Courier:
+    """Run `run()` in a task. A notice that nobody takes is tried again with growing pauses, as long as the stream keeps it."""
+
+    def __init__(self, ground: Ground, outlet: Outlet) -> None:
+        self._ground = ground
+        self._outlet = outlet
 
     async def run(self) -> None:
         """Until cancelled; a stream that is gone is made again by the sweep, and pulling goes on."""
@@ -90,11 +121,11 @@ class Webhook:
             try:
                 await self._pull()
             except WaypostError as error:
-                log.warning("webhook_interrupted", error=str(error))
+                log.warning("notices_interrupted", outlet=self._outlet.name, error=str(error))
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _pull(self) -> None:
-        spec = notices_consumer(self._ground.subjects)
+        spec = notices_consumer(self._ground.subjects, self._outlet.name)
         await self._ground.bus.ensure_consumer(spec)
         puller = self._ground.bus.pull(spec.stream, spec.name, max_in_hand=AT_ONCE, prefetch=False)
         free = asyncio.Semaphore(AT_ONCE)
@@ -120,28 +151,20 @@ class Webhook:
             log.exception("notice_unreadable", subject=delivery.subject)
             delivery.ack()
             return
-        wait = self._first
+        wait = FIRST_RETRY_SECONDS
         while not await self._taken(notice, delivery.body):
             await self._hold(delivery, wait)
             wait = min(LAST_RETRY_SECONDS, 2 * wait)
         delivery.ack()
 
     async def _taken(self, notice: Notice, body: bytes) -> bool:
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "waypost",
-            "Waypost-Notice-Id": notice.notice_id,
-            "Waypost-Signature": signature(self._secret, body, self._ground.clock.now()),
-        }
         try:
-            status = await asyncio.to_thread(self._send, self._url, body, headers)
+            why = await asyncio.to_thread(self._outlet.send, notice, body, self._ground.clock.now())
         except (OSError, ValueError) as error:
-            log.warning("notice_not_delivered", notice_id=notice.notice_id, run_id=notice.run_id, error=f"{type(error).__name__}: {error}")
-            return False
-        if not 200 <= status < 300:
-            log.warning("notice_not_delivered", notice_id=notice.notice_id, run_id=notice.run_id, status=status)
-            return False
-        return True
+            why = f"{type(error).__name__}: {error}"
+        if why:
+            log.warning("notice_not_delivered", outlet=self._outlet.name, notice_id=notice.notice_id, run_id=notice.run_id, error=why)
+        return not why
 
     async def _hold(self, delivery: Delivery, seconds: float) -> None:
         while seconds > 0:

@@ -184,6 +184,8 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
     supervisor_webhook_url: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_URL", "where notices are posted", check=_web_url)] = ""
     supervisor_webhook_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_SECRET", "what notices are signed with")] = ""
+    supervisor_apprise_urls_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_APPRISE_URLS", "where notices go by Apprise")] = ""
+    """Named so that it is not shown: such addresses hold tokens."""
     api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
 
 

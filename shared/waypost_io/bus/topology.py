@@ -115,10 +115,10 @@ def tasks_consumer(subjects: Subjects) -> ConsumerSpec:
     )
 
 
-def notices_consumer(subjects: Subjects) -> ConsumerSpec:
-    """Notices for the webhook: one consumer that every coordinator replica pulls."""
+def notices_consumer(subjects: Subjects, outlet: str) -> ConsumerSpec:
+    """Notices for one way out (`webhook`, `apprise`): one consumer that every coordinator replica pulls."""
     return ConsumerSpec(
-        stream=subjects.stream("SUPERVISOR"), name="webhook", filter_subject=subjects.all_supervisor(), ack_wait_seconds=NOTICE_ACK_SECONDS
+        stream=subjects.stream("SUPERVISOR"), name=outlet, filter_subject=subjects.all_supervisor(), ack_wait_seconds=NOTICE_ACK_SECONDS
     )
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Self
 
 import pytest
 
+from tests.unit.waypost_coordinator import rig
 from tests.unit.waypost_coordinator.rig import site
 from tests.waiting import wait_until
+from waypost_coordinator.apprise_outlet import AppriseOutlet
 from waypost_coordinator.webhook import post, signature
 from waypost_proto.codec import decode
+from waypost_proto.errors import Misconfigured
 from waypost_proto.mailbox import Pause
 from waypost_proto.notices import Notice
 
@@ -84,3 +88,43 @@ def test_without_a_secret_there_is_only_a_time() -> None:
 def test_nobody_there_is_an_oserror() -> None:
     with pytest.raises(OSError, match="refused"):
         post("http://127.0.0.1:1/", b"{}", {})
+
+
+class FakeApprise:
+    """Stands in for the library, which is an extra: takes addresses with a scheme, and fails the first time."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def Apprise(self) -> FakeApprise:  # noqa: N802 - the library's name
+        return self
+
+    def add(self, url: str) -> bool:
+        return "://" in url
+
+    def notify(self, *, title: str, body: str) -> bool:
+        self.told.append((title, body))
+        return len(self.told) > 1
+
+
+async def test_a_notice_goes_out_by_apprise_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeApprise()
+    monkeypatch.setitem(sys.modules, "apprise", library)  # type: ignore[arg-type]
+    async with site(WAYPOST_SUPERVISOR_APPRISE_URLS="mailto://a json://b") as desk, desk.replica() as replica:
+        assert "mailto" not in repr(desk.settings)
+        await desk.hosts()
+        run_id = await replica.start()
+        await replica.submit(Pause(run_id=run_id, request_id="p", reason="look"))
+        await wait_until(lambda: len(library.told) == 2, seconds=10)
+    title, body = library.told[0]
+    assert title == f"Waypost: {rig.AGENT.name} paused"
+    assert f"go on: waypost runs resume {run_id}" in body
+
+
+def test_apprise_without_the_library_or_with_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(Misconfigured, match=r"waypost\[apprise\]"):
+        AppriseOutlet("mailto://a")
+    monkeypatch.setitem(sys.modules, "apprise", FakeApprise())  # type: ignore[arg-type]
+    with pytest.raises(Misconfigured, match="address 2"):
+        AppriseOutlet("mailto://a nonsense")
