@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
@@ -92,6 +93,7 @@ def parse_deadline(text: str, *, now: float) -> float:
     return moment.timestamp()
 
 
+@lru_cache(maxsize=256)
 def format_time(unix_seconds: float) -> str:
     """RFC 3339 in UTC with microseconds, as in `recorded_at`."""
     return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -44,6 +44,7 @@ class _Settling:
     confirmations: list[tuple[Outgoing, Awaitable[PubAck]]]
     follow_ups: list[tuple[int, asyncio.Future[bool]]] = field(default_factory=list)
     """Partition, and whether the follow-up was committed (True) or given up with its partition (False)."""
+    events_sent: bool = False
 
 
 class Settler:
@@ -61,6 +62,8 @@ class Settler:
         for outgoing in batch.outgoing:
             if outgoing.early:
                 batch.sent[outgoing.msg_id] = self._publish(outgoing)
+        if batch.sent:
+            self._ground.bus.push()  # the commit is prepared in this very turn of the loop, and takes longer than all of this
 
     async def after(self, batch: Batch, result: CommitResult) -> None:
         """The batch is committed. Waits only when too many batches are unconfirmed."""
@@ -80,7 +83,8 @@ class Settler:
         for call in batch.hydrate:
             batch.outgoing.append(await self._hydrated(*call))
         settling = _Settling(batch, [(out, batch.sent.get(out.msg_id) or self._publish(out)) for out in batch.outgoing])
-        settling.confirmations.extend(self._publish_events(batch.rows.events))
+        self._ground.bus.push()
+        asyncio.get_running_loop().call_soon(self._send_events, settling)  # after the next commit has begun: nobody's next step needs them
         settling.follow_ups = self._follow_up(batch, result)
         for letter in batch.local_mail:
             self._ground.box.put(letter)
@@ -90,6 +94,7 @@ class Settler:
         """Settle batches in order, until cancelled."""
         while True:
             settling = await self._queue.get()
+            self._send_events(settling)
             for outgoing, confirmation in settling.confirmations:
                 await self._confirmed(outgoing, confirmation)
             faults.point("coordinator.publish.after")
@@ -106,6 +111,12 @@ class Settler:
             faults.point("coordinator.ack.after")
             self.settled += 1
             self._queue.task_done()
+
+    def _send_events(self, settling: _Settling) -> None:
+        """Publish the events of a batch, once, in the order of the batches."""
+        if not settling.events_sent:
+            settling.events_sent = True
+            settling.confirmations.extend(self._publish_events(settling.batch.rows.events))
 
     async def idle(self) -> None:
         """Wait until every batch is settled."""

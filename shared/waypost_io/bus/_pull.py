@@ -215,14 +215,14 @@ class JetStreamPuller:
             return
         frame = b"PUB %b 0\r\n\r\n" % reply
         if self._may_answer():
-            self._connection.wire.write(frame)
+            self._connection.wire.write_soon(frame)
         elif self._state in (_State.VERIFYING, _State.DOWN, _State.PULLING):
             self._held_acks.append(frame)
 
     def progress(self, epoch: str, reply: bytes) -> None:
         """Send a heartbeat; one that cannot be sent now is worth nothing later."""
         if epoch == self._epoch and self._may_answer():
-            self._connection.wire.write(b"PUB %b 4\r\n+WPI\r\n" % reply)
+            self._connection.wire.write_soon(b"PUB %b 4\r\n+WPI\r\n" % reply)
 
     def give_back(self, epoch: str, reply: bytes) -> None:
         """Have a message delivered again at once; one that cannot be given back now comes after the ack wait."""

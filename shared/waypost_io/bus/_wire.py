@@ -28,6 +28,9 @@ from nats.aio.subscription import Subscription
 
 log = structlog.get_logger(__name__)
 
+SOON_SECONDS = 0.002
+"""How long an ack waits for company: a write is a system call here and a wake-up of the server, and a step has four acks."""
+
 Sink = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Called with subject, reply, body and raw header block of each message. Must not block; what it raises is logged."""
 
@@ -40,6 +43,7 @@ class Wire(Client):
         self._require_tls = require_tls
         self._sinks: dict[int, Sink] = {}
         self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def unsent_bytes(self) -> int:
@@ -52,11 +56,25 @@ class Wire(Client):
         self._pending_data_size += len(frame)
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._write_pending)
+            asyncio.get_running_loop().call_soon(self._end_of_turn)
 
-    def _write_pending(self) -> None:
-        """Hand everything queued to the socket, nats-py's own commands too, in the order in which they were queued."""
+    def write_soon(self, frame: bytes) -> None:
+        """Queue a frame that nobody waits for: it goes with the next one that somebody does, or after `SOON_SECONDS`."""
+        self._pending.append(frame)
+        self._pending_data_size += len(frame)
+        if not self._scheduled and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SOON_SECONDS, self._time_is_up)
+
+    def _end_of_turn(self) -> None:
         self._scheduled = False
+        self.push()
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self.push()
+
+    def push(self) -> None:
+        """Hand everything queued to the socket, nats-py's own commands too, in the order in which they were queued."""
         if self._pending and self._transport is not None and self.is_connected:
             frames, self._pending = self._pending, []
             self._pending_data_size = 0
@@ -67,7 +85,7 @@ class Wire(Client):
 
     async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:  # noqa: ASYNC109 - nats-py's signature
         """Hand everything queued to the socket, then wait for the server's answer to a PING behind it."""
-        self._write_pending()
+        self.push()
         await super().flush(timeout)
 
     def drop_unsent(self) -> None:

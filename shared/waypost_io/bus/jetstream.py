@@ -149,6 +149,9 @@ class JetStreamBus:
     def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:
         self._connection.send(subject, body, headers, reply)
 
+    def push(self) -> None:
+        self._connection.wire.push()
+
     async def flush(self) -> None:
         await self._connection.flush(FLUSH_SECONDS)
 

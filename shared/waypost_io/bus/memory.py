@@ -236,6 +236,9 @@ class MemoryBus:
     def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:
         self._server().route(self._message(subject, body, headers, reply))
 
+    def push(self) -> None:
+        pass
+
     async def flush(self) -> None:
         self._server()
         await asyncio.sleep(0)

@@ -220,6 +220,11 @@ class Bus(Protocol):
         """Core NATS, fire and forget. While disconnected it is buffered up to a bound and then dropped. Raises `TooLarge`."""
         ...
 
+    def push(self) -> None:
+        """Hand what was sent and published so far to the socket now. Without it that happens at the end of the event loop's turn: for
+        what others wait for while this turn goes on. Does not wait."""
+        ...
+
     async def flush(self) -> None:
         """Wait until the server has seen everything sent so far. Raises `Unreachable` after the time limit."""
         ...

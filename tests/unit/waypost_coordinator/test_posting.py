@@ -147,6 +147,7 @@ async def test_a_repeated_publish_is_stored_once_and_a_derived_one_again(desk: S
     """CORRECTNESS.md row 11: the duplicate window swallows the first kind and not the second."""
     run_id = await replica.start()
     given = await desk.activation(run_id)
+    await wait_until(lambda: desk.published_events(run_id) == [1])
     replica.bus.time_out = 1
     await desk.advance(given, call("look", given))
     await desk.call(run_id)
