@@ -19,7 +19,8 @@ from waypost_proto.limits import MAX_PAYLOAD_BYTES
 
 MAX_CONNECTIONS = 128
 KEEP_ALIVE_CONNECTIONS = MAX_CONNECTIONS
-"""As many: with fewer, calls that come in crowds would connect anew each time (measured: four times the cost of a call)."""
+"""As many: with fewer, calls that come in crowds would each pay for a TLS handshake. (Without TLS, on loopback, 64 calls at once: 0.8 ms of
+processor time per call against 0.66 with 20; the pool looks through its connections.)"""
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than servers commonly wait: a request on a connection that is just being closed puts an unsafe call in doubt."""
 
