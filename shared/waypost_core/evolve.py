@@ -259,7 +259,7 @@ def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
     if data.budget is not None:
         state.budget = state.budget.overridden_by(data.budget)
         state.watched = state.watched or state.budget.max_repeats is not None
-        state.warned = [name for name in state.warned if getattr(data.budget, name) is None]
+        state.warned = [name for name in state.warned if getattr(data.budget, name, None) is None]
     forget_trail(state)  # whoever resumes it has seen what repeated
     for call in state.calls.values():
         call.sent = seq

@@ -40,6 +40,15 @@ def test_before_the_deadline_and_only_once() -> None:
     assert run.tell(TimersDue(("deadline_near",))).events == []
 
 
+def test_a_run_that_was_told_of_its_deadline_can_be_resumed_with_other_limits() -> None:
+    run = Machine(deadline="PT100S", budget=Budget(max_seconds=50))
+    run.tell(TimersDue(("max_seconds",)))
+    run.tell(TimersDue(("deadline_near",)))
+    run.tell(mb.Resume(run_id=RUN, request_id="r", budget=Budget(max_seconds=500)))
+    assert "run_resumed" in run.types
+    assert "deadline" in run.the.warned
+
+
 def test_before_the_age_limit_and_again_when_it_was_raised() -> None:
     run = Machine(budget=Budget(max_seconds=100))
     run.tell(TimersDue(("max_seconds_near",)))
