@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tests.unit.waypost_core.machine import RUN, Machine, succeeded
 from waypost_core import effects as fx
+from waypost_core.dispatch import tool_call
 from waypost_core.messages import TimersDue
 from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
 from waypost_proto.commands import CancelCall
 from waypost_proto.ids import CallId, digest_of
-from waypost_proto.values import RunStatus
+from waypost_proto.values import Approval, RunStatus
 
 CALL = CallId("0:1")
 DIGEST = digest_of(b'{"x":1}')
@@ -77,3 +78,20 @@ def test_the_request_is_in_the_log() -> None:
     requested = Machine().calls("pay").tell(wanted()).events[0]
     assert isinstance(requested, ev.ApprovalRequested)
     assert (requested.args_digest, requested.role) == (DIGEST, "officer")
+
+
+def test_an_escalated_approval_stands_for_the_one_that_the_policy_asked_for() -> None:
+    """Granted by another role: on its way to the gateway the call still says on what terms it was asked for."""
+    run = Machine().calls("pay").tell(wanted(quorum=2, on_expiry="escalate", escalate_to="board"))
+    assert run.the.calls[CALL].terms == "officer*2"
+    run.tell(TimersDue(("0:1#approval",)))
+    assert "approval_escalated" in run.types
+    assert run.the.calls[CALL].terms == "officer*2"
+    assert run.refold() == run.the
+    call = run.the.calls[CALL]
+    assert tool_call(run.the, CALL, call, mode="execute", emission=0).approval_terms == "officer*2"
+
+
+def test_an_approval_that_the_code_asks_for_has_terms_too() -> None:
+    run = Machine().calls("pay", approval=Approval(role="officer", quorum=3))
+    assert run.the.calls[CALL].terms == "officer*3"
