@@ -188,7 +188,8 @@ class Session:
         started = not self._holder.paused and self._effects.start()
         if self._flushing is not None:
             return  # an effect was over before it began
-        if self._must_answer and not (self.working and (started or self._announce is not None)):
+        over = self._reported > 0 and not (self.working or self._effects.wanted)  # what ran was given up and left no result
+        if over or (self._must_answer and not (self.working and (started or self._announce is not None))):
             self._send(())
         elif not self.working:
             self._holder.rested()

@@ -281,12 +281,13 @@ class Execution:
     # -- replay
 
     def _replay_local(self, seq: int, data: LocalResult) -> None:
-        if self._over:
+        if self.diverged or (self._closed and not self.finished):
             return
-        future = self._engine.steps.settle(data.call_id)
+        future = None if self.finished else self._engine.steps.settle(data.call_id)
         if future is None:
             expected = f"the result of local step {data.call_id} {data.name!r} (event {seq})"
-            self._diverge(Divergence(expected=expected, found="code that is not waiting for it at that point"))
+            found = "code that has ended by then" if self.finished else "code that is not waiting for it at that point"
+            self._diverge(Divergence(expected=expected, found=found))
             return
         self._engine.loop.advance_clock(data.at)
         value = self._value(data.result, data.result_ref) if isinstance(data, ev.StepCompleted) else b"null"

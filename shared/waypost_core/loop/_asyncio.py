@@ -3,7 +3,7 @@
 - `wait_for` wraps its coroutine in a task on 3.11 and does not from 3.12 on: command ids would differ between versions.
 - `gather` on 3.11 counts what is done already one round of callbacks later than from 3.12 on.
 - `as_completed` starts coroutines in the order of a set, that is of addresses (probed, all versions).
-- `TaskGroup`, `Condition` and `Semaphore` up to 3.12 lose or misplace a cancellation that comes together with something else.
+- `TaskGroup`, `Condition` and `Semaphore` treat a cancellation that comes together with something else as their version does.
 - the future of `gather` hashes by address, so a set of them (`asyncio.wait`) is in no order.
 
 Users import these functions by name, before or after us, so replacing the module's attribute is not enough: the code
@@ -47,8 +47,8 @@ def install() -> None:
     if sys.version_info < (3, 12):
         _replace(asyncio.tasks.wait_for, _wait_for_code)
         _replace(asyncio.tasks.gather, _gather_code)
+    _replace(asyncio.TaskGroup.__aexit__, _leave_group_code)
     if sys.version_info < (3, 13):
-        _replace(asyncio.TaskGroup.__aexit__, _leave_group_code)
         _replace(asyncio.Condition.wait, _wait_code)
         _replace(asyncio.Condition.notify, _notify_code)
         _replace(asyncio.Semaphore.acquire, _acquire_code)

@@ -1,5 +1,8 @@
-"""Task groups, conditions and semaphores as CPython 3.13 has them, for 3.11 and 3.12: what a cancellation does that comes together with
-something else changed between them, also between patch releases, and a run may go on under another one.
+"""Task groups as CPython 3.12 has them, conditions and semaphores as 3.13 has them: what a cancellation does that comes together with
+something else differs between versions, also between patch releases, and a run may go on under another one.
+
+Task groups are not those of 3.13, which cancels the task again when the group's own errors hide a cancellation: that needs
+a task that forgets a pending cancellation (`Task.uncancel`), which those of 3.11 and 3.12 cannot.
 
 Each function stands in for the method of the same name; `self` is asyncio's own object.
 """
@@ -13,27 +16,24 @@ from typing import Any
 
 
 async def leave_group(group: Any, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-    """`TaskGroup.__aexit__`: a cancellation from outside outlives errors of the group's own."""
+    """`TaskGroup.__aexit__`: errors of the group's own go before a cancellation from outside."""
     group._exiting = True
     if error is not None and group._is_base_error(error) and group._base_error is None:
         group._base_error = error
     cancelled: BaseException | None = error if isinstance(error, asyncio.CancelledError) else None
+    if group._parent_cancel_requested and group._parent_task.uncancel() == 0:
+        cancelled = None
     if kind is not None and not group._aborting:
         group._abort()
     while group._tasks:
         cancelled = await _members_left(group, cancelled)
     if group._base_error is not None:
         raise group._base_error
-    if group._parent_cancel_requested and group._parent_task.uncancel() == 0:
-        cancelled = None
     if cancelled is not None and not group._errors:
         raise cancelled
     if error is not None and not isinstance(error, asyncio.CancelledError):
         group._errors.append(error)
     if group._errors:
-        if group._parent_task.cancelling():  # from outside: keep the count, and deliver it at the next wait
-            group._parent_task.uncancel()
-            group._parent_task.cancel()
         try:
             raise BaseExceptionGroup("unhandled errors in a TaskGroup", group._errors) from None
         finally:

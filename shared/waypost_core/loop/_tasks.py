@@ -36,10 +36,12 @@ class Future(asyncio.Future[T]):
 class Task(asyncio.Task[T]):
     """A task with its path in the run (`0` the root, `0.2` the second task that the root created) and its counters.
 
+    Cancellations are counted here: from 3.13 on asyncio's `uncancel` takes back one that is not delivered yet, before it does not.
+
     `commands` counts the ids that were issued within the task, `children` the tasks that it created.
     """
 
-    __slots__ = ("_identity", "children", "commands", "path")
+    __slots__ = ("_cancels", "_identity", "children", "commands", "path")
 
     def __init__(
         self,
@@ -54,7 +56,19 @@ class Task(asyncio.Task[T]):
         self.path = path
         self.children = 0
         self.commands = 0
+        self._cancels = 0
         super().__init__(coro, loop=loop, name=name or f"task-{path}", context=context)
 
     def __hash__(self) -> int:
         return self._identity
+
+    def cancel(self, msg: Any = None) -> bool:
+        self._cancels += not self.done()
+        return super().cancel(msg)
+
+    def cancelling(self) -> int:
+        return self._cancels
+
+    def uncancel(self) -> int:
+        self._cancels = max(0, self._cancels - 1)
+        return self._cancels

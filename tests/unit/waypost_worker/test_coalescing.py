@@ -178,3 +178,24 @@ async def test_a_long_step_is_announced_once(desk: Desk) -> None:
     await desk.status(run, "completed")
     assert [seen.kinds for seen in desk.coordinator.of(run)] == [[], [], ["FinishStep", "CompleteRun"]]
     await wait_until(lambda: worker.runs is not None and worker.runs.active == 0)
+
+
+async def test_that_nothing_runs_any_more_is_said_also_when_there_is_no_result(desk: Desk) -> None:
+    """The code gave the step up. Else the run would be `running` for ever, and be handed out again to work on nothing."""
+
+    @agent
+    async def gives_up(ctx: Context) -> str:
+        step = asyncio.create_task(ctx.step(asyncio.Event().wait, name="endless"))
+        await ctx.signal("stop", str)
+        step.cancel()
+        return await ctx.signal("go", str)
+
+    await desk.hire(gives_up)
+    run = desk.start(gives_up)
+    (first,) = await desk.advances(run, 1)
+    assert (first.kinds, first.advance.running) == (["AwaitSignal"], 1)
+    desk.coordinator.signal(run, "stop", "x")
+    await wait_until(lambda: not run.running, message=lambda: desk.history(run))
+    assert desk.coordinator.of(run)[-1].kinds == []
+    desk.coordinator.signal(run, "go", "now")
+    await desk.status(run, "completed")

@@ -1,4 +1,4 @@
-"""What a cancellation does that comes together with something else: on every Python what 3.13 does."""
+"""What a cancellation does that comes together with something else is the same on every Python."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def live(body: Coroutine[Any, Any, None]) -> None:
     root.result()
 
 
-def test_row_18_a_cancellation_outlives_the_errors_of_a_group() -> None:
-    """As from CPython 3.13 on: before, a group that failed while its task was being cancelled swallowed the cancellation."""
+def test_row_18_errors_of_a_group_go_before_a_cancellation() -> None:
+    """As up to CPython 3.12. From 3.13 on asyncio's own cancels the task again, which tasks before that cannot take back."""
     told: list[str] = []
 
     async def inner() -> None:
@@ -35,7 +35,7 @@ def test_row_18_a_cancellation_outlives_the_errors_of_a_group() -> None:
                 raise ValueError  # noqa: TRY301 - in the body of the group, on purpose
         except* ValueError:
             told.append("failed")
-        await asyncio.sleep(1)
+        await asyncio.sleep(0)
         told.append("went on")
 
     async def body() -> None:
@@ -43,10 +43,27 @@ def test_row_18_a_cancellation_outlives_the_errors_of_a_group() -> None:
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        told.append(f"cancelled: {task.cancelled()}")
+        told.append(f"cancelled: {task.cancelled()}, {task.cancelling()}")
 
     live(body())
-    assert told == ["failed", "cancelled: True"]
+    assert told == ["failed", "went on", "cancelled: False, 1"]
+
+
+def test_row_18_a_cancellation_that_is_under_way_is_not_taken_back() -> None:
+    told: list[object] = []
+
+    async def body() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        told.append(task.uncancel())
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            told.append("cancelled all the same")
+
+    live(body())
+    assert told == [0, "cancelled all the same"]
 
 
 def test_row_18_a_notification_is_passed_on_by_who_is_cancelled() -> None:
