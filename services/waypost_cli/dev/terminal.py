@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
 
 from waypost_cli.dev.notices import Terminal
 from waypost_cli.dev.options import DevOptions
@@ -28,6 +30,7 @@ async def run_dev(options: DevOptions, stop: Stop) -> None:
         for name, server in embedded.items():
             if server is not None:
                 _say(f"  export {name}={server.url}")
+        _say(who_decides(os.environ))
         if not options.modules:
             _say("no MODULE given, so nothing is hosted: `waypost dev agents.py` hosts the agents and tools of a file")
         async with asyncio.TaskGroup() as tasks:
@@ -36,6 +39,14 @@ async def run_dev(options: DevOptions, stop: Stop) -> None:
             await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             failing.cancel()
+
+
+def who_decides(environment: Mapping[str, str]) -> str:
+    """What is said of identities: without any, whoever reaches this NATS is who they say they are."""
+    file = environment.get("WAYPOST_API_TOKENS_FILE", "").strip()
+    if file and environment.get("WAYPOST_AUTH", "").strip() != "off":
+        return f"callers are authenticated by {file}"
+    return "development identities: whoever reaches this NATS decides as who they say they are (--by, --role); see docs/approvals.md"
 
 
 def _say(text: str) -> None:

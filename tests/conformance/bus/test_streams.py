@@ -62,6 +62,23 @@ async def test_no_such_stream(world: Any) -> None:
         await bus.ensure_consumer(world.consumer(stream))
 
 
+async def test_a_consumer_that_is_made_again_is_another(world: Any) -> None:
+    bus = await world.bus()
+    stream = world.stream()
+    assert await bus.consumer_created(stream.name, "c") is None
+    await bus.ensure_stream(stream)
+    assert await bus.consumer_created(stream.name, "c") is None
+    spec = world.consumer(stream)
+    await bus.ensure_consumer(spec)
+    first = await bus.consumer_created(stream.name, spec.name)
+    await bus.ensure_consumer(spec)
+    assert await bus.consumer_created(stream.name, spec.name) == first
+    await bus.delete_consumer(stream.name, spec.name)
+    await bus.ensure_consumer(spec)
+    assert first is not None
+    assert await bus.consumer_created(stream.name, spec.name) not in (None, first)
+
+
 async def test_the_subjects_of_what_lies_in_a_stream(world: Any) -> None:
     bus = await world.bus()
     stream = world.stream()
