@@ -148,7 +148,12 @@ class Settler:
         return live.state.agent if live is not None else decode(Event, row.body).agent
 
     async def _confirmed(self, outgoing: Outgoing, confirmation: Awaitable[PubAck]) -> None:
-        """Repeat until the server has it: under the same id it is stored once (within the window), and derived work tolerates twice."""
+        """Repeat until the server has it: under the same id it is stored once (within the window), and derived work tolerates twice.
+
+        Once without a pause: of all that failed while the server was away, each is waited for only when it is its turn, and a pause
+        for each would hold everything up for a minute after it is back.
+        """
+        pause_seconds = 0.0
         while True:
             try:
                 ack = await confirmation
@@ -159,7 +164,9 @@ class Settler:
                 if not isinstance(error, PublishTimeout):
                     self._ground.look()
                 log.warning("publish_repeated", subject=outgoing.subject, error=str(error))
-                await asyncio.sleep(AGAIN_SECONDS)
+                if pause_seconds:
+                    await asyncio.sleep(pause_seconds)
+                pause_seconds = AGAIN_SECONDS
                 confirmation = self._publish(outgoing)
             else:
                 if ack.seq > self._ground.stored.get(ack.stream, 0):

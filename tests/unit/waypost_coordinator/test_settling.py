@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import pytest
 from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, call, complete, new_run
@@ -54,6 +55,15 @@ async def test_a_publish_that_is_not_confirmed_is_repeated_under_its_id(desk: Si
     assert len(set(ids)) == 2
     assert desk.published_events(run_id) == [1]
     assert len(desk.activations(run_id)) == 1
+
+
+async def test_what_failed_while_the_server_was_away_is_repeated_without_a_pause_each(
+    desk: Site, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waypost_coordinator.settling.AGAIN_SECONDS", 1_000.0)
+    replica.bus.time_out = 2  # both of what the start of a run publishes, before either is waited for
+    run_id = await replica.start()
+    await wait_until(lambda: published(replica, run_id) == 1, seconds=5)
 
 
 async def test_a_stream_that_is_gone_is_made_again_and_the_publish_arrives(desk: Site, replica: Replica) -> None:
