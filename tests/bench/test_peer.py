@@ -11,7 +11,7 @@ import pytest
 from tests.bench import page
 from tests.bench.gauges import Use
 from tests.bench.peer import charts, command, environment, report
-from tests.bench.peer.contenders import FLOOR, LANGGRAPH, SPREAD, STRICT, WAYPOST
+from tests.bench.peer.contenders import AGENT, FLOOR, LANGGRAPH, SPREAD, STRICT, WAYPOST
 from tests.bench.peer.measuring import compare
 from tests.bench.peer.plan import Cell, Level, PeerPlan, PeerReport, Side
 from tests.bench.plan import Machine
@@ -102,7 +102,7 @@ async def test_a_small_comparison_from_beginning_to_end() -> None:
 
     found = await compare(plan, python, lambda _what, _done, _total: None)
 
-    assert [side.name for side in found.sides] == [WAYPOST, LANGGRAPH, SPREAD, FLOOR, STRICT]
+    assert [side.name for side in found.sides] == [WAYPOST, LANGGRAPH, SPREAD, AGENT, FLOOR, STRICT]
     assert all(len(side.cells[8][0].latencies_ms) == 9 for side in found.sides)
     assert "nats" not in found.sides[1].cells[8][0].per_step.cpu_ms
     assert found.machine.versions["langgraph"].startswith("1.2.")

@@ -9,11 +9,18 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tests.bench.peer import report as figures
-from tests.bench.peer.contenders import FLOOR, LANGGRAPH, SPREAD, STRICT, WAYPOST
+from tests.bench.peer.contenders import AGENT, FLOOR, LANGGRAPH, SPREAD, STRICT, WAYPOST
 from tests.bench.peer.plan import PeerReport
 
 PICTURES = Path(__file__).resolve().parents[3] / "docs" / "pictures"
-COLOURS = {WAYPOST: "#1f6feb", STRICT: "#79b0f5", LANGGRAPH: "#bf5b17", SPREAD: "#f0a35e", FLOOR: "#9aa0a6"}
+COLOURS = {
+    WAYPOST: "#1f6feb",
+    STRICT: "#79b0f5",
+    LANGGRAPH: "#bf5b17",
+    SPREAD: "#f0a35e",
+    AGENT: "#8a3d0f",
+    FLOOR: "#9aa0a6",
+}
 WIDTH, HEIGHT = 860, 340
 LEFT, RIGHT, TOP, BOTTOM = 20, 20, 74, 34
 GAP = 0.25

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -21,7 +21,8 @@ from tests.bench.platform import WORK_FILE, Waypost, floor_beside
 from waypost_cli.dev import DevOptions, Supervisor
 
 SCRIPT = Path(__file__).with_name("langgraph_side.py")
-WAYPOST, STRICT, FLOOR, LANGGRAPH, SPREAD = "Waypost", "Waypost, strict", "floor", "LangGraph", "LangGraph, spread"
+WAYPOST, STRICT, FLOOR = "Waypost", "Waypost, strict", "floor"
+LANGGRAPH, SPREAD, AGENT = "LangGraph", "LangGraph, spread", "LangGraph, agent"
 ANSWER_BYTES = 1 << 24
 WARM_UP_RUNS = 20
 
@@ -66,11 +67,15 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     pool_size: int
     savers: int
     """In each process; a saver makes one statement at a time."""
+    graph: Literal["state", "agent"] = "state"
 
 
 AS_DOCUMENTED = Setup(name=LANGGRAPH, database="langgraph", processes=1, pool_size=16, savers=1)
 SPREAD_OUT = Setup(name=SPREAD, database="langgraph_spread", processes=2, pool_size=8, savers=4)
 """The fastest of those tried on two cores: both cores, and no run waits for another's statement while a connection is free."""
+
+AS_AN_AGENT = Setup(name=AGENT, database="langgraph_agent", processes=1, pool_size=16, savers=1, graph="agent")
+"""As its documents build an agent: messages, a model node, and a `ToolNode`."""
 
 
 class LangGraph:
@@ -91,7 +96,7 @@ class LangGraph:
         for number in range(setup.processes):
             process = await asyncio.create_subprocess_exec(
                 # -P: else the script's folder would come before the packages
-                *(str(python), "-P", str(SCRIPT), url, str(setup.pool_size), str(setup.savers)),
+                *(str(python), "-P", str(SCRIPT), url, str(setup.pool_size), str(setup.savers), setup.graph),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=environment,
@@ -177,7 +182,8 @@ async def contenders(platform: Waypost, python: Path, steps: int, *, strict: boo
         driver = await stack.enter_async_context(Driver(platform.nats.url, platform.side.prefix))
         documented = await stack.enter_async_context(langgraph(platform, python, AS_DOCUMENTED))
         spread = await stack.enter_async_context(langgraph(platform, python, SPREAD_OUT))
-        sides: list[Contender] = [Driven(WAYPOST, platform.side.pids, gauges, driver), documented, spread]
+        agent = await stack.enter_async_context(langgraph(platform, python, AS_AN_AGENT))
+        sides: list[Contender] = [Driven(WAYPOST, platform.side.pids, gauges, driver), documented, spread, agent]
         if with_floor:
             await driver.batch(WARM_UP_RUNS, steps, 1)
             one = partial(driver.one, steps)

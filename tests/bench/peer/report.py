@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 
-from tests.bench.peer.contenders import FLOOR, LANGGRAPH, SPREAD, WAYPOST
+from tests.bench.peer.contenders import AGENT, FLOOR, LANGGRAPH, SPREAD, WAYPOST
 from tests.bench.peer.plan import Cell, PeerReport, Side
 from tests.bench.report import Row, aligned, markdown, percentile
 
 Value = Callable[[Cell], float]
-RATED = (LANGGRAPH, SPREAD, FLOOR)
+RATED = (LANGGRAPH, SPREAD, AGENT, FLOOR)
 """Waypost is divided by these."""
 SERVERS = ("nats", "postgres")
 
