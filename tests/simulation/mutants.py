@@ -15,7 +15,7 @@ from unittest import mock
 
 from msgspec import structs
 
-from waypost_coordinator import deciding, front, mailroom, posting, settling, sweep, takeover, timers
+from waypost_coordinator import front, mailroom, posting, settling, sweep, takeover, timers
 from waypost_coordinator.batch import Batch
 from waypost_core import advancing, control
 from waypost_core import ending as ends
@@ -190,11 +190,6 @@ MUTANTS = (
         lambda: _everywhere("waypost_core", "fits", _answers(True)),
     ),
     Mutant("forgetful-worker", "a worker repeats what nobody confirmed", lambda: [mock.patch.object(Outbox, "republish", _answers(0))]),
-    Mutant(
-        "commands-overtake",
-        "a command waits for the start of its run",
-        lambda: [mock.patch.object(deciding, "TO_CHILDREN", ())],
-    ),
 )
 """In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""
 

@@ -31,6 +31,7 @@ class ServerFaults:
         self._trace: Trace = network.trace
         self._copies: deque[Copy] = deque(maxlen=COPIES_KEPT)
         self._ticks = 0
+        self.restored_at: list[float] = []
         self.loses_commits = False
         """A fail-over loses what was committed last. Nothing is promised then."""
         self._dump: dict[str, Any] | None = None
@@ -109,6 +110,7 @@ class ServerFaults:
             which = everything if chance.hits(0.6) else [chance.pick(everything)]
             self._trace.strike("OLD COPY RESTORED", None, *which)
             restore(broker, copy, which)
+            self.restored_at.append(self._loop.now)
             self._restart()
 
     def _outage(self, what: str, seconds: float) -> None:

@@ -77,6 +77,7 @@ class Fleet:
         self._settings = _coordinator_settings(lease_seconds=chance.pick([1.0, 2.0, 5.0]))
         self._tuning = Tuning(ack_wait_seconds=chance.pick([3.0, 10.0]), cache_runs=chance.pick([1, 5_000]), drain_seconds=DRAIN_SECONDS)
         self.failures: list[str] = []
+        self.deaths: list[tuple[float, str]] = []
         self.calm = False
         sizes = {"coordinator": chance.pick([2, 2, 3]), "worker": chance.pick([1, 2, 2]), "gateway": chance.pick([1, 2]), "audit": 1}
         self.members = [Member(role, index) for role, size in sizes.items() for index in range(size)]
@@ -130,6 +131,7 @@ class Fleet:
             self._trace.add("RESUMED", process)
 
     def _again(self, member: Member) -> None:
+        self.deaths.append((self._loop.now, member.role))
         delay = 0.1 if self.calm else self._chance.pick([0.05, 0.5, 2.0, 8.0]) * (0.5 + self._chance.random())
         self._loop.later(delay, self._begin, member)
 

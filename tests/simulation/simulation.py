@@ -37,6 +37,8 @@ PATIENCE_SECONDS = 400.0
 """After the trouble is over, everything must have ended within this (virtual) time."""
 SETTLE_SECONDS = 60.0
 """And what follows an end (events, audit, cleaning up) within this."""
+UNTOLD_SECONDS = 8.0
+"""A coordinator that dies so soon after a stream was restored may take with it what nobody else knew of the stream (docs/adr/0197)."""
 INPUTS = (1, 2, 3)
 ABOUT_POISON = frozenset({"a message is not a tool call"})
 """Errors that services may log: they are about what the vandal sent."""
@@ -203,7 +205,9 @@ class _Simulation:
             *invariants.effects(self._tables, self._provider, self._orders),
             *late,
         ]
-        return [each for each in dict.fromkeys(violations) if not known(each)]
+        deaths = [at for at, role in self._fleet.deaths if role == "coordinator"]
+        untold = any(at < death < at + UNTOLD_SECONDS for at in self._faults.servers.restored_at for death in deaths)
+        return [each for each in dict.fromkeys(violations) if not known(each, untold=untold)]
 
     def _look_late(self) -> list[str]:
         """What becomes true in the end."""
