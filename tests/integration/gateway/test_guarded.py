@@ -12,8 +12,7 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
-from tests.integration.approvals import platform as stage
-from tests.integration.approvals.platform import Platform, approval_of
+from tests.integration.approvals.platform import Platform, approval_of, platform
 from tests.waiting import wait_until
 from waypost.client import Client
 
@@ -41,10 +40,8 @@ async def desk(tmp_path_factory: pytest.TempPathFactory, nats_url: str, postgres
     path = tmp_path_factory.mktemp("guarded")
     policy(path, 100)
     more = {"WAYPOST_POLICY_FILE": str(path / "policy.toml"), "WAYPOST_SECRET_LEAKY": SECRET, "WAYPOST_LOG_LEVEL": "debug"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "MODULE", MODULE)
-        async with stage.platform(path, nats_url=nats_url, postgres_url=postgres_url, **more) as running:
-            yield running
+    async with platform(path, nats_url=nats_url, postgres_url=postgres_url, module=MODULE, **more) as running:
+        yield running
 
 
 def policy(path: Path, limit: int, version: str = "v1") -> None:
