@@ -183,8 +183,9 @@ class World:
     def _notice(self, run: Run) -> None:
         """The supervisor of a run that is paused raises its limit, or deploys what fits, and resumes it a second later."""
         state = run.state
-        if state.paused and state.pause_reason:
-            budget = Budget(max_steps=state.steps + 2) if state.budget.max_steps is not None else None
+        if run is self.root and state.paused and state.pause_reason:  # its children follow it
+            limit = state.budget.max_steps
+            budget = Budget(max_steps=limit + 2) if limit is not None else None
             message = mb.Resume(run_id=run.run_id, request_id=f"resume {state.seq}", by="supervisor", budget=budget)
             self.calendar.plan(self.calendar.now + 1, PEOPLE, run.run_id, "resume", lambda: self.tell(run, message))
 
