@@ -39,6 +39,8 @@ class LiveRun:
     unread: list[Entry] = field(default_factory=list)
     delivered: int = 0
     sure: bool = True
+    sent_to: str = ""
+    """The worker whose own subject the last activation went to; "" for any."""
     unhosted: bool = False
     """Its activation waits for a worker that hosts the agent."""
     rejections: int = 0

@@ -127,6 +127,7 @@ class Poster:
         headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)}
         batch.outgoing.append(Outgoing(self._ground.subjects.work(state.agent, build, target), encode(message), msg_id, headers))
         live.delivered = state.outside
+        live.sent_to = state.worker if sticky else ""
         live.sure = True
 
     def _send_tool(self, batch: Batch, state: RunState, effect: fx.SendTool, emission: int) -> None:

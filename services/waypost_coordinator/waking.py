@@ -48,6 +48,8 @@ class Waker:
         if not live.sure:
             live.delivered = min(live.delivered, seen)
             live.sure = True
+        if live.sent_to and live.sent_to != live.state.worker:  # the run is another worker's now, which was not told what that one was
+            live.delivered = min(live.delivered, live.state.seen)
         if live.state.outside > live.state.seen:
             self.want(live)
 

@@ -58,6 +58,16 @@ def test_however_often_a_run_asks_it_gets_one_activation_at_a_time(bench: Bench)
     assert bench.send() == []
 
 
+def test_what_went_to_a_worker_that_the_run_has_left_is_sent_to_the_one_it_is_with(bench: Bench) -> None:
+    """An older activation for any may reach another worker, whose first answer is the same, and so is accepted."""
+    run = run_with(seq=3, outside=3, seen=1, build="b1", worker="w1")
+    bench.waker.want(run)
+    assert len(bench.send()) == 1
+    run.state.worker, run.state.seq = "w2", 4
+    bench.waker.answered(run, 1)
+    assert [activation.upto for _, _, activation in bench.send()] == [3]
+
+
 def test_after_a_load_nobody_knows_what_was_sent_and_the_answer_tells(bench: Bench) -> None:
     run = run_with(seq=5, outside=5, seen=3)
     run.delivered, run.sure = 5, False
