@@ -1,4 +1,4 @@
-"""The desk's agents: one reviews a case, one assesses its risk. A worker hosts this module.
+"""The desk's agents: one reviews a case, one assesses its risk, one finds out who owns a company. A worker hosts this module.
 
 Durable functions: they survive the death of any process at any line, and a result once recorded is never asked for again.
 """
@@ -6,14 +6,32 @@ Durable functions: they survive the death of any process at any line, and a resu
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
-from waypost import Approval, ApprovalDenied, Budget, Context, agent
+from waypost import Approval, ApprovalDenied, Budget, Context, LoopLimits, ToolDenied, agent
 from waypost_examples.compliance import rules
-from waypost_examples.compliance.model import Account, Assessment, Case, Customer, Evidence, Hit, Outcome, Report
-from waypost_examples.compliance.tools import core_banking, file_report, kyc, sanctions
+from waypost_examples.compliance.model import (
+    Account,
+    Assessment,
+    Case,
+    Customer,
+    Evidence,
+    Freeze,
+    Hit,
+    Outcome,
+    Ownership,
+    Receipt,
+    Report,
+)
+from waypost_examples.compliance.tools import core_banking, file_report, freeze_account, kyc, registry, sanctions
 
 OFFICER = Approval(role="officer", expires=timedelta(hours=48), reason="a suspicious activity report names a customer")
+TWO_OFFICERS = replace(OFFICER, quorum=2, reason="a report on 100,000 or more is approved by two officers")
+TWO_OFFICERS_FROM = Decimal(100_000)
+OWNERS_FROM = Decimal(50_000)
+"""From this amount on a foreign counterparty's owners are looked up."""
 
 
 @agent(budget=Budget(max_steps=10))
@@ -22,27 +40,65 @@ async def risk_analyst(ctx: Context, evidence: Evidence) -> Assessment:
     return await ctx.step(rules.assess, evidence)
 
 
-@agent(tools=[core_banking, kyc, sanctions, file_report], agents=[risk_analyst], budget=Budget(max_steps=60))
+@agent(
+    tools=[registry],
+    budget=Budget(max_steps=25),
+    loops=LoopLimits(same_call=3),
+    escalate=[(timedelta(hours=1), "head of the desk")],
+)
+async def owner_tracer(ctx: Context, company: str) -> Ownership:
+    """Goes from owner to owner until somebody owns the first company. It does not look for circles: the platform does.
+
+    One that goes in a circle is paused there; told what to do (by any instruction), it stops and says what it has found.
+    """
+    chain = [company]
+    while not ctx.instructions:
+        found = await ctx.call(registry, chain[-1])
+        if found.owner is None:
+            return Ownership(chain=chain)
+        chain.append(found.owner)
+    ctx.log.info("stopped by an instruction", instruction=ctx.instructions[-1])
+    return Ownership(chain=list(dict.fromkeys(chain)), circular=True)
+
+
+@agent(
+    tools=[core_banking, kyc, sanctions, file_report, freeze_account],
+    agents=[risk_analyst, owner_tracer],
+    budget=Budget(max_steps=100),
+)
 async def compliance(ctx: Context, case: Case) -> Outcome:
     """Reviews one case: gathers evidence from three departments at once, has it assessed, and files exactly one report.
 
-    A high risk waits for an officer's approval of exactly that report; a refused one ends the case without a report.
+    A high risk waits for an officer's approval of exactly that report, a high sum for two; a refused one ends the case without a report,
+    and so does one that the gateway's policy denies. Dealings with somebody on a sanctions list freeze the account.
     """
-    (account, customer), hits = await asyncio.gather(_holder(ctx, case.account), _screen(ctx, case.counterparties))
-    evidence = Evidence(case=case, account=account, customer=customer, hits=hits)
+    (account, customer), hits, owners = await asyncio.gather(
+        _holder(ctx, case.account), _screen(ctx, case.counterparties), _owners(ctx, case)
+    )
+    evidence = Evidence(case=case, account=account, customer=customer, hits=hits, owners=owners)
     assessment = await ctx.call(risk_analyst, evidence)
-    report = report_of(case, assessment)
-    gate = OFFICER if assessment.level == "high" else None
     try:
-        receipt = await ctx.call(file_report.using(approval=gate), report)
+        receipt = await _file(ctx, report_of(case, assessment))
     except ApprovalDenied:
         return Outcome(case=case.id, decision="refused", risk=assessment.risk)
+    except ToolDenied as error:
+        return Outcome(case=case.id, decision="denied", risk=assessment.risk, reason=error.failure.message)
+    listed = next((hit.entry for hit in hits if hit.score >= rules.STRONG_MATCH), None)
+    order = await ctx.call(freeze_account, Freeze(account=case.account, name=listed)) if listed else None
     return Outcome(
         case=case.id,
         decision="reported" if assessment.level == "high" else "summarised",
         risk=assessment.risk,
         report_id=receipt.report_id,
+        freeze_order=order.order if order else None,
     )
+
+
+async def _file(ctx: Context, report: Report) -> Receipt:
+    """A routine summary needs nobody, a suspicious activity report an officer, and two of them from `TWO_OFFICERS_FROM` on."""
+    if report.kind == "routine_summary":
+        return await ctx.call(file_report, report)
+    return await ctx.call(file_report.using(approval=TWO_OFFICERS if report.total >= TWO_OFFICERS_FROM else OFFICER), report)
 
 
 def report_of(case: Case, assessment: Assessment) -> Report:
@@ -61,6 +117,12 @@ def report_of(case: Case, assessment: Assessment) -> Report:
 async def _holder(ctx: Context, account: str) -> tuple[Account, Customer]:
     found = await ctx.call(core_banking, account)
     return found, await ctx.call(kyc, found.customer)
+
+
+async def _owners(ctx: Context, case: Case) -> list[Ownership]:
+    large = (t for t in case.transactions if t.amount >= OWNERS_FROM and t.country != "DE" and t.kind == "transfer")
+    names = dict.fromkeys(t.counterparty for t in large)
+    return list(await asyncio.gather(*(ctx.call(owner_tracer, name) for name in names)))
 
 
 async def _screen(ctx: Context, names: list[str]) -> list[Hit]:

@@ -62,6 +62,21 @@ def shipped() -> Path:
     return Path(str(resources.files("waypost_examples.compliance") / "transactions.csv"))
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How a case of the CSV that ships ends when nobody interferes, and what has to happen on the way."""
+
+    decision: str
+    notes: tuple[str, ...]
+
+
+def expected() -> dict[str, Expected]:
+    """How each case of the CSV that ships ends, with the legacy systems' usual schedule of failures."""
+    text = (resources.files("waypost_examples.compliance") / "expected.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row["case"]: Expected(row["decision"], tuple(note for note in row["notes"].split(";") if note)) for row in rows}
+
+
 def read_cases(path: Path) -> CaseFile:
     """Read `path`. Raises `UnreadableFile` when there is no such file, it is not UTF-8, or its header lacks a column."""
     try:

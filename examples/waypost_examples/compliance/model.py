@@ -66,6 +66,20 @@ class Hit(Struct, frozen=True, kw_only=True):
     score: float
 
 
+class Owner(Struct, frozen=True, kw_only=True):
+    """What the registry knows of a company; None where no owner is registered, as of a person."""
+
+    company: str
+    owner: str | None
+
+
+class Ownership(Struct, frozen=True, kw_only=True):
+    """From a company to whoever owns it in the end, each once. `circular`: nobody does, the companies own each other."""
+
+    chain: list[str]
+    circular: bool = False
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """All that the risk analyst is given."""
 
@@ -73,6 +87,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     account: Account
     customer: Customer
     hits: list[Hit]
+    owners: list[Ownership] = []
 
 
 class Reason(Struct, frozen=True, kw_only=True):
@@ -110,10 +125,28 @@ class Receipt(Struct, frozen=True, kw_only=True):
     report_id: str
 
 
+class Freeze(Struct, frozen=True, kw_only=True):
+    """An order to freeze an account, because `name` is on a sanctions list."""
+
+    account: str
+    name: str
+
+
+class Frozen(Struct, frozen=True, kw_only=True):
+    """The freezing office's answer to an order."""
+
+    order: str
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How a case ended. `report_id` is None when an officer refused the report."""
+    """How a case ended. `report_id` is None when an officer refused the report or the policy denied it (then `reason` says why).
+
+    `freeze_order` is the freezing office's number, where the account had to be frozen.
+    """
 
     case: str
-    decision: Literal["reported", "summarised", "refused"]
+    decision: Literal["reported", "summarised", "refused", "denied"]
     risk: float
     report_id: str | None = None
+    freeze_order: str | None = None
+    reason: str = ""

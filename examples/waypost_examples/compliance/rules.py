@@ -22,6 +22,7 @@ UNUSUAL_FACTOR = 3
 NEW_ACCOUNT = timedelta(days=90)
 REVIEW_EVERY = timedelta(days=730)
 STRONG_MATCH = 0.9
+"""From this score on the name is the entry; the account must then be frozen."""
 HIGH_RISK_COUNTRIES = frozenset({"IR", "KP", "MM"})
 """The FATF's call-for-action list as of 2024."""
 
@@ -81,6 +82,13 @@ def _kyc(evidence: Evidence) -> Iterator[Reason]:
         yield Reason(rule="kyc_outdated", weight=0.25, text=f"{customer.customer} was last reviewed on {customer.reviewed.isoformat()}")
 
 
+def _ownership(evidence: Evidence) -> Iterator[Reason]:
+    for found in evidence.owners:
+        if found.circular:
+            text = f"{' and '.join(found.chain)} own each other: nobody is known to own them"
+            yield Reason(rule="ownership", weight=0.5, text=text)
+
+
 def _exposed(evidence: Evidence) -> Iterator[Reason]:
     if evidence.customer.exposed:
         yield Reason(rule="exposed", weight=0.25, text=f"{evidence.account.holder} is a politically exposed person")
@@ -90,4 +98,13 @@ def _latest(evidence: Evidence) -> date:
     return max(t.booked_at for t in evidence.case.transactions).date()
 
 
-_RULES: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (_sanctions, _structuring, _country, _unusual, _new_account, _kyc, _exposed)
+_RULES: tuple[Callable[[Evidence], Iterator[Reason]], ...] = (
+    _sanctions,
+    _structuring,
+    _country,
+    _unusual,
+    _ownership,
+    _new_account,
+    _kyc,
+    _exposed,
+)

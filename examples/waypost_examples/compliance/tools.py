@@ -14,7 +14,7 @@ import msgspec
 from waypost import NOT_DONE, DoNotRetry, NotExecuted, Retry, RetryLater, ToolContext, tool
 from waypost.tool_context import NotDone
 from waypost_examples.compliance import wire
-from waypost_examples.compliance.model import Account, Customer, Hit, Receipt, Report
+from waypost_examples.compliance.model import Account, Customer, Freeze, Frozen, Hit, Owner, Receipt, Report
 
 ADDRESSES_FILE = "DESK_ADDRESSES_FILE"
 PATIENT = Retry(max_attempts=20, initial_seconds=0.2, factor=2.0, max_seconds=2.0)
@@ -72,6 +72,15 @@ async def sanctions(name: str) -> list[Hit]:
     return answer.read(list[Hit])
 
 
+@tool(effect="read", retry=PATIENT, timeout=TIMEOUT_SECONDS)
+async def registry(company: str) -> Owner:
+    """The registered owner of a company."""
+    answer = await wire.get(addresses().kyc, "owners", company)
+    if answer.status != 200:
+        raise _error("the registry", answer)
+    return answer.read(Owner)
+
+
 async def find_report(ctx: ToolContext, report: Report) -> Receipt | NotDone:  # noqa: ARG001 - a hook takes the tool's arguments
     """Did the report arrive? Raises when the regulator cannot say."""
     answer = await wire.get(addresses().regulator, "reports", ctx.idempotency_key)
@@ -102,6 +111,20 @@ async def file_report(ctx: ToolContext, report: Report) -> Receipt:
             raise DoNotRetry(f"the regulator refused the report ({status}): {_reason(answer)}")
         case _:
             raise _error("the regulator", answer)
+
+
+@tool(effect="unsafe", retry=PATIENT, timeout=TIMEOUT_SECONDS)
+async def freeze_account(ctx: ToolContext, order: Freeze) -> Frozen:
+    """Order the freezing office to freeze an account, once. It can only be asked by telephone: a lost answer is for a person to settle."""
+    try:
+        answer = await wire.post(
+            addresses().sanctions, "freezes", body=msgspec.json.encode(order), headers={"Idempotency-Key": ctx.idempotency_key}
+        )
+    except wire.Unsent as error:
+        raise NotExecuted(str(error)) from error
+    if answer.status != 201:
+        raise _error("the freezing office", answer)
+    return answer.read(Frozen)
 
 
 def _error(who: str, answer: wire.Response) -> Exception:

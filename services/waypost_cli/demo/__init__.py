@@ -5,10 +5,11 @@ code = await demo(DemoOptions(chaos=True))
 run            from start to verdict
 departments    the legacy systems beside the platform
 intake         hands cases in and follows their runs
-officer        approves
+officer        the officers, who approve
 chaos          the strikes; platform is what they hit
-board          what is known of every case, folded from events
+board          what is known of every case: rows, folded from events by folding
 screen, words  how it looks; display owns the terminal
+supervisor     is told what needs a person, and acts on it
 verdict        the final table against the regulator's count
 """
 

@@ -6,10 +6,12 @@ Owns their processes and the file that tells the tools where they are. Chaos lea
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,7 @@ from waypost_examples.compliance.legacy import core_banking, kyc
 from waypost_examples.compliance.legacy.book import book_of
 from waypost_examples.compliance.legacy.faults import DEMO_SEED
 from waypost_examples.compliance.legacy.regulator import Counts
+from waypost_examples.compliance.legacy.sanctions import Entry
 from waypost_examples.compliance.model import Case
 from waypost_examples.compliance.tools import ADDRESSES_FILE, Addresses
 from waypost_io.servers import ChildProcess, NotReady, ProcessSpec, free_port
@@ -27,6 +30,7 @@ READY_SECONDS = 20.0
 POLL_SECONDS = 0.02
 STOP_SECONDS = 2.0
 SERVICES = ("kyc", "sanctions", "regulator")
+SUPERVISOR = "supervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,13 @@ class Plan:
     data_dir: Path
     seed: int
     ports: dict[str, int]
+    secret: str
+    """What notices to the supervisor are signed with."""
 
     @classmethod
     def make(cls, data_dir: Path, seed: int) -> Plan:
-        return cls(data_dir, DEMO_SEED + seed, {service: free_port() for service in SERVICES})
+        ports = {name: free_port() for name in (*SERVICES, SUPERVISOR)}
+        return cls(data_dir, DEMO_SEED + seed, ports, secrets.token_hex(16))
 
     @property
     def addresses_file(self) -> Path:
@@ -47,8 +54,13 @@ class Plan:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the gateway must know."""
-        return {ADDRESSES_FILE: str(self.addresses_file)}
+        """What the services must know: the gateway where the departments are and the policy, the coordinator who is told."""
+        return {
+            ADDRESSES_FILE: str(self.addresses_file),
+            "WAYPOST_POLICY_FILE": str(resources.files("waypost_examples.compliance") / "policy.toml"),
+            "WAYPOST_SUPERVISOR_WEBHOOK_URL": f"{self.url(SUPERVISOR)}/notices",
+            "WAYPOST_SUPERVISOR_WEBHOOK_SECRET": self.secret,
+        }
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}"
@@ -84,6 +96,11 @@ async def open_core_banking(plan: Plan, cases: Sequence[Case], postgres_url: str
 async def counts(plan: Plan) -> Counts:
     """What the regulator received, by its own count."""
     return (await wire.get(plan.url("regulator"), "counts")).read(Counts)
+
+
+async def freezes(plan: Plan) -> list[Entry]:
+    """The freezing office's book, as a person reads it."""
+    return (await wire.get(plan.url("sanctions"), "freezes")).read(list[Entry])
 
 
 def _spec(plan: Plan, service: str) -> ProcessSpec:

@@ -14,7 +14,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from waypost_cli.demo import screen
-from waypost_cli.demo.board import Board, Row
+from waypost_cli.demo.board import Board
+from waypost_cli.demo.rows import Row
 from waypost_examples.compliance.model import Report
 
 if TYPE_CHECKING:
@@ -125,4 +126,4 @@ def _question(row: Row, report: Report) -> Panel:
         *(f"  - {reason}" for reason in report.reasons),
         f"approval {row.approval_id} is bound to exactly these values",
     ]
-    return Panel(Text("\n".join(lines)), title="an officer must decide", border_style="magenta")
+    return Panel(Text("\n".join(lines)), title=f"{row.officer or 'an officer'} must decide", border_style="magenta")

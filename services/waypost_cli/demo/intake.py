@@ -35,19 +35,24 @@ class Intake:
             await self._submit(case)
 
     async def follow(self, case: Case) -> None:
-        """Bring the board up to date with the case's run until it ends. The case must have been submitted."""
+        """Bring the board up to date with the case's run and its children until all have ended. The case must have been submitted."""
         row = self._board.rows[case.id]
-        while not row.ended:
-            try:
-                # asks rather than follows: what NATS should have carried may be gone, and the view must not lag behind a strike
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    async for event in self._client.events(row.run_id, after=row.last_seq):
-                        self._board.apply(case.id, event)
-            except PermanentError:
-                raise
-            except (WaypostError, TimeoutError):
-                pass  # struck, or in the middle of it
+        while not row.ended or any(not child.ended for child in row.children.values()):
+            await self._catch_up(case.id, row.run_id, row.last_seq)
+            for child in [child for child in row.children.values() if not child.ended]:
+                await self._catch_up(case.id, child.run_id, child.last_seq)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _catch_up(self, case: str, run_id: str, after: int) -> None:
+        try:
+            # asks rather than follows: what NATS should have carried may be gone, and the view must not lag behind a strike
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async for event in self._client.events(run_id, after=after):
+                    self._board.apply(case, event)
+        except PermanentError:
+            raise
+        except (WaypostError, TimeoutError):
+            pass  # struck, or in the middle of it
 
     async def _submit(self, case: Case) -> None:
         while True:

@@ -1,4 +1,6 @@
-"""The officer: decides the approvals that cases wait for, by itself or by asking the person at the terminal.
+"""The officers: decide the approvals that cases wait for, by themselves or by asking the person at the terminal.
+
+Where two are needed, the first tries to approve for both, as people do; the platform refuses that, and the second decides.
 
 Deciding twice has no effect: the platform answers `Conflict`, which is taken as "it is decided".
 """
@@ -6,13 +8,15 @@ Deciding twice has no effect: the platform answers `Conflict`, which is taken as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec import UNSET, Struct
 
 from waypost.client import Client
-from waypost_cli.demo.board import Board, Row
+from waypost_cli.demo.board import Board
+from waypost_cli.demo.rows import Row
 from waypost_examples.compliance.model import Report
 from waypost_proto.codec import decode
 from waypost_proto.errors import Conflict, NotFound, PermanentError, WaypostError
@@ -20,7 +24,8 @@ from waypost_proto.errors import Conflict, NotFound, PermanentError, WaypostErro
 POLL_SECONDS = 0.1
 THINKING_SECONDS = 0.8
 """So that a case can be seen waiting."""
-NAME = "officer-demo"
+OFFICERS = ("ann", "bert")
+"""Two different people. The demo's platform has no identities, so it takes their word for it; see docs/approvals.md."""
 ROLES = ("officer",)
 
 
@@ -82,9 +87,13 @@ class Officer:
             report = await self._report(row, approval_id)
             if report is None:
                 return
-            approved, reason = await self._decide(row, report)
-            send: Callable[..., Awaitable[object]] = self._client.approve if approved else self._client.deny
-            await send(approval_id, by=NAME, roles=ROLES, reason=reason)
+            for officer in OFFICERS[: row.quorum]:
+                row.officer = officer
+                approved, reason = await self._decide(row, report)
+                if not approved:
+                    await self._client.deny(approval_id, by=officer, roles=ROLES, reason=reason)
+                    break
+                await self._approve(row, approval_id, officer, reason)
         except (Conflict, NotFound):
             pass  # somebody else decided, or the case ended meanwhile
         except PermanentError:
@@ -93,6 +102,18 @@ class Officer:
             return  # asked again in the next round
         self._done.add(approval_id)
         self._desk.take()
+
+    async def _approve(self, row: Row, approval_id: str, officer: str, reason: str) -> None:
+        if row.quorum == 1:
+            await self._client.approve(approval_id, by=officer, roles=ROLES, reason=reason)
+            return
+        with suppress(Conflict):  # in an earlier round, of which we did not hear
+            await self._client.approve(approval_id, by=officer, roles=ROLES, reason=reason)
+        if officer == OFFICERS[0]:
+            try:
+                await self._client.approve(approval_id, by=officer, roles=ROLES, reason="for my colleague")
+            except Conflict as error:
+                self._board.say(row.case.id, f"{officer} approves a second time and is refused: {error}", "ask")
 
     async def _report(self, row: Row, approval_id: str) -> Report | None:
         """Exactly what the approval is bound to, as the platform has it; None while it is not listed."""

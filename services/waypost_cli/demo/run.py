@@ -8,9 +8,11 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sized
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,15 +23,18 @@ from waypost_cli.connect import quiet
 from waypost_cli.demo import verdict
 from waypost_cli.demo.board import Board
 from waypost_cli.demo.chaos import Chaos, Toll
-from waypost_cli.demo.departments import Plan, counts, departments, open_core_banking
+from waypost_cli.demo.departments import SUPERVISOR, Plan, counts, departments, freezes, open_core_banking
 from waypost_cli.demo.display import Display
 from waypost_cli.demo.intake import Intake
 from waypost_cli.demo.officer import Desk, Officer, approve_all
 from waypost_cli.demo.options import DemoOptions
 from waypost_cli.demo.platform import Platform
+from waypost_cli.demo.supervisor import Notices
+from waypost_cli.demo.supervisor import Supervisor as DeskSupervisor
 from waypost_cli.dev import DevOptions, Supervisor
 from waypost_cli.exits import FAILED
-from waypost_examples.compliance.cases import CaseFile, UnreadableFile, read_cases, shipped
+from waypost_examples.compliance.cases import CaseFile, Expected, UnreadableFile, expected, read_cases, shipped
+from waypost_examples.compliance.legacy.http import serve
 from waypost_examples.compliance.model import Case
 from waypost_proto.errors import BadInput, WaypostError
 
@@ -90,6 +95,7 @@ class _Demo:
         self._dev = _dev_options(self._plan)
         self._console = console
         self._board = Board(file.cases)
+        self._notices = Notices(self._plan.secret)
         self._display = Display(self._board, console, "chaos at the compliance desk" if options.chaos else "the compliance desk")
 
     async def run(self) -> bool:
@@ -100,6 +106,8 @@ class _Demo:
             async with asyncio.TaskGroup() as starting:
                 starting.create_task(stack.enter_async_context(departments(self._plan, self._file.cases)))
                 starting.create_task(stack.enter_async_context(supervisor))
+            listening = await serve(self._notices, "127.0.0.1", self._plan.ports[SUPERVISOR])
+            stack.callback(listening.close)
             await open_core_banking(self._plan, self._file.cases, supervisor.postgres_url)
             client = await stack.enter_async_context(Client(supervisor.nats_url, prefix=self._dev.prefix))
             seconds = f"{supervisor.seconds_to_start:.1f} s"
@@ -107,9 +115,15 @@ class _Demo:
             toll = await self._work(Platform(supervisor, client), client)
             self._display.flush()
             received = await counts(self._plan)
+            frozen = Counter(entry.account for entry in await freezes(self._plan))
         if toll is not None:
             self._console.print(f"struck: {toll}", soft_wrap=True)
-        return verdict.show(self._console, verdict.judge(self._board, received))
+        return verdict.show(self._console, verdict.judge(self._board, received, frozen=frozen, expected=self._expected()))
+
+    def _expected(self) -> dict[str, Expected]:
+        """Known for the file that ships, with the usual failures and nobody at the terminal."""
+        known = self._options.input is None and self._options.seed == 0 and not self._options.interactive
+        return expected() if known else {}
 
     def _announce(self) -> None:
         embedded = self._embedded()
@@ -131,8 +145,9 @@ class _Demo:
         intake = Intake(client, self._board, key_prefix="" if len(self._embedded()) == 2 else f"{self._plan.data_dir.name}-")
         desk = Desk(0 if self._options.chaos else None)
         officer = Officer(client, self._board, self._display.ask if self._options.interactive else approve_all, desk)
+        chief = DeskSupervisor(client, self._board, self._notices, partial(freezes, self._plan))
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(self._display.run()), tasks.create_task(officer.run()), tasks.create_task(platform.watch())]
+            background = [tasks.create_task(work) for work in (self._display.run(), officer.run(), chief.run(), platform.watch())]
             try:
                 async with asyncio.timeout(None if self._options.interactive else LIMIT_SECONDS), asyncio.TaskGroup() as following:
 

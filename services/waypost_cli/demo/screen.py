@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from waypost_cli.demo import words
-from waypost_cli.demo.board import Board, Line, OpenCall, Row
+from waypost_cli.demo.board import Board
+from waypost_cli.demo.rows import Line, OpenCall, Row
 from waypost_cli.output import STYLES
 
 STORY_LINES = 10
@@ -22,7 +23,7 @@ def waits_for(row: Row, now: float) -> str:
     """Who or what a case waits for, in a few words: the call that keeps it longest comes first."""
     if row.ended or not row.calls:
         return row.error
-    order = {"approval": 0, "in_doubt": 1, "waiting": 2, "held": 3, "running": 4}
+    order = {"approval": 0, "paused": 1, "in_doubt": 2, "waiting": 3, "held": 4, "running": 5}
     calls = sorted(row.calls.values(), key=lambda call: order[call.state])
     return "; ".join(_call(call, now) for call in calls[:2]) + (f"; {len(calls) - 2} more" if len(calls) > 2 else "")
 
@@ -31,6 +32,8 @@ def _call(call: OpenCall, now: float) -> str:
     match call.state:
         case "approval":
             return "an officer's approval"
+        case "paused":
+            return f"{call.name}: paused in a loop, the supervisor decides"
         case "held":
             return f"{call.name}: nobody hosts it yet"
         case "waiting":

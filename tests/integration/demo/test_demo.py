@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import wait_until
+from waypost_cli.demo import rows
 from waypost_examples.compliance.cases import COLUMNS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -57,6 +58,11 @@ async def demo(*options: object, answers: str = "") -> tuple[int, str]:
         return process.returncode or 0, out.decode()
 
 
+def verdict_of(text: str) -> str:
+    """The final table and what follows it."""
+    return text[text.index("at regulator") :]
+
+
 def data_dir_of(text: str) -> Path:
     found = re.search(r"files and logs in (\S+)", text)
     assert found, text
@@ -80,9 +86,19 @@ def processes_with(text: str) -> list[int]:
 async def test_the_file_that_ships_ends_with_one_report_each() -> None:
     code, text = await demo()
     assert code == 0, text
-    assert "reports expected 12, received by the regulator 12: exactly one for each case" in text
-    assert text.count("1 of 1") == 12
+    assert "reports expected 13, received by the regulator 13: exactly one for each reported case" in text
+    assert text.count("1 of 1") == 13
     assert "in doubt" in text
+    assert re.search(r"C-1013 .* 0 of 0 .* denied by policy", text)
+    assert re.search(r"file-report denied by rule 'own staff' of policy 2026-03-01@\w+: accounts of the bank's own staff", text)
+    assert "ann approves a second time and is refused: ann has approved" in text
+    assert "approved by ann and bert" in text
+    assert re.search(r"C-1014 +the supervisor is told \(paused\): .* owner-tracer is paused: registry was called 3 times", text)
+    assert "owner-tracer is told by dora" in text
+    assert re.search(r"C-1003 +the supervisor is told \(in doubt\): .* freeze-account", text)
+    assert "freeze-account had taken effect, says dora" in text
+    for note in (rows.TWO_OFFICERS, rows.DENIED, rows.LOOP, rows.ASKED, rows.PERSON):
+        assert note in verdict_of(text)
     assert "asked for 2 s" in text
     assert (data_dir_of(text) / "logs" / "coordinator.log").exists()
     assert not processes_with(str(data_dir_of(text)))
@@ -100,9 +116,9 @@ async def test_an_officer_at_the_terminal_approves_or_denies(csv: Callable[..., 
     code, text = await demo("--interactive", "--input", csv("low", "high"), answers="what\nd\n")
     assert code == 0, text
     assert "counterparty 'Zarya Maritime Holding' is 'Zarya Maritime Holding'" in text
-    assert "denied by officer-demo: denied at the terminal" in text
+    assert "denied by ann: denied at the terminal" in text
     assert "0 of 0" in text
-    assert "received by the regulator 1: exactly as decided" in text
+    assert "received by the regulator 1: exactly one for each reported case" in text
 
 
 BAD_FILES = [("case,account\n", "column transaction"), (None, "cannot read"), (",".join(COLUMNS), "no case that can be reviewed")]
@@ -143,5 +159,7 @@ async def test_chaos_changes_nothing_but_the_time() -> None:
     for blow in ("kill -9 coordinator", "kill -9 worker", "kill -9 gateway", "kill -9 audit", "kill -9 NATS", "kill -9 Postgres"):
         assert f"*** {blow}" in text
     assert "*** NATS killed and every JetStream file deleted" in text
-    assert "reports expected 12, received by the regulator 12: exactly one for each case" in text
+    assert "reports expected 13, received by the regulator 13: exactly one for each reported case" in text
+    for note in (rows.TWO_OFFICERS, rows.DENIED, rows.LOOP, rows.ASKED, rows.PERSON):
+        assert note in verdict_of(text)
     assert not processes_with(str(data_dir_of(text)))

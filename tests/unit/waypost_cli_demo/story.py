@@ -33,9 +33,10 @@ def board(*names: str) -> Board:
 
 
 class Teller:
-    """Numbers events and folds them into the board."""
+    """Numbers events of one run and folds them into the board."""
 
-    def __init__(self, board: Board, case: str = "C-1") -> None:
+    def __init__(self, board: Board, case: str = "C-1", run_id: RunId = RUN) -> None:
+        self.run_id = run_id
         self.board = board
         self.case = case
         self.row = board.rows[case]
@@ -46,7 +47,7 @@ class Teller:
             body = codec.encode(one)
             kind = one.__struct_config__.tag  # type: ignore[attr-defined]
             event = events.Event(
-                run_id=RUN,
+                run_id=self.run_id,
                 seq=len(self.told) + 1,
                 type=str(kind),
                 agent="compliance",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from tests.unit.waypost_cli_demo import story
+from waypost_cli.demo import rows
 from waypost_proto import events
 from waypost_proto.values import Effect, Failure
 
@@ -87,6 +89,69 @@ def test_an_approval_that_is_not_given(decision: events.AnyData, says: str) -> N
     assert teller.board.waiting_for_officer() == []
     teller.tell(story.ended("refused", None))
     assert (teller.row.decision, teller.row.report_id, teller.row.ended) == ("refused", "", True)
+
+
+def test_a_quorum_is_told_person_by_person() -> None:
+    asked = structs.replace(story.approval(), quorum=2)
+    teller = told(story.assessed(0.75), story.requested(story.REPORT, "file-report", effect=Effect.UNSAFE), asked)
+    assert teller.row.quorum == 2
+    assert "waits for 2 different officers" in teller.said[-1]
+    teller.tell(events.ApprovalGiven(approval_id="ap-1", call_id=story.REPORT, by="ann", given=1, quorum=2))
+    assert teller.said[-1] == "approved by ann, 1 of 2"
+    assert teller.board.waiting_for_officer() == [teller.row]
+    teller.tell(events.ApprovalGranted(approval_id="ap-1", call_id=story.REPORT, by="bert", given_by=["ann", "bert"]))
+    assert teller.said[-1] == "approved by ann and bert"
+    assert teller.row.notes == [rows.TWO_OFFICERS]
+
+
+def test_a_denial_names_rule_and_version() -> None:
+    denial = Failure(
+        type="ToolDenied", message="not us (rule 'r' of policy v1@abc)", details=story.raw({"rule": "r", "policy_version": "v1@abc"})
+    )
+    teller = told(
+        story.requested(story.REPORT, "file-report"),
+        events.ToolCallFailed(call_id=story.REPORT, tool="file-report", attempt=1, error=denial),
+    )
+    assert teller.said[-1] == "file-report denied by rule 'r' of policy v1@abc: not us"
+    assert teller.row.notes == [rows.DENIED]
+
+
+def test_a_tool_that_the_agent_may_not_call_is_no_policy() -> None:
+    denial = Failure(type="ToolDenied", message="not listed")
+    failed = events.ToolCallFailed(call_id=story.REPORT, tool="file-report", attempt=1, error=denial)
+    teller = told(story.requested(story.REPORT, "file-report"), failed)
+    assert teller.said[-1] == "file-report failed for good: ToolDenied: not listed"
+    assert teller.row.notes == []
+
+
+def test_a_child_that_goes_in_circles_until_it_is_told_what_to_do() -> None:
+    teller = told(events.ChildRequested(call_id=story.ANALYST, child_agent="owner-tracer", child_run_id=story.CHILD))
+    child = story.Teller(teller.board, run_id=story.CHILD)
+    found = events.LoopDetected(kind="same_call", message="again and again", seqs=[2, 4, 6], times=3)
+    child.tell(events.RunStarted(), found, events.RunPaused(reason="loop"))
+    assert [one.run_id for one in teller.board.looping()] == [story.CHILD]
+    assert teller.row.calls[story.ANALYST].state == "paused"
+    assert "owner-tracer goes in circles: again and again" in teller.said
+    assert (teller.row.last_seq, teller.row.status) == (2, "running")
+    child.tell(events.RunResumed(by="dora"), events.InstructionAdded(text="stop", by="dora"))
+    assert teller.board.looping() == []
+    assert teller.row.calls[story.ANALYST].state == "running"
+    assert teller.said[-1] == "owner-tracer is told by dora: stop"
+    assert teller.row.notes == [rows.LOOP]
+    assert not teller.row.children[story.CHILD].ended
+    child.tell(events.RunCompleted())
+    assert teller.row.children[story.CHILD].ended
+
+
+def test_a_doubt_that_nobody_can_be_asked_about_is_a_persons() -> None:
+    doubt = events.ToolCallInDoubt(call_id=story.REPORT, tool="freeze-account", attempt=1, error=Failure(type="Timeout", message=""))
+    teller = told(story.requested(story.REPORT, "freeze-account"), doubt)
+    assert teller.said[-1].endswith("a person must settle it")
+    assert [call.call_id for call in teller.row.unsettled] == [story.REPORT]
+    teller.tell(story.completed(story.REPORT, "freeze-account", {"order": "F-1"}, via="person", by="dora"))
+    assert teller.said[-1] == "freeze-account had taken effect, says dora"
+    assert teller.row.unsettled == []
+    assert teller.row.notes == [rows.PERSON]
 
 
 def test_doubt_is_settled_by_asking() -> None:

@@ -15,9 +15,10 @@ from tests.waiting import wait_until
 from waypost.client import Client
 from waypost_cli.demo import intake as intake_module
 from waypost_cli.demo import officer as officer_module
-from waypost_cli.demo.board import Board, Row
+from waypost_cli.demo.board import Board
 from waypost_cli.demo.intake import Intake
 from waypost_cli.demo.officer import Arguments, Desk, Officer
+from waypost_cli.demo.rows import Row
 from waypost_examples.compliance.model import Report
 from waypost_proto import api, codec, events
 from waypost_proto.errors import Conflict, Unreachable, WaypostError
@@ -161,3 +162,32 @@ async def test_following_goes_on_where_it_was_until_the_end() -> None:
     await Intake(platform.client, board).follow(story.case())
     assert board.rows["C-1"].ended
     assert platform.asked == [("events", 0), ("events", 0), ("events", 2)]
+
+
+class Quorum(Platform):
+    """Takes each person once, as the platform does."""
+
+    def __init__(self, *faults: WaypostError) -> None:
+        super().__init__(*faults)
+        self.given: list[str] = []
+
+    async def approve(self, approval_id: str, *, by: str = "", **_: Any) -> None:
+        self._ask("approve", by)
+        if by in self.given:
+            raise Conflict(f"{by} has approved already")
+        self.given.append(by)
+
+
+@pytest.mark.parametrize("faults", [[], [Unreachable("gone")]])
+async def test_of_a_quorum_each_approves_once_and_the_second_try_of_the_first_is_refused(faults: list[WaypostError]) -> None:
+    platform = Quorum(*faults)
+    board = waiting()
+    board.rows["C-1"].quorum = 2
+
+    async def decide(row: Row, report: Report) -> tuple[bool, str]:
+        return True, row.officer
+
+    working = asyncio.create_task(Officer(platform.client, board, decide, Desk()).run())
+    await wait_until(lambda: platform.given == ["ann", "bert"])
+    working.cancel()
+    assert "ann approves a second time and is refused: ann has approved already" in [line.text for line in board.feed]

@@ -10,7 +10,9 @@ from rich.console import Console
 from tests.unit.waypost_cli_demo import story
 from waypost_cli.demo import screen, verdict, words
 from waypost_cli.demo.board import Board
+from waypost_examples.compliance.cases import Expected
 from waypost_examples.compliance.legacy.regulator import Counts
+from waypost_examples.compliance.model import Outcome
 from waypost_proto import events
 from waypost_proto.values import Failure
 
@@ -110,7 +112,7 @@ def judged(counts: dict[str, int], decisions: dict[str, str]) -> tuple[bool, str
         if decision == "failed":
             teller.tell(events.RunFailed(error=Failure(type="ToolFailed", message="gone")))
         elif decision:
-            teller.tell(story.ended(decision, None if decision == "refused" else "R-00001"))
+            teller.tell(story.ended(decision, None if decision in verdict.UNREPORTED else "R-00001"))
     out = io.StringIO()
     found = verdict.judge(board, Counts(total=sum(counts.values()), by_case=counts, by_key={}))
     right = verdict.show(Console(file=out, width=160), found)
@@ -126,6 +128,7 @@ def test_one_report_each_is_right() -> None:
 
 def test_a_refused_report_must_not_have_been_filed() -> None:
     assert judged({"C-1": 1}, {"C-1": "reported", "C-2": "refused"})[0]
+    assert judged({"C-1": 1}, {"C-1": "reported", "C-2": "denied"})[0]
     right, text = judged({"C-1": 1, "C-2": 1}, {"C-1": "reported", "C-2": "refused"})
     assert not right
     assert "WRONG for C-2" in text
@@ -149,6 +152,35 @@ def test_anything_else_is_wrong(counts: dict[str, int], decisions: dict[str, str
 
 def test_reports_of_other_cases_do_not_count() -> None:
     assert judged({"C-1": 1, "X": 5}, {"C-1": "reported"})[0]
+
+
+def one(*, decision: str = "reported", frozen: int = 0, order: str | None = None, should: Expected | None = None) -> str:
+    """What is wrong with a case that was reported once."""
+    teller = story.Teller(story.board())
+    outcome = Outcome(case="C-1", decision=decision, risk=0.75, report_id="R-1", freeze_order=order)  # type: ignore[arg-type]
+    teller.tell(events.RunCompleted(result=story.raw(outcome)))
+    counts = Counts(total=1, by_case={"C-1": 1}, by_key={})
+    expected = {"C-1": should} if should else {}
+    return verdict.judge(teller.board, counts, frozen={"A-1": frozen}, expected=expected)[0].wrong
+
+
+@pytest.mark.parametrize(("frozen", "order", "says"), [(1, "F-1", ""), (2, "F-1", "2 of 1"), (0, "F-1", "0 of 1"), (1, None, "1 of 0")])
+def test_an_account_is_frozen_once_or_not_at_all(frozen: int, order: str | None, says: str) -> None:
+    wrong = one(frozen=frozen, order=order)
+    assert says in wrong
+    assert bool(wrong) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("should", "says"),
+    [
+        (Expected("reported", ()), ""),
+        (Expected("denied", ()), "decided 'reported', expected 'denied'"),
+        (Expected("reported", ("two officers",)), "expected: two officers"),
+    ],
+)
+def test_a_case_ends_as_expected(should: Expected, says: str) -> None:
+    assert one(should=should) == says
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from waypost_examples.compliance.cases import COLUMNS, MAX_ROWS, UnreadableFile, deadline_of, parse_cases, read_cases, shipped
+from waypost_examples.compliance.cases import COLUMNS, MAX_ROWS, UnreadableFile, deadline_of, expected, parse_cases, read_cases, shipped
 from waypost_proto.task import parse_deadline
 
 HEADER = ",".join(COLUMNS)
@@ -32,8 +32,14 @@ def row(**changes: str) -> str:
 def test_the_file_that_ships_is_sound() -> None:
     file = read_cases(shipped())
     assert file.faults == []
-    assert len(file.cases) == 12
-    assert sum(len(case.transactions) for case in file.cases) == 24
+    assert len(file.cases) == 14
+    assert sum(len(case.transactions) for case in file.cases) == 26
+
+
+def test_how_each_case_of_it_should_end_is_known() -> None:
+    assert list(expected()) == [case.id for case in read_cases(shipped()).cases]
+    assert expected()["C-1005"].notes == ("two officers", "doubt settled by reconcile")
+    assert expected()["C-1001"].notes == ()
 
 
 def test_rows_of_a_case_come_together_in_their_order() -> None:

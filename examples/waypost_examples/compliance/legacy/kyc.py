@@ -1,16 +1,21 @@
-"""The KYC service: `GET /customers/<id>` from a SQLite file. Always slow, sometimes slower than its callers wait; at times it hangs up."""
+"""The KYC service: `GET /customers/<id>` from a SQLite file. Always slow, sometimes slower than its callers wait; at times it hangs up.
+
+Beside it the register of companies: `GET /owners/<company>`, which is old and never fails. Some companies in it own each other.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import sqlite3
 from collections.abc import Iterable
 from datetime import date
+from importlib import resources
 from pathlib import Path
 
 from waypost_examples.compliance.legacy.faults import FaultClock, FaultKind, FaultPlan
 from waypost_examples.compliance.legacy.http import Answer, Request
-from waypost_examples.compliance.model import Customer
+from waypost_examples.compliance.model import Customer, Owner
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS customers (
@@ -35,6 +40,12 @@ def populate(file: Path, customers: Iterable[Customer]) -> None:
         connection.close()
 
 
+def load_owners() -> dict[str, str]:
+    """Company to owner, as registered."""
+    text = (resources.files("waypost_examples.compliance.legacy") / "owners.csv").read_text(encoding="utf-8")
+    return {row["company"]: row["owner"] for row in csv.DictReader(text.splitlines())}
+
+
 class Kyc:
     """The service's handler. `usual_seconds` is what each look-up takes, `slow_seconds` what it takes on a bad day."""
 
@@ -43,10 +54,14 @@ class Kyc:
         self._faults = FaultClock(plan(seed))
         self._usual_seconds = usual_seconds
         self._slow_seconds = slow_seconds
+        self._owners = load_owners()
 
     async def __call__(self, request: Request) -> Answer | None:
+        if request.method == "GET" and len(request.segments) == 2 and request.segments[0] == "owners":
+            company = request.segments[1]
+            return Answer(200, Owner(company=company, owner=self._owners.get(company)))
         if request.method != "GET" or len(request.segments) != 2 or request.segments[0] != "customers":
-            return Answer(404, {"error": "ask GET /customers/<id>"})
+            return Answer(404, {"error": "ask GET /customers/<id> or GET /owners/<company>"})
         customer = request.segments[1]
         fault = self._faults.next(customer)
         if fault is FaultKind.LOST:
