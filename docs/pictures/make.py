@@ -20,21 +20,25 @@ FOLDER = Path(__file__).parent
 WIDTH = 124
 HIGHLIGHTS = {
     r"\*\*\* .*": "bold red",
-    r"\bcompleted\b\s*|exactly one for each case": "bold green",
+    r"\bcompleted\b\s*|exactly one for each reported case": "bold green",
     r"attempt \d+ of \d+ failed": "yellow",
-    r"is in doubt.*|waits for an officer.*": "magenta",
+    r"is in doubt.*|waits for (an|\d different) officers?.*|the supervisor is told.*": "magenta",
     r"had taken effect|did not take effect": "magenta",
     r"\bC-\d{4}\b\s*": "cyan",
     r"^\d\d:\d\d:\d\d\.\d\s*": "dim",
 }
+
+TELLING = ("***", "in doubt", "taken effect", "waits for an")
+RARE = ("different officers", "a second time", "approved by ann and bert", "denied by rule", "owner-tracer", "dora")
 
 
 def chosen(lines: list[str]) -> list[str]:
     """A screenful: the first lines, every strike with what follows it, what was in doubt, and the table with the count."""
     table = next(i for i, line in enumerate(lines) if line.strip().startswith("case "))
     story = [line for line in lines[:table] if "/" not in line.split("  ", 1)[0]]  # no paths of the machine that made it
-    telling = [i for i, line in enumerate(story) if "***" in line or "in doubt" in line or "taken effect" in line or "waits for an" in line]
-    keep = sorted(set(range(6)) | set(telling[:22]))
+    telling = [i for i, line in enumerate(story) if any(part in line for part in TELLING)]
+    rare = [i for i, line in enumerate(story) if any(part in line for part in RARE)]
+    keep = sorted(set(range(6)) | set(telling[:22]) | set(rare))
     picked = [story[i] for i in keep]
     end = [line for line in lines[table:] if "logs in" not in line]
     return [*picked, "…", *end]

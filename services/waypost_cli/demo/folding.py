@@ -43,6 +43,7 @@ class Fold:
         self._tell(self._row.case.id, text, tone, self._at)
 
     def apply(self, data: events.Data) -> None:
+        """Fold one event of the case's own run."""
         match data:
             case events.RunStarted():
                 self._row.deadline_at = data.deadline_at
