@@ -16,7 +16,7 @@ from waypost_examples.compliance import wire
 from waypost_examples.compliance.legacy import kyc, regulator, sanctions
 from waypost_examples.compliance.legacy.faults import FaultKind, FaultPlan
 from waypost_examples.compliance.legacy.http import Answer, Handler, Request, serve
-from waypost_examples.compliance.model import Customer, Hit, Receipt, Report
+from waypost_examples.compliance.model import Customer, Freeze, Frozen, Hit, Owner, Receipt, Report
 
 NEVER = 3600.0
 """A service that is slow for so long does not answer within any test."""
@@ -242,3 +242,31 @@ async def test_the_client_says_when_an_answer_is_not_http() -> None:
 
 async def _never_asked(request: Request) -> Answer:
     raise AssertionError(f"unexpected {request}")
+
+
+async def test_the_register_knows_owners_and_some_own_each_other(tmp_path: Path) -> None:
+    async with serving(kyc.Kyc(tmp_path / "kyc.sqlite", 0)) as url:
+        chain = ["Isla Verde Holdings"]
+        for _ in range(2):
+            owner = (await wire.get(url, "owners", chain[-1])).read(Owner).owner
+            assert owner is not None
+            chain.append(owner)
+        assert chain[0] == chain[2]
+        assert (await wire.get(url, "owners", "Nobody Ltd")).read(Owner).owner is None
+
+
+async def test_the_freezing_office_takes_an_order_though_its_answer_is_lost_and_keeps_duplicates() -> None:
+    plan = sanctions.freezing_plan(0)
+    late, prompt = key_with(plan, FaultKind.LATE), key_with(plan, FaultKind.NONE)
+    async with serving(sanctions.Sanctions(0, slow_seconds=NEVER)) as url:
+
+        async def order(account: str) -> wire.Response:
+            body = msgspec.json.encode(Freeze(account=account, name="X"))
+            return await wire.post(url, "freezes", body=body, headers={})
+
+        assert await gives_up(order(late))
+        assert (await order(prompt)).read(Frozen).order == "F-002"
+        assert (await order(prompt)).status == 201
+        book = (await wire.get(url, "freezes")).read(list[sanctions.Entry])
+        assert [entry.account for entry in book] == [late, prompt, prompt]
+        assert (await wire.post(url, "freezes", body=b"{}", headers={})).status == 422

@@ -14,7 +14,7 @@ from waypost_examples.compliance import rules
 from waypost_examples.compliance.cases import read_cases, shipped
 from waypost_examples.compliance.legacy.book import book_of
 from waypost_examples.compliance.legacy.sanctions import load_list, screen
-from waypost_examples.compliance.model import Account, Case, Customer, Evidence, Hit, Transaction
+from waypost_examples.compliance.model import Account, Case, Customer, Evidence, Hit, Ownership, Transaction
 
 ACCOUNT = Account(account="A", customer="K", holder="H", opened=date(2015, 1, 1), monthly_average=Decimal(100_000))
 NEW_ACCOUNT = structs.replace(ACCOUNT, opened=date(2026, 1, 1))
@@ -83,6 +83,12 @@ def test_nothing_to_say_is_no_risk() -> None:
 )
 def test_when_each_rule_applies(case: Evidence, expected: list[str]) -> None:
     assert applied(case) == expected
+
+
+def test_owners_in_a_circle_are_a_reason_and_others_are_none() -> None:
+    circle = Ownership(chain=["A", "B"], circular=True)
+    assert applied(structs.replace(evidence(), owners=[circle])) == ["ownership"]
+    assert applied(structs.replace(evidence(), owners=[structs.replace(circle, circular=False)])) == []
 
 
 def test_only_the_strongest_hit_counts() -> None:

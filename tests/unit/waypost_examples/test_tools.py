@@ -61,6 +61,8 @@ def test_only_filing_is_unsafe() -> None:
     effects = {tool.name: tool.effect.value for tool in (tools.core_banking, tools.kyc, tools.sanctions, tools.file_report)}
     assert effects == {"core-banking": "read", "kyc": "read", "sanctions": "read", "file-report": "unsafe"}
     assert tools.file_report.has_reconcile
+    assert tools.freeze_account.effect.value == "unsafe"
+    assert not tools.freeze_account.has_reconcile
 
 
 async def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
