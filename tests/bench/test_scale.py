@@ -53,6 +53,7 @@ async def test_a_store_is_filled_with_whole_runs_that_a_coordinator_goes_on_besi
     assert (runs, ended, gaps) == (SMALL.finished + 1, SMALL.finished + 1, 0)
 
 
+@pytest.mark.slow
 async def test_early_and_late_steps_and_waiting_runs_are_measured() -> None:
     async with temporary_folder() as folder, running_servers(folder) as servers:
         walked = await along_a_run(servers, SMALL, lambda _what, _done, _of: None)
@@ -63,6 +64,7 @@ async def test_early_and_late_steps_and_waiting_runs_are_measured() -> None:
     assert next(figure.judged for figure in waited if figure.what == "rows of runs; a run") == 1.0
 
 
+@pytest.mark.slow
 async def test_an_empty_and_a_full_store_are_measured() -> None:
     async with temporary_folder() as folder, running_servers(folder) as servers:
         found = await over_store_size(servers, SMALL, lambda _what, _done, _of: None)
@@ -72,6 +74,7 @@ async def test_an_empty_and_a_full_store_are_measured() -> None:
 
 
 @pytest.mark.crash
+@pytest.mark.slow
 async def test_every_run_goes_on_after_everything_was_killed() -> None:
     async with temporary_folder() as folder, running_servers(folder) as servers:
         found = await recovery(servers, SMALL, lambda _what, _done, _of: None)

@@ -160,7 +160,9 @@ async def test_a_paused_one_is_replaced_and_changes_nothing_when_it_wakes(
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("new_first", [pytest.param(True, id="new first", marks=pytest.mark.slow), pytest.param(False, id="old first")])
+@pytest.mark.parametrize(
+    "new_first", [pytest.param(True, id="new first", marks=pytest.mark.slow), pytest.param(False, id="old first", marks=pytest.mark.slow)]
+)
 async def test_a_rolling_restart_waits_for_no_silence(tmp_path: Path, nats_url: str, database: str, new_first: bool) -> None:
     """Every lease, ack wait and silence is ten minutes long: what is not handed over would stand still until the test fails."""
     async with (

@@ -157,6 +157,7 @@ async def check(scene: Scene, walkers: list[RunId], waiter: RunId) -> None:
 
 
 @pytest.mark.crash
+@pytest.mark.slow
 async def test_the_zombie_is_as_good_as_new(tmp_path: Path, nats_url: str, database: str) -> None:
     """CORRECTNESS.md row 10: stopped and woken again and again, each takes over from the other, and every run ends."""
     connection = await nats.connect(nats_url)

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 600.0
-SEEDS = 150
+SEEDS, LONGER_SEEDS = 60, 300
 QUICK_MUTANTS = ("no-digest", "no-permit", "publishes-once", "no-keys", "early-timers", "no-approval", "no-limit")
 
 
@@ -39,11 +39,12 @@ def test_no_seed_violates_anything() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(LIMIT_SECONDS)
 def test_no_longer_seed_violates_anything() -> None:
-    done = simulate("--seeds", str(SEEDS), "--from", "100000")
+    done = simulate("--seeds", str(LONGER_SEEDS), "--from", "100000")
     assert done.returncode == 0, f"{done.stdout[-8_000:]}\n{done.stderr[-4_000:]}"
 
 
 @pytest.mark.timeout(LIMIT_SECONDS)
+@pytest.mark.slow
 def test_broken_variants_are_noticed() -> None:
     """Those that a few seeds suffice for; all of them: `--mutants`."""
     done = simulate("--mutants", *QUICK_MUTANTS, "--seeds", "60", "--orders", "3", "--seconds", "7")

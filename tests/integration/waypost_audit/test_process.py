@@ -148,6 +148,7 @@ async def test_killed_around_an_append(scribe: Scribe, start: Start, fault: str)
 
 
 @pytest.mark.crash
+@pytest.mark.slow
 async def test_killed_again_and_again_while_two_of_them_run(scribe: Scribe, start: Start) -> None:
     stop = asyncio.Event()
     writing = asyncio.create_task(_write_on(scribe, stop))
