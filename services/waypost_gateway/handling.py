@@ -11,7 +11,7 @@ from waypost_gateway.dead_letters import DeadLetters
 from waypost_gateway.inflight import InFlight, Work, key_of
 from waypost_gateway.mailer import Mailer
 from waypost_gateway.metrics import Metrics
-from waypost_gateway.outcomes import Answered, Ignored, Left, Outcome
+from waypost_gateway.outcomes import UNSETTLED, Answered, Ignored, Left, Outcome
 from waypost_gateway.reconciling import Reconciler
 from waypost_gateway.stops import Stops
 from waypost_io import faults
@@ -93,7 +93,12 @@ class Handler:
             work.ack()
             return "ignored"
         actor = self._calls if call.mode == "execute" else self._reconciler
-        return await self._conclude(call, work, await actor.handle(call, tool, work))
+        name = await self._conclude(call, work, await actor.handle(call, tool, work))
+        while name in UNSETTLED and work.next():
+            # it may have been sent because of what became of the first: a resume permits again what the pause had revoked
+            call = work.call = _decode(work.deliveries[0].body, tool)
+            name = await self._conclude(call, work, await actor.handle(call, tool, work))
+        return name
 
     async def _conclude(self, call: ToolCall, work: Work, outcome: Outcome) -> str:
         """Publish, ack; the name of the outcome."""
@@ -109,7 +114,10 @@ class Handler:
                     work.give_back()
                 return "left"
         faults.point("gateway.ack.before")
-        work.ack()
+        if name in UNSETTLED:
+            work.deliveries[0].ack()
+        else:
+            work.ack()
         faults.point("gateway.ack.after")
         return name
 

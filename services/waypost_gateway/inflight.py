@@ -85,6 +85,13 @@ class Work:
         for delivery in self.deliveries:
             delivery.ack()
 
+    def next(self) -> bool:
+        """The first message is acked and settled nothing: whether another has joined it, which is the first from now on."""
+        if self.given_up or len(self.deliveries) < 2:
+            return False
+        del self.deliveries[0]
+        return True
+
     def give_back(self) -> None:
         """Let another gateway have it at once: this one stops."""
         for delivery in self.deliveries:
@@ -114,7 +121,11 @@ class InFlight:
         return work
 
     def claim(self, work: Work, key: Key) -> bool:
-        """Make `work` the one that handles `key`. False: another does already and has been given the message, to ack it with its own."""
+        """Make `work` the one that handles `key`.
+
+        False: another does already and has been given the message, to ack it with its own if that settles the call, and to handle it
+        afterwards if not.
+        """
         other = self._by_key.get(key)
         if other is not None:
             other.deliveries += work.deliveries

@@ -15,6 +15,7 @@ from waypost_gateway.calls import AnyTool
 from waypost_gateway.handling import Handler
 from waypost_gateway.inflight import InFlight, Work
 from waypost_gateway.metrics import Metrics
+from waypost_gateway.outcomes import UNSETTLED
 from waypost_gateway.rates import TokenBucket
 from waypost_io.bus.ports import Bus, ConsumerSpec, Puller
 from waypost_proto.errors import NotFound, TransientError
@@ -25,7 +26,7 @@ SAY_FROM_SECONDS = 0.8
 
 _log = structlog.get_logger(__name__)
 
-NOT_BEGUN = frozenset({"joined", "ignored", "dead", "refused", "denied", "needs_approval", "deferred", "repeated"})
+NOT_BEGUN = UNSETTLED | {"joined", "dead", "repeated"}
 """Outcomes of messages whose tool was not asked: they take no part of its rate."""
 
 

@@ -28,3 +28,7 @@ class Left:
 
 
 Outcome = Answered | Ignored | Left
+
+UNSETTLED = frozenset({"ignored", "refused", "denied", "needs_approval", "deferred"})
+"""Outcomes that are true of one message only: the tool was not asked, the ledger keeps no answer, and the next message of the same call may
+bring what was missing."""

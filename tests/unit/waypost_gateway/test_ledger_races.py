@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Literal
 
 import pytest
@@ -84,6 +85,48 @@ async def test_a_revoked_call_has_no_effect_and_no_answer(rig: Rig) -> None:
         await rig.permit(call)  # resumed: the permit is renewed, the call derived again
         await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, emission=1))
         assert isinstance(await rig.answer(call), ToolSucceeded)
+
+
+class HeldLedger:
+    """Keeps the first refusal of `start` back until the test opens it: the moment between the ledger's word and the ack."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.refused = asyncio.Event()
+        self.open = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def start(self, *args: Any, **kwargs: Any) -> Any:
+        found = await self._ledger.start(*args, **kwargs)
+        if not found[0]:
+            self.refused.set()
+            await self.open.wait()
+        return found
+
+
+@pytest.mark.parametrize("name", ["put", "post"])
+async def test_a_call_permitted_again_while_its_revoked_message_is_in_hand_runs_once(rig: Rig, name: str) -> None:
+    desktop = Desktop()
+    held = HeldLedger(rig.store.ledger)
+    rig.store.ledger = held  # type: ignore[assignment]
+    call = rig.call(name)
+    await rig.permit(call)
+    await rig.send(call)
+    await rig.revoke(call.run_id)
+    async with rig.gateway(desktop) as running:
+        await held.refused.wait()
+        await rig.permit(call)  # resumed, while the gateway still has the message in hand that it may not carry out
+        for emission in (1, 2):
+            await rig.send(rig.call(name, run_id=call.run_id, call_id=call.call_id, emission=emission))
+        joined = f'waypost_gateway_calls_total{{tool="{name}",outcome="joined"}} 2'
+        await wait_until(lambda: joined in running.metrics.registry.render().decode(), message="two messages that joined the first")
+        held.open.set()
+        assert isinstance(await rig.answer(call), ToolSucceeded)
+        await rig.settled()
+        assert len(rig.of(call)) == 1
+    assert desktop.effects == {call.idempotency_key: 1}
 
 
 async def test_a_started_call_is_not_stopped_by_a_revocation(rig: Rig) -> None:
