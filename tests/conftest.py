@@ -16,10 +16,12 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import nats as nats_client
 import pytest
+import structlog
 
 from waypost_io.servers import EmbeddedNats, EmbeddedPostgres, NatsOptions
 from waypost_io.servers import free_port as choose_port
@@ -31,6 +33,19 @@ hypothesis.settings.load_profile("waypost")
 # streams reserve their `max_bytes` against these, and hundreds of tests make streams
 ROOMY = NatsOptions(max_file_bytes=1 << 45, max_memory_bytes=1 << 43)
 TEMPLATE = "waypost_template"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loggers_are_not_cached() -> Iterator[None]:
+    """A logger that was used while a test had logging configured as in a service would keep that for the rest of the process."""
+    configure = structlog.configure
+
+    def uncached(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", uncached)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
