@@ -35,6 +35,14 @@ ROOMY = NatsOptions(max_file_bytes=1 << 45, max_memory_bytes=1 << 43)
 TEMPLATE = "waypost_template"
 
 
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Whatever a test configured (a level, processors): the next one captures logs and must get them all."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _loggers_are_not_cached() -> Iterator[None]:
     """A logger that was used while a test had logging configured as in a service would keep that for the rest of the process."""
