@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_KEY_CHARS, MAX_QUESTION_CHARS
+from waypost_proto.models import ModelCall
 from waypost_proto.usage import Usage
 from waypost_proto.values import Approval, AtLeastOne, BlobRef, Budget, Count, Failure, NonNegative, Positive, Retry, Value
 
@@ -26,7 +27,7 @@ class Item(Value, tag_field="type", frozen=True, kw_only=True):
 
 
 class CallTool(Item, tag="call_tool", frozen=True, kw_only=True):
-    """Run a tool. `args` is a JSON object of its parameters by name."""
+    """Run a tool. `args` is a JSON object of its parameters by name. `because`: the model call that chose it."""
 
     id: CallId
     tool: Name
@@ -36,10 +37,11 @@ class CallTool(Item, tag="call_tool", frozen=True, kw_only=True):
     retry: Retry | None = None
     approval: Approval | None = None
     reserve: Usage | None = None
+    because: CallId | None = None
 
 
 class StartChild(Item, tag="start_child", frozen=True, kw_only=True):
-    """Start a child run of another agent."""
+    """Start a child run of another agent. `because`: the model call that chose it."""
 
     id: CallId
     agent: Name
@@ -47,6 +49,7 @@ class StartChild(Item, tag="start_child", frozen=True, kw_only=True):
     input_ref: BlobRef | UnsetType = UNSET
     budget: Budget | None = None
     timeout_seconds: Positive | None = None
+    because: CallId | None = None
 
 
 class StartTimer(Item, tag="start_timer", frozen=True, kw_only=True):
@@ -111,6 +114,8 @@ class FinishStep(Item, tag="finish_step", frozen=True, kw_only=True):
     usage: Usage | None = None
     fingerprint: str = ""
     """Of what the step put out, for finding repetition; "" if it did not say."""
+    model: ModelCall | None = None
+    """The step asked a model."""
 
 
 class CompleteRun(Item, tag="complete_run", frozen=True, kw_only=True):

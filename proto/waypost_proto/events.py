@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_proto.ids import CallId, RunId
+from waypost_proto.models import ModelCall
 from waypost_proto.usage import Lease, Rung, Usage
 from waypost_proto.values import (
     Approval,
@@ -91,6 +92,7 @@ class StepCompleted(FromWorker, tag="step_completed", frozen=True, kw_only=True)
     result_ref: BlobRef | UnsetType = UNSET
     usage: Usage | None = None
     fingerprint: str = ""
+    model: ModelCall | None = None
 
 
 class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
@@ -100,6 +102,7 @@ class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
     duration_seconds: NonNegative = 0.0
     error: Failure
     usage: Usage | None = None
+    model: ModelCall | None = None
 
 
 class StepRequested(FromWorker, tag="step_requested", frozen=True, kw_only=True):
@@ -114,7 +117,7 @@ class StepRequested(FromWorker, tag="step_requested", frozen=True, kw_only=True)
 
 class ToolCallRequested(FromWorker, tag="tool_call_requested", frozen=True, kw_only=True):
     """`effect` is None while nobody hosts the tool: the call is held until someone does. `unfunded`: the budget does not hold it; it is
-    sent after its `call_funded`."""
+    sent after its `call_funded`. `because`: the model call that chose it."""
 
     call_id: CallId
     tool: str
@@ -128,6 +131,7 @@ class ToolCallRequested(FromWorker, tag="tool_call_requested", frozen=True, kw_o
     approval: Approval | None = None
     reserve: Usage | None = None
     unfunded: bool = False
+    because: CallId | None = None
 
 
 class ToolCallDispatched(Data, tag="tool_call_dispatched", frozen=True, kw_only=True):
@@ -227,6 +231,7 @@ class ChildRequested(FromWorker, tag="child_requested", frozen=True, kw_only=Tru
     deadline_at: float | None = None
     lease: Lease | None = None
     unfunded: bool = False
+    because: CallId | None = None
 
 
 class ChildCompleted(Data, tag="child_completed", frozen=True, kw_only=True):

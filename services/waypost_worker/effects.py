@@ -115,6 +115,7 @@ class Handle:
                 error=error,
                 usage=Usage() if self.started is None else self.effect.meter.usage,
                 fingerprint=self.effect.meter.fingerprint,
+                model=self.effect.meter.model,
             )
         )
 

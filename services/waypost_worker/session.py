@@ -21,7 +21,7 @@ import structlog
 from msgspec import structs
 
 from waypost import Agent
-from waypost.execution import EffectResult, Execution
+from waypost.execution import Beginning, EffectResult
 from waypost_io import faults
 from waypost_proto.commands import AnyItem
 from waypost_proto.errors import TransientError
@@ -79,13 +79,15 @@ class Session:
             subject=hosting.subjects.mail("advance", begin.agent, begin.run_id),
         )
         self.outbox = Outbox(sender, hosting.bus, hosting.tuning, self._stored, base=digest)
-        self._execution = Execution(
-            agent,
-            begin.run_id,
-            correlation_id=begin.correlation_id,
-            tenant=begin.tenant,
-            steps_left=begin.steps_left,
-            start_effect=self._effects.want,
+        self._execution = agent.execution(
+            Beginning(
+                run_id=begin.run_id,
+                correlation_id=begin.correlation_id,
+                tenant=begin.tenant,
+                steps_left=begin.steps_left,
+                start_effect=self._effects.want,
+                changed=self.flush_soon,
+            )
         )
         self._execution.metered(begin.metered, begin.unfunded)
         self._must_answer = False

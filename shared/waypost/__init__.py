@@ -8,7 +8,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from waypost.agents import Agent, agent
+from waypost.agents import Agent
 from waypost.context import ArgumentEdit, Context, RunHandle
 from waypost.errors import (
     ApprovalDenied,
@@ -24,6 +24,7 @@ from waypost.errors import (
     Unanswered,
     WaypostError,
 )
+from waypost.function_agents import FunctionAgent, agent
 from waypost.metering import Usage, report
 from waypost.modules import hosted, load_module
 from waypost.options import Approval, Backoff, Breaker, Budget, Rate, Retry
@@ -47,6 +48,7 @@ __all__ = [
     "Client",
     "Context",
     "DoNotRetry",
+    "FunctionAgent",
     "LoopLimits",
     "NotExecuted",
     "Rate",

@@ -18,6 +18,7 @@ from decimal import Decimal
 from waypost_core.loops import fingerprint
 from waypost_proto import usage as wire
 from waypost_proto.errors import ContractError
+from waypost_proto.models import ModelCall
 
 Dollars = float | Decimal | str
 """US dollars. A float is taken by its decimal text, so that 0.1 is a tenth of a dollar; rounded up to a millionth."""
@@ -43,11 +44,13 @@ class Usage:
 class Meter:
     """Adds up what one step or one attempt of a call reports. Safe to use from the threads that it starts."""
 
-    __slots__ = ("_cost_micros", "_lock", "_said", "_tokens", "fingerprint")
+    __slots__ = ("_cost_micros", "_lock", "_said", "_tokens", "fingerprint", "model")
 
     def __init__(self) -> None:
         self.fingerprint = ""
         """Of the last output that was reported."""
+        self.model: ModelCall | None = None
+        """What the step says of the model that it asked."""
         self._tokens = self._cost_micros = 0
         self._said = False
         self._lock = threading.Lock()

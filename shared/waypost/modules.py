@@ -97,5 +97,5 @@ def _belongs(defined_in: str, module: ModuleType) -> bool:
 
 def _add(kind: str, known: dict[str, H], value: H, module: ModuleType) -> None:
     first = known.setdefault(value.name, value)
-    if first.function is not value.function:
+    if first.origin is not value.origin:
         raise Misconfigured(f"module {module.__name__!r} defines two {kind} named {value.name!r}: give one of them another name=")

@@ -97,6 +97,11 @@ class Tool(Target[P, R_co]):
     def __repr__(self) -> str:
         return f"<tool {self.name!r} {self.policy.effect.value}>"
 
+    @property
+    def origin(self) -> object:
+        """What defines it: the same object for every `.using(…)` variant."""
+        return self.function
+
     # -- for agents
 
     def using(

@@ -161,6 +161,7 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
             approval=item.approval,
             reserve=reserve,
             unfunded=unfunded,
+            because=item.because,
         ),
     )
     if turn.definition is not None and item.tool not in turn.definition.tools:
@@ -209,6 +210,7 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
         deadline_at=deadline,
         lease=None if lease == UNBOUND else lease_of(lease),
         unfunded=unfunded,
+        because=item.because,
     )
     turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child, unfunded=unfunded), event)
     known = turn.definition
@@ -309,6 +311,7 @@ def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
                 duration_seconds=item.duration_seconds,
                 error=item.error,
                 usage=item.usage,
+                model=item.model,
             )
         )
     else:
@@ -323,6 +326,7 @@ def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
                 result_ref=item.result_ref,
                 usage=item.usage,
                 fingerprint=item.fingerprint,
+                model=item.model,
             )
         )
 

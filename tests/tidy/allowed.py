@@ -13,7 +13,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("busy_inits", "shared/waypost/__init__.py"): "Client is imported when it is asked for: a worker needs none of what it brings along",
     ("many_parameters", "services/waypost_cli/start.py::run"): "each parameter is an option of the command line",
     ("many_parameters", "shared/waypost/tools.py::tool"): "the options of a definition, as keywords, for who types them",
-    ("many_parameters", "shared/waypost/agents.py::agent"): "the options of a definition, as keywords, for who types them",
+    ("many_parameters", "shared/waypost/function_agents.py::agent"): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/client.py::Client.start"): "the fields of a task, as keywords, for who types them",
 }
 """(rule, where) → reason."""

@@ -1,6 +1,7 @@
-"""One run's coroutine in memory, for whoever executes agents: the worker, and tests."""
+"""One run in memory, for whoever executes agents: the worker, and tests."""
 
 from waypost.execution.effects import EffectResult, LocalEffect, failure_of
 from waypost.execution.execution import Execution, refs_of
+from waypost.execution.ports import AgentExecution, Beginning
 
-__all__ = ["EffectResult", "Execution", "LocalEffect", "failure_of", "refs_of"]
+__all__ = ["AgentExecution", "Beginning", "EffectResult", "Execution", "LocalEffect", "failure_of", "refs_of"]

@@ -19,6 +19,7 @@ from waypost.metering import CURRENT, Meter
 from waypost.targets import Target
 from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_KEY_CHARS
+from waypost_proto.models import ModelCall
 from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
 
@@ -76,6 +77,7 @@ class EffectResult(Struct, frozen=True, kw_only=True):
     error: Failure | None = None
     usage: Usage | None = None
     fingerprint: str = ""
+    model: ModelCall | None = None
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -11,11 +11,11 @@ from typing import Any
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import replace
 
-from waypost.agents import Agent
 from waypost.context import Context
 from waypost.execution.effects import EffectResult, LocalEffect, failure_of, text_of
 from waypost.execution.engine import RunEngine
 from waypost.execution.recording import Divergence, LocalResult, Recording
+from waypost.function_agents import FunctionAgent
 from waypost_core.loop import AgentSpins
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
@@ -56,7 +56,7 @@ class Execution:
 
     def __init__(
         self,
-        agent: Agent[..., Any],
+        agent: FunctionAgent[..., Any],
         run_id: RunId,
         *,
         correlation_id: str = "",
@@ -146,6 +146,7 @@ class Execution:
             error=result.error,
             usage=result.usage,
             fingerprint=result.fingerprint,
+            model=result.model,
         )
         engine.items.append(item)
         data: LocalResult

@@ -9,10 +9,12 @@ from tests.unit.waypost_core.machine import RUN, Machine, chain, failed, succeed
 from waypost_core import effects as fx
 from waypost_core.messages import HostFound, PermitsRevoked, PermitState
 from waypost_proto import commands as cmd
+from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
 from waypost_proto.ids import CallId
+from waypost_proto.models import ModelCall
 from waypost_proto.registry import ToolDefinition
-from waypost_proto.values import Approval, Budget, Effect, RunStatus
+from waypost_proto.values import Approval, Budget, Effect, Failure, RunStatus
 
 
 def test_a_step_and_a_call_are_one_advance_and_two_events() -> None:
@@ -23,6 +25,27 @@ def test_a_step_and_a_call_are_one_advance_and_two_events() -> None:
     assert run.of(fx.SendTool) == [fx.SendTool(CallId("0:2"), 3)]
     assert run.the.digest == chain("", step, run.call("read", "0:2"))
     assert run.the.status is RunStatus.WAITING
+
+
+def test_the_log_says_which_model_was_asked_and_what_it_chose() -> None:
+    run = Machine()
+    model = ModelCall(model="small", provider="scripted", input_tokens=12, output_tokens=3, intent="I look it up first.")
+    asked = CallId("m1")
+    answered = cmd.FinishStep(seen=1, id=asked, name="small", at=1.0, result=Raw(b"{}"), model=model)
+    child = cmd.StartChild(seen=1, id=CallId("m1.1"), agent="clerk", because=asked)
+    run.advance(answered, run.call("read", "m1.0", because=asked), child)
+    completed, requested, started = run.events
+    assert isinstance(completed, ev.StepCompleted)
+    assert completed.model == model
+    assert isinstance(requested, ev.ToolCallRequested)
+    assert requested.because == asked
+    assert isinstance(started, ev.ChildRequested)
+    assert started.because == asked
+    again = cmd.FinishStep(seen=1, id=CallId("m2"), name="small", at=2.0, error=Failure(type="ModelBusy", message="no"), model=model)
+    run.advance(again)
+    (failure,) = run.events
+    assert isinstance(failure, ev.StepFailed)
+    assert failure.model == model
 
 
 def test_two_workers_with_the_same_activation_do_not_mix() -> None:
