@@ -9,17 +9,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
+from tests.simulation.hunting import Hunt, hunted
 from tests.simulation.mutants import MUTANTS, mutants
 from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
 
 PROGRESS_SEEDS = 250
+_Work = TypeVar("_Work")
+_Outcome = TypeVar("_Outcome")
 
 
 def main() -> int:
@@ -38,6 +41,7 @@ def main() -> int:
             orders=options.orders,
             troubled_seconds=options.seconds,
             without=without,
+            most=frozenset(options.most),
             keep_trace=options.verbose,
             calm=options.calm,
             sabotage=options.sabotage,
@@ -48,7 +52,7 @@ def main() -> int:
     began = time.monotonic()
     done, failed = 0, []
     struck: Counter[str] = Counter()
-    for report in _reports(plans, options.jobs):
+    for report in _each(simulate, plans, options.jobs, at_a_time=5):
         done += 1
         struck.update(report.struck)
         if _tell(report, options):
@@ -66,20 +70,13 @@ def main() -> int:
 
 def _hunt(options: argparse.Namespace) -> int:
     """How many seeds it takes to notice each variant. 1 if one is not noticed within `--seeds`."""
-    survivors = []
-    for mutant in mutants(options.mutants):
-        began, caught = time.monotonic(), None
-        for seed in range(options.first, options.first + options.seeds):
-            plan = Plan(seed=seed, orders=options.orders, troubled_seconds=options.seconds)
-            report = simulate(replace(plan, mutant=mutant.name))
-            if report.violations and not simulate(plan).violations:
-                caught = report
-                break
-        if caught is None:
-            survivors.append(mutant.name)
-        told = "NOT noticed" if caught is None else f"seed {caught.seed}: {caught.violations[0][:110]}"
-        print(f"{mutant.name:18} without “{mutant.without}”: {told} ({time.monotonic() - began:.1f} s)", flush=True)
-    return 1 if survivors else 0
+    seeds = range(options.first, options.first + options.seeds)
+    hunts = [Hunt(mutant.name, seeds, options.orders, options.seconds) for mutant in mutants(options.mutants)]
+    survived = False
+    for trophy in _each(hunted, hunts, options.jobs, at_a_time=1):
+        print(trophy.told(options.seeds), flush=True)
+        survived |= trophy.seed is None
+    return 1 if survived else 0
 
 
 def _note(options: argparse.Namespace, seeds: int, struck: Counter[str], failed: list[int]) -> None:
@@ -100,12 +97,13 @@ def _note(options: argparse.Namespace, seeds: int, struck: Counter[str], failed:
         file.write(json.dumps(line) + "\n")
 
 
-def _reports(plans: list[Plan], jobs: int) -> Iterator[Report]:
-    if len(plans) == 1 or jobs == 1:
-        yield from map(simulate, plans)
+def _each(do: Callable[[_Work], _Outcome], work: list[_Work], jobs: int, *, at_a_time: int) -> Iterator[_Outcome]:
+    """What becomes of each, in order, in so many processes."""
+    if len(work) == 1 or jobs == 1:
+        yield from map(do, work)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=200) as pool:
-        yield from pool.map(simulate, plans, chunksize=5)
+        yield from pool.map(do, work, chunksize=at_a_time)
 
 
 def _tell(report: Report, options: argparse.Namespace) -> bool:
@@ -129,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--orders", type=int, default=5, help="runs that customers start")
     parser.add_argument("--seconds", type=float, default=12.0, help="simulated seconds of trouble")
     parser.add_argument("--without", nargs="*", choices=KINDS, default=[], help="kinds of trouble to leave out")
+    parser.add_argument("--most", nargs="*", choices=KINDS, default=[], help="kinds of trouble that are as strong as they get")
     parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
     parser.add_argument(
         "--sabotage", action="store_true", help="lose an event and make an effect twice at the end: the invariants must notice"

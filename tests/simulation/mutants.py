@@ -33,11 +33,16 @@ Patch = Any
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`without` is the safeguard that is gone; `patches` makes the patches that take it away."""
+    """`without` is the safeguard that is gone; `patches` makes the patches that take it away.
+
+    `needs` are the kinds of trouble that the safeguard is for: a hunt has them as strong as they get, so that it takes tens of seeds
+    and not hundreds. All other seeds have them too, only weaker and less often.
+    """
 
     name: str
     without: str
     patches: Callable[[], list[Patch]]
+    needs: frozenset[str] = frozenset()
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -189,7 +194,12 @@ MUTANTS = (
         "a run pauses at its limit of steps",
         lambda: _everywhere("waypost_core", "fits", _answers(True)),
     ),
-    Mutant("forgetful-worker", "a worker repeats what nobody confirmed", lambda: [mock.patch.object(Outbox, "republish", _answers(0))]),
+    Mutant(
+        "forgetful-worker",
+        "a worker repeats what nobody confirmed",
+        lambda: [mock.patch.object(Outbox, "republish", _answers(0))],
+        needs=frozenset({"wipes"}),
+    ),
 )
 """In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""
 

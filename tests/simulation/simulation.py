@@ -52,6 +52,8 @@ class Plan:
     orders: int = 5
     troubled_seconds: float = 12.0
     without: frozenset[str] = frozenset()
+    most: frozenset[str] = frozenset()
+    """Kinds of trouble that are as strong as they get, whatever the seed says."""
     keep_trace: bool = False
     calm: bool = False
     loses_commits: bool = False
@@ -114,7 +116,7 @@ class _Simulation:
         self._plan = plan
         loop = self._loop = SimulatedLoop(Chance(seed, "schedule"))
         chance = Chance(seed, "plan")
-        drawn = Trouble.of_seed(chance, plan.without)
+        drawn = Trouble.of_seed(chance, plan.without, plan.most)
         self._trouble = Trouble() if plan.calm else drawn
         self._told = str(self._trouble)
         self._trace = Trace(loop.time, keep=plan.keep_trace)

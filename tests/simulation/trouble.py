@@ -56,14 +56,14 @@ class Trouble:
     two_builds: float = 0.0
 
     @classmethod
-    def of_seed(cls, chance: Chance, without: frozenset[str]) -> Self:
-        """Some kinds of trouble at some strength; about every second kind is there at all."""
+    def of_seed(cls, chance: Chance, without: frozenset[str] = frozenset(), most: frozenset[str] = frozenset()) -> Self:
+        """Some kinds of trouble at some strength; about every second kind is there at all, those of `most` as strong as they get."""
         trouble = cls()
         strengths = {kind: chance.random() ** 2 if chance.hits(0.55) else 0.0 for kind in KINDS}
         for kind in KINDS:
-            strength = 0.0 if kind in without else strengths[kind]
-            for name, most in _MOST[kind].items():
-                setattr(trouble, name, most * strength)
+            strength = 0.0 if kind in without else 1.0 if kind in most else strengths[kind]
+            for name, strongest in _MOST[kind].items():
+                setattr(trouble, name, strongest * strength)
         return trouble
 
     def off(self) -> None:
