@@ -151,8 +151,11 @@ class Gateway:
                 ]
                 async with asyncio.TaskGroup() as calls:
                     pulling = [background.create_task(lane.run(calls)) for lane in self._lanes]
-                    await stop.wait()
-                    await self._stop_pulling(pulling)
+                    try:
+                        await stop.wait()
+                    finally:  # also when cancelled: `calls` takes nothing from here on
+                        self._stop_pulling(pulling)
+                    await asyncio.wait(pulling)
                     await self._drain()
                 for task in keeping:
                     task.cancel()
@@ -177,12 +180,11 @@ class Gateway:
         self._metrics.breaker(tool.name, lambda: breaker.state)
         return breaker
 
-    async def _stop_pulling(self, pulling: Sequence[asyncio.Task[None]]) -> None:
+    def _stop_pulling(self, pulling: Sequence[asyncio.Task[None]]) -> None:
         for lane in self._lanes:
             lane.close()
         for task in pulling:
             task.cancel()
-        await asyncio.wait(pulling)
 
     async def _drain(self) -> None:
         """Wait for running calls; after the bound interrupt them, so that what they mean is written down while there is time."""

@@ -19,9 +19,10 @@ from waypost_core.fitting import problem_of
 from waypost_io.bus.ports import Message
 from waypost_io.store.ports import ApprovalRow
 from waypost_proto.api import ApprovalsDecide, RunAnswer
-from waypost_proto.errors import BadInput, Denied, NotFound, TooLarge
+from waypost_proto.errors import BadInput, Denied, NotFound, TooLarge, TransientError
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.mailbox import DecideApproval
+from waypost_proto.registry import ToolDefinition
 
 
 async def decide(api: Api, message: Message) -> RunAnswer:
@@ -76,15 +77,24 @@ async def _check_values(api: Api, request: ApprovalsDecide, approval: ApprovalRo
         value = _value("the edited arguments", request.args)
         if not isinstance(value, dict):
             raise BadInput("the edited arguments must be a JSON object: parameters by name")
-        tool = next((view.definition for view in api.directory.tool_views() if view.definition.name == approval.tool), None)
-        if tool is not None:
-            _fits(f"the edited arguments of {approval.tool}", tool.args_schema, value)
+        _fits(f"the edited arguments of {approval.tool}", (await _definition(api, approval.tool)).args_schema, value)
     if request.decision == "answer":
         given = request.answer if isinstance(request.answer, Raw) else Raw(b"null")
         value = _value("the answer", given)
         schema = details_of(approval).answer_schema
         if isinstance(schema, Raw):
             _fits("the answer", schema, value)
+
+
+async def _definition(api: Api, tool: str) -> ToolDefinition:
+    """As committed: this replica may not have heard of it yet, and arguments that nobody has checked are not taken."""
+    found = next((definition for definition in await api.store.definitions.tools() if definition.name == tool), None)
+    if found is None:
+        raise TransientError(
+            f"nobody has announced the tool {tool!r} yet, so the edited arguments cannot be checked: start a gateway that hosts it, or "
+            "approve the call as it is"
+        )
+    return found
 
 
 def _value(what: str, raw: Raw) -> Any:

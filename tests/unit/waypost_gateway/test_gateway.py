@@ -157,3 +157,29 @@ async def test_a_wiped_broker_is_survived(rig: Rig) -> None:
         assert b"tool_succeeded" in answer.body
         await rig.send(rig.call("look"))
         await wait_until(lambda: len(desktop.began) == 2)
+
+
+async def test_a_gateway_that_is_cancelled_takes_nothing_more_while_its_calls_come_to_their_end(rig: Rig) -> None:
+    desktop = Desktop()
+    running, leaving, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow_to_leave(ctx: ToolContext) -> str:
+        running.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            leaving.set()
+            await done.wait()
+
+    desktop.behaviour["look"] = slow_to_leave
+    async with rig.gateway(desktop) as gateway:
+        await rig.send(rig.call("look"))
+        await running.wait()
+        gateway.task.cancel()
+        await leaving.wait()
+        await rig.send(rig.call("look"))
+        await wait_until(lambda: not gateway.gateway.pulling)
+        done.set()
+        await asyncio.wait([gateway.task])
+    assert gateway.task.cancelled()
+    assert await rig.count_tools() == 2

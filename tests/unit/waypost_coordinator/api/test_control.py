@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from tests.unit.waypost_coordinator.api.conftest import Caller
 from tests.unit.waypost_coordinator.api.rig import Desk, new_id
@@ -23,10 +24,11 @@ from waypost_proto.api import (
     RunResolve,
     RunSignal,
 )
-from waypost_proto.errors import BadInput, Conflict, Denied, NotConfirmed, NotFound, TooLarge, WaypostError
+from waypost_proto.errors import BadInput, Conflict, Denied, NotConfirmed, NotFound, TooLarge, TransientError, WaypostError
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.mailbox import Reply
+from waypost_proto.registry import ToolDefinition
 from waypost_proto.task import TaskBudget
 from waypost_proto.values import Approval, BlobRef, Budget, Effect, Mark
 
@@ -192,6 +194,22 @@ async def test_only_the_role_decides_and_only_with_a_name(ask: Caller, desk: Des
     await ask("approvals.decide", request, RunAnswer)
     with pytest.raises(Conflict, match="not open"):
         await ask("approvals.decide", request, RunAnswer)
+
+
+async def test_edited_arguments_are_held_against_the_committed_schema_and_refused_while_there_is_none(ask: Caller, desk: Desk) -> None:
+    _, approval_id = await waiting_for_officer(desk)
+    approval = await desk.store.approvals.get(approval_id)
+    assert approval is not None
+    request = ApprovalsDecide(approval_id=approval_id, decision="approve", by="ann", roles=["officer"], args=Raw(b'{"amount":"all"}'))
+    with pytest.raises(TransientError, match="nobody has announced the tool"):
+        await ask("approvals.decide", request, RunAnswer)
+    schema = Raw(b'{"type":"object","properties":{"amount":{"type":"integer"}}}')
+    await desk.store.definitions.put([], [ToolDefinition(name=approval.tool, effect=Effect.UNSAFE, args_schema=schema)])
+    with pytest.raises(BadInput, match="cannot be taken"):
+        await ask("approvals.decide", request, RunAnswer)
+    assert desk.submitted == []
+    await ask("approvals.decide", replace(request, args=Raw(b'{"amount":5}')), RunAnswer)
+    assert last(desk).args == Raw(b'{"amount":5}')
 
 
 async def test_redispatch_of_one_or_all(ask: Caller, desk: Desk) -> None:
