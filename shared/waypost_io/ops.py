@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 import structlog
 
+from waypost_io import exposition
 from waypost_io.metrics import Metrics
 from waypost_io.redaction import redact
 from waypost_io.settings import parse_address
@@ -30,7 +31,7 @@ Check = Callable[[], bool | str | Awaitable[bool | str | None] | None]
 
 _OK = "ok"
 _JSON = "application/json"
-_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_TEXT = exposition.TEXT
 _log = structlog.get_logger()
 
 
@@ -100,18 +101,29 @@ class OpsServer:
         path = rest.partition(b" ")[0].partition(b"?")[0]
         if method not in (b"GET", b"HEAD"):
             return _response(405, _TEXT, b"GET and HEAD only\n")
-        status, kind, body = await self._page(path)
+        status, kind, body = await self._page(path, _accept(head))
         return _response(status, kind, body, send_body=method == b"GET")
 
-    async def _page(self, path: bytes) -> tuple[int, str, bytes]:
+    async def _page(self, path: bytes, accept: str) -> tuple[int, str, bytes]:
         if path == b"/livez":
             return 200, _JSON, b'{"live":true}\n'
         if path == b"/readyz":
             ready, checks = await self.readiness()
             return (200 if ready else 503), _JSON, msgspec.json.encode({"ready": ready, "checks": checks}) + b"\n"
         if path == b"/metrics":
+            if exposition.chosen(accept) == "openmetrics":
+                return 200, exposition.OPENMETRICS, self._metrics.render_openmetrics()
             return 200, _TEXT, self._metrics.render()
         return 404, _TEXT, b"there are /livez, /readyz and /metrics\n"
+
+
+def _accept(head: bytes) -> str:
+    """The `Accept` header of a request, "" without one."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"accept":
+            return value.decode("latin-1").strip()
+    return ""
 
 
 async def _ask(check: Check) -> str:
