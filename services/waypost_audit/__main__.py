@@ -11,7 +11,7 @@ from waypost_audit.logger import AuditConfig, AuditLogger
 from waypost_audit.metrics import Metrics
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
-from waypost_io.ops import OpsServer
+from waypost_io.observing import observe
 from waypost_io.settings import AuditSettings, load
 from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
@@ -30,7 +30,7 @@ async def serve(stop: Stop) -> None:
         return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-audit")
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics.registry))
+        await observe(stack, "audit", settings.ops_addr, checks=starting.checks, metrics=metrics.registry)
         with suppress(StartAbandoned):
             bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-audit"))
             store = await starting.enter(stack, open_store)

@@ -10,7 +10,7 @@ from waypost_io.bus.jetstream import BusTuning, JetStreamBus
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
-from waypost_io.ops import OpsServer
+from waypost_io.observing import observe
 from waypost_io.settings import CoordinatorSettings, load
 from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
@@ -26,7 +26,7 @@ async def serve(stop: Stop) -> None:
     metrics = Metrics()
     starting = Starting(stop, settings.start_seconds)
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics))
+        await observe(stack, "coordinator", settings.ops_addr, checks=starting.checks, metrics=metrics)
         with contextlib.suppress(StartAbandoned):
             store = await starting.enter(stack, lambda: _store(settings))
             bus = await starting.enter(stack, lambda: _bus(settings))

@@ -204,6 +204,7 @@ class Pipeline:
 
     async def _refuse(self, batch: Batch, error: Exception) -> None:
         """The batch was not written. Decide its letters again, in halves, on states as they are committed."""
+        self._ground.metrics.failed("refused")
         async with self._deciding:
             stale, self._next = self._next, None
             self._handed.clear()
@@ -240,6 +241,7 @@ class Pipeline:
 
     async def _ambiguous(self, batch: Batch, error: Exception) -> None:
         """It may have been committed or not: nothing that we hold in memory is to be trusted."""
+        self._ground.metrics.failed("unknown")
         log.warning("commit_unknown", letters=len(batch.letters), error=str(error))
         async with self._deciding:
             stale, self._next = self._next, None

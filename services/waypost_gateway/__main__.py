@@ -29,7 +29,8 @@ from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.logs import guarded
-from waypost_io.ops import Check, OpsServer
+from waypost_io.observing import observe
+from waypost_io.ops import Check
 from waypost_io.peer import Peer
 from waypost_io.settings import GatewaySettings, load
 from waypost_io.starting import StartAbandoned, Starting
@@ -82,10 +83,11 @@ async def serve(names: Sequence[str], settings: GatewaySettings, stop: Stop) -> 
     asyncio.get_running_loop().set_default_executor(ToolThreads(THREADS_PER_CALL * settings.concurrency))
     announce = Announce(peer=peer_name, kind="gateway", build=build, tools=definitions, concurrency=settings.concurrency)
     metrics = Metrics()
+    metrics.concurrency.set(settings.concurrency)
     rules = Rules(policy=policy, secrets=secrets_of_tools)
     starting = Starting(stop, settings.start_seconds)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics.registry))
+        await observe(stack, "gateway", settings.ops_addr, checks=starting.checks, metrics=metrics.registry)
         with suppress(StartAbandoned):
             bus = await starting.enter(stack, lambda: _bus(settings, peer_name))
             store = await starting.enter(stack, lambda: _store(settings, peer_name))

@@ -56,7 +56,8 @@ class Handler:
             _log.exception("handling a tool call failed, it will be delivered again", tool=tool.name, key=work.key)
         finally:
             self._inflight.drop(work)
-            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began)
+            run_id = "" if work.call is None else work.call.run_id
+            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began, run_id)
         return name
 
     async def give_up(self, work: Work, tool: AnyTool) -> None:
@@ -74,7 +75,7 @@ class Handler:
             _log.exception("giving a tool call up failed, it will be delivered again", tool=tool.name, key=work.key)
         finally:
             self._inflight.drop(work)
-            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began)
+            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began, call.run_id)
 
     async def _handle(self, work: Work, tool: AnyTool) -> str:
         """The name of the outcome."""

@@ -23,6 +23,7 @@ class Metrics:
         self._ledger = self.registry.counter(
             "waypost_gateway_ledger_refusals_total", "Calls that the ledger did not let start or settle, by what was done.", labels=("why",)
         )
+        self.concurrency = self.registry.gauge("waypost_gateway_concurrency", "Calls that may be in hand at once.").labels()
         self.running = self.registry.gauge("waypost_gateway_running", "Calls in hand.").labels()
         self.redelivered = self.registry.counter("waypost_gateway_redelivered_total", "Messages that had been delivered before.").labels()
         self.suspects = self.registry.counter(
@@ -56,10 +57,10 @@ class Metrics:
     def reload(self, what: str, outcome: str) -> None:
         self._reloads.labels(what, outcome).inc()
 
-    def call(self, tool: str, outcome: str, seconds: float) -> None:
-        """One message is done with; `outcome` is one of a fixed few."""
+    def call(self, tool: str, outcome: str, seconds: float, run_id: str = "") -> None:
+        """One message is done with; `outcome` is one of a fixed few, `run_id` the exemplar."""
         self._calls.labels(tool, outcome).inc()
-        self._seconds.labels(tool).observe(seconds)
+        self._seconds.labels(tool).observe(seconds, run_id)
 
     def ledger(self, why: str) -> None:
         self._ledger.labels(why).inc()

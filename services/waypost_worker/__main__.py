@@ -11,7 +11,7 @@ from dataclasses import replace
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
-from waypost_io.ops import OpsServer
+from waypost_io.observing import observe
 from waypost_io.settings import WorkerSettings, load
 from waypost_io.starting import StartAbandoned, Starting
 from waypost_proto.errors import Misconfigured
@@ -45,7 +45,7 @@ async def _serve(stop: Stop, options: argparse.Namespace) -> None:
     metrics = Metrics()
     starting = Starting(stop, settings.start_seconds)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(OpsServer(settings.ops_addr, checks=starting.checks, metrics=metrics))
+        await observe(stack, "worker", settings.ops_addr, checks=starting.checks, metrics=metrics)
         with suppress(StartAbandoned):
             bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-worker"))
             worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics, name=_name(settings))

@@ -37,6 +37,7 @@ class WorkerMetrics:
         self.hits = metrics.counter("waypost_worker_cache_hits_total", "Activations of a run whose coroutine was in memory.").labels()
         self.misses = metrics.counter("waypost_worker_cache_misses_total", "Activations that needed the journal.").labels()
         self.failures = metrics.counter("waypost_worker_failures_total", "Runs let go after an error of the worker itself.").labels()
+        self.concurrency = metrics.gauge("waypost_worker_concurrency", "Runs that may work at one time.").labels()
         self.effects = metrics.gauge("waypost_worker_effects_running", "Local effects in flight.").labels()
         self.active = metrics.gauge("waypost_worker_runs_active", "Runs with an activation in hand.").labels()
         self.cached = metrics.gauge("waypost_worker_runs_cached", "Coroutines in memory.").labels()

@@ -56,6 +56,7 @@ class Runs:
         self._counting_since = asyncio.get_running_loop().time()
         self._busy_before = 0
         metrics = hosting.metrics
+        metrics.concurrency.set(self._tuning.concurrency)
         metrics.effects.follow(lambda: float(hosting.effects.running))
         metrics.active.follow(lambda: float(len(self._active)))
         metrics.cached.follow(lambda: float(len(self._slots)))

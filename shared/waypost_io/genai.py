@@ -1,7 +1,7 @@
 """The names that OpenTelemetry's conventions for generative AI give to what Waypost measures. Every such metric name is here.
 
-Pinned: github.com/open-telemetry/semantic-conventions-genai at commit `CONVENTIONS_COMMIT`. All of it is marked "Development" there and will
-change; a change of names is a change of this module, of the dashboards in `k8s/grafana` and of docs/metrics.md, and of nothing else.
+Pinned: github.com/open-telemetry/semantic-conventions-genai at commit `CONVENTIONS_COMMIT`. All of it is marked "Development" there and
+will change; a change of names is a change of this module, of the dashboards in `k8s/grafana` and of docs/metrics.md, and of nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OPERATION_NAME = "gen_ai.operation.name"
 PROVIDER_NAME = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
 RESPONSE_MODEL = "gen_ai.response.model"
-TOKEN_MODALITY = "gen_ai.token.modality"
+TOKEN_MODALITY = "gen_ai.token.modality"  # noqa: S105 - a name
 TOOL_NAME = "gen_ai.tool.name"
 WORKFLOW_NAME = "gen_ai.workflow.name"
 

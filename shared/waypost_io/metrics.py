@@ -44,17 +44,26 @@ class Exemplar(NamedTuple):
 class Counter:
     """Only rises."""
 
-    __slots__ = ("exemplar", "value")
+    __slots__ = ("_read", "_value", "exemplar")
 
     def __init__(self) -> None:
-        self.value = 0.0
+        self._value = 0.0
+        self._read: Callable[[], float] | None = None
         self.exemplar: Exemplar | None = None
 
     def inc(self, amount: float = 1.0, run_id: str = "") -> None:
         """Add `amount`, which is not negative; `run_id` is kept as the exemplar."""
-        self.value += amount
+        self._value += amount
         if run_id:
             self.exemplar = Exemplar(run_id, amount, time())
+
+    def follow(self, read: Callable[[], float]) -> None:
+        """Ask `read`, which only rises, at every scrape; it must be quick and may not raise."""
+        self._read = read
+
+    @property
+    def value(self) -> float:
+        return self._read() if self._read is not None else self._value
 
 
 class Gauge:

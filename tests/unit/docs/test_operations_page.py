@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from typing import Any
 
@@ -52,25 +51,6 @@ def test_what_nothing_reads_is_said_to_be_read_by_nothing(cells: list[str]) -> N
         else:
             is_read = CODE.count(f'"{name}"') > 1
         assert is_read == (cells[2] != "nothing yet"), name
-
-
-def metrics_of_the_code() -> dict[str, list[str]]:
-    """Name and labels of every metric that some service defines."""
-    found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "services").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(func=ast.Attribute(attr="counter" | "gauge" | "histogram"), args=[ast.Constant(value=str(name)), *_]):
-                    labels = [ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg == "labels"]
-                    found[name] = list(labels[0]) if labels else []
-    return found
-
-
-def test_every_metric_is_there() -> None:
-    shown = [re.fullmatch(r"`(waypost_\w+)(?:\{(.*)\})?`", cells[0]) for cells in rows("Endpoints and metrics")]
-    assert {match[1]: (match[2] or "").split(",") for match in shown if match is not None} == {
-        name: labels or [""] for name, labels in metrics_of_the_code().items()
-    }
 
 
 def test_the_checks_of_readyz_are_there() -> None:
