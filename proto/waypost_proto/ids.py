@@ -79,10 +79,17 @@ def partition_of(run_id: RunId, partitions: int) -> int:
     return value % partitions
 
 
-def traceparent(run_id: RunId, seq: int) -> str:
-    """W3C trace context of what event `seq` caused: the run id's digits are the trace id, the span id is derived from both."""
-    span = hashlib.sha256(f"{run_id}/{seq}".encode()).hexdigest()[:16]
-    return f"00-{run_id.replace('-', '')}-{span}-01"
+def span_id(run_id: RunId, seq: int, part: int | str = 0) -> bytes:
+    """The 8 bytes of a span's id: derived from its run, the event that it begins with, and what of it the span is.
+
+    `part` 0 is the event itself; a number from 1 is an attempt of the call that the event requested; a word tells other spans apart.
+    """
+    return hashlib.sha256((f"{run_id}/{seq}/{part}" if part else f"{run_id}/{seq}").encode()).digest()[:8]
+
+
+def traceparent(run_id: RunId, seq: int, part: int | str = 0) -> str:
+    """W3C trace context of a span (see `span_id`); the run id's digits are the trace id."""
+    return f"00-{run_id.replace('-', '')}-{span_id(run_id, seq, part).hex()}-01"
 
 
 def digest_of(*chunks: bytes) -> str:
