@@ -45,6 +45,7 @@ def test_names_that_say_nothing(path: str) -> None:
 
 def test_names_that_say_something() -> None:
     assert not list(rules.banned_names(PurePosixPath("shared/waypost/database.py")))
+    assert not list(rules.banned_names(PurePosixPath("k8s/base/worker.yaml")))
 
 
 def test_packages() -> None:

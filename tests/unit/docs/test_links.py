@@ -51,6 +51,8 @@ EXAMPLES = {
     "trip.py",  # what a reader writes
     "agents.py",
     "my_agents.py",
+    "identities.toml",
+    "secrets.toml",
 }
 
 

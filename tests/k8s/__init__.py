@@ -1,0 +1,1 @@
+"""The manifests of k8s/, without a cluster."""
