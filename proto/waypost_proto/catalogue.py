@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from waypost_proto import api, commands, events, mailbox, notices, registry, task, tools, work
+from waypost_proto import api, commands, events, mailbox, notices, registry, streams, task, tools, work
 
 Kind = type[Any]
 
@@ -146,6 +146,14 @@ CHANNELS: tuple[Channel, ...] = (
         action="send",
         messages=(work.Stop,),
         summary="Let go of a run or a call.",
+    ),
+    Channel(
+        key="stream",
+        address="waypost.stream.{run_id}",
+        action="receive",
+        messages=get_args(streams.AnyStreamed),
+        summary="A worker shows what a model writes, as it arrives. No coordinator listens: it is for whoever watches a run.",
+        parameters={"run_id": _RUN},
     ),
     Channel(
         key="announce",

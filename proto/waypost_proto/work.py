@@ -51,6 +51,8 @@ class Activation(Value, frozen=True, kw_only=True):
     now: float = 0.0
     """The database's clock when it was sent, Unix seconds: what a worker goes by instead of its own wall clock."""
     v: int = 1
+    cost_limited: bool = False
+    """Cost is limited: a model without a known price is not asked."""
 
 
 class Accepted(Value, frozen=True, array_like=True):

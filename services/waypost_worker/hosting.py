@@ -15,6 +15,7 @@ from waypost_worker.effects import EffectRunner
 from waypost_worker.frames import BlobStore
 from waypost_worker.journal import JournalReader
 from waypost_worker.outbox import Publishes
+from waypost_worker.token_stream import TokenStreams
 from waypost_worker.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Hosting:
     reader: JournalReader
     payloads: BlobStore
     metrics: WorkerMetrics
+    streams: TokenStreams
     clock: Callable[[], float] = time.time
     run_clock: DatabaseTime = field(default_factory=DatabaseTime)
     """The time that results carry."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from waypost.execution import EffectResult, LocalEffect
+from waypost.step_scope import StepScope
 from waypost_proto.ids import CallId
 from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
@@ -14,10 +15,13 @@ _NOT_STARTED = Failure(type="Cancelled", message="the step was cancelled before 
 
 
 class RunEffects:
-    """`done` gets the result of every effect that was wanted, once, unless `drop` came first."""
+    """`done` gets the result of every effect that was wanted, once, unless `drop` came first. `scope` is asked for each that is started."""
 
-    def __init__(self, runner: EffectRunner, clock: Callable[[], float], done: Done) -> None:
+    def __init__(
+        self, runner: EffectRunner, clock: Callable[[], float], done: Done, scope: Callable[[CallId], StepScope | None] = lambda _: None
+    ) -> None:
         self._runner = runner
+        self._scope = scope
         self._clock = clock
         self._done = done
         self._wanted: list[LocalEffect] = []
@@ -45,6 +49,7 @@ class RunEffects:
         wanted, self._wanted = self._wanted, []
         for effect in wanted:
             if effect.wanted:
+                effect.scope = self._scope(effect.call_id)
                 self._handles[effect.call_id] = self._runner.start(effect, self._ended)
             else:
                 self._done(EffectResult(call_id=effect.call_id, at=self._clock(), error=_NOT_STARTED, usage=Usage()))

@@ -35,6 +35,7 @@ from waypost_worker.effects import EffectRunner
 from waypost_worker.hosting import Hosting, WorkerMetrics
 from waypost_worker.journal import JournalReader
 from waypost_worker.runs import Runs
+from waypost_worker.token_stream import TokenStreams
 from waypost_worker.tuning import Tuning
 from waypost_worker.work_loop import WorkLoop
 
@@ -169,6 +170,7 @@ class Worker:
             reader=JournalReader(self._bus, self._subjects, payloads),
             payloads=payloads,
             metrics=self.metrics,
+            streams=TokenStreams(self._bus, self._subjects, self.id),
             run_clock=self._time,
             clock=time.time,  # looked up here, not when the module was imported: simulations put a clock of theirs in its place
         )

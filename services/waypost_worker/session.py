@@ -22,6 +22,7 @@ from msgspec import structs
 
 from waypost import Agent
 from waypost.execution import Beginning, EffectResult
+from waypost.step_scope import StepScope
 from waypost_io import faults
 from waypost_proto.commands import AnyItem
 from waypost_proto.errors import TransientError
@@ -70,7 +71,7 @@ class Session:
         self._hosting = hosting
         self._holder = holder
         self._loop = asyncio.get_running_loop()
-        self._effects = RunEffects(hosting.effects, hosting.run_clock, self._effect_done)
+        self._effects = RunEffects(hosting.effects, hosting.run_clock, self._effect_done, self._scope)
         sender = Sender(
             run_id=begin.run_id,
             agent=begin.agent,
@@ -90,6 +91,8 @@ class Session:
             )
         )
         self._execution.metered(begin.metered, begin.unfunded)
+        self._limits = self.begin
+        """The activation that last said how the run is limited, without what may be large."""
         self._must_answer = False
         self._reported = 0
         """Effects in flight as the last advance said."""
@@ -124,6 +127,7 @@ class Session:
     def catch_up(self, activation: Activation) -> None:
         """A new activation's allowance, if it counts everything that we have sent."""
         if activation.base == self.outbox.tip and self._uploading is None:
+            self._limits = structs.replace(activation, entries=[])
             self._execution.metered(activation.metered, activation.unfunded)
             self._execution.grant(activation.steps_left)
 
@@ -154,6 +158,18 @@ class Session:
             self._uploading.cancel()
         self.outbox.close()
         self._execution.close()
+
+    def _scope(self, call_id: CallId) -> StepScope:
+        begin, limits = self.begin, self._limits
+        show = self._hosting.streams.opener(begin.run_id, call_id, begin.agent, lambda: self._holder.token)
+        return StepScope(
+            run_id=begin.run_id,
+            call_id=call_id,
+            agent=begin.agent,
+            metered=limits.metered,
+            cost_limited=limits.cost_limited,
+            show=show,
+        )
 
     def _effect_done(self, result: EffectResult) -> None:
         if not self._closed:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from waypost.metering import Usage
 from waypost.options import Seconds
 from waypost.run_log import RunLog
 from waypost.targets import Target
 from waypost_proto.ids import RunId
+
+if TYPE_CHECKING:
+    from waypost.models.messages import Message, ModelRequest, ModelResponse
+    from waypost.models.protocol import Model
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,6 +119,38 @@ class Context:
         with `waypost.report(…)`; if it does not, it has used what it reserved.
         """
         return await self._engine.step(*_step_of(function, args, name), reserve)
+
+    @overload
+    async def generate(
+        self, model: Model, prompt: str | Sequence[Message] | ModelRequest, *, instructions: str = "", reserve: Usage | None = None
+    ) -> ModelResponse: ...
+    @overload
+    async def generate(
+        self,
+        model: Model,
+        prompt: str | Sequence[Message] | ModelRequest,
+        kind: type[R],
+        *,
+        instructions: str = "",
+        repairs: int = 1,
+        reserve: Usage | None = None,
+    ) -> R: ...
+    async def generate(
+        self, model: Model, prompt: Any, kind: Any = None, *, instructions: str = "", repairs: int = 1, reserve: Usage | None = None
+    ) -> Any:
+        """Ask a model, and record its answer: it is asked once, paid once, and the same on replay.
+
+        `prompt` is a text, a conversation, or a whole `ModelRequest`. Without `kind` the `ModelResponse` is returned; `kind=str` gives its
+        text, any other type a value that the model was asked for with its JSON Schema. An answer that does not fit is told to the
+        model, `repairs` times. Tokens and cost are reserved before (`reserve` instead of the estimate) and settled after. While the
+        provider is busy the run waits, with timers of its own. Raises `ModelFailed`, and `AnswerUnusable` where there is a `kind`.
+        """
+        from waypost.models.generating import generate, generate_as, request_of
+
+        request = request_of(prompt, instructions)
+        if kind is None:
+            return await generate(self._engine, model, request, reserve)
+        return await generate_as(self._engine, model, request, kind, repairs=repairs, reserve=reserve)
 
     @overload
     async def signal(self, name: str) -> Any: ...

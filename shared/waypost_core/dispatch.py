@@ -41,6 +41,7 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
         correlation_id=state.correlation_id,
         tenant=state.tenant,
         now=round(now, 6),
+        cost_limited=limits[2] is not None,
     )
 
 

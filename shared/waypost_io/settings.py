@@ -35,6 +35,9 @@ OTHER_VARIABLES = frozenset(
         "WAYPOST_LISTEN_FD",
         "WAYPOST_HTTP_ALLOW",
         "WAYPOST_HTTP_CA",
+        "WAYPOST_PRICES_FILE",
+        "WAYPOST_CAPTURE",
+        "WAYPOST_CAPTURE_REDACT",
     }
 )
 """Read elsewhere, not by a settings class."""

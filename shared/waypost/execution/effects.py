@@ -11,12 +11,15 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from waypost._threads import in_thread
 from waypost.conversion import encode_result, fit, shown
 from waypost.metering import CURRENT, Meter
+from waypost.step_scope import SCOPE, StepScope
 from waypost.targets import Target
+from waypost_proto.codec import encode
+from waypost_proto.errors import WaypostError
 from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_KEY_CHARS
 from waypost_proto.models import ModelCall
@@ -37,7 +40,7 @@ class LocalEffect:
     with `Execution.finish_effect`, because it counts in `Execution.running` until then.
     """
 
-    __slots__ = ("_run", "attempt", "call_id", "meter", "name", "on_cancel", "reserve", "wanted")
+    __slots__ = ("_run", "attempt", "call_id", "meter", "name", "on_cancel", "reserve", "scope", "wanted")
 
     def __init__(self, call_id: CallId, name: str, run: Callable[[], Awaitable[bytes]], reserve: Usage | None = None) -> None:
         self.call_id = call_id
@@ -48,6 +51,8 @@ class LocalEffect:
         self.attempt = 1
         """Which request for allowance this is: more than 1 when another worker may have begun it."""
         self.meter = Meter()
+        self.scope: StepScope | None = None
+        """The worker sets it before it calls `run`."""
         self._run = run
 
     async def run(self) -> bytes:
@@ -58,6 +63,7 @@ class LocalEffect:
         function reports goes to `meter` by way of the task's context.
         """
         CURRENT.set(self.meter)
+        SCOPE.set(self.scope)
         return await self._run()
 
     def drop(self) -> None:
@@ -89,7 +95,13 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, BaseExceptionGroup):
         named = map(failure_of, error.exceptions[:_MAX_GROUP_MEMBERS])
         message += ": " + "; ".join(f"{inner.type}: {inner.message}" for inner in named)
-    return Failure(type=type(error).__name__[:_MAX_TYPE_CHARS], message=text_of(message))
+    return Failure(type=type(error).__name__[:_MAX_TYPE_CHARS], message=text_of(message), details=_details_of(error))
+
+
+def _details_of(error: BaseException) -> Raw | UnsetType:
+    """What an error of Waypost's own says beside its message (`failure_details`): numbers that somebody goes by."""
+    details = getattr(error, "failure_details", None) if isinstance(error, WaypostError) else None
+    return Raw(encode(details)) if details else UNSET
 
 
 def text_of(text: str) -> str:

@@ -71,12 +71,14 @@ class ModelRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TokenCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the provider counted. `input_tokens` includes `cached_tokens`, `output_tokens` includes `reasoning_tokens`."""
+    """What the provider counted. `input_tokens` includes `cached_tokens` (read from its cache) and `cache_write_tokens` (written to it),
+    `output_tokens` includes `reasoning_tokens`."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class ModelResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from waypost.models.messages import Delta, ModelRequest, ModelResponse
+from waypost.models.messages import Delta, ModelRequest, ModelResponse, TokenCounts
 from waypost_proto.errors import PermanentError, TransientError
 
 
@@ -33,15 +33,44 @@ class Model(Protocol):
 
 
 class ModelBusy(TransientError):
-    """The provider could not answer now. `retry_after`: seconds, if it said."""
+    """The provider could not answer now. `retry_after`: seconds, if it said. `usage`: what it had used all the same, if it said."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, usage: TokenCounts | None = None, billed: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.usage = usage
+        self.billed = billed
+        """The model may have worked on it, and cost something: the answer did not come, came half, or came too late."""
+
+    @property
+    def failure_details(self) -> dict[str, float]:
+        """What is recorded beside the message."""
+        return {} if self.retry_after is None else {"retry_after": self.retry_after}
+
+
+class ModelTimeout(ModelBusy):
+    """No answer in time, or nothing for too long in the middle of one."""
+
+
+class ModelCut(ModelBusy):
+    """The answer ended before it was whole."""
 
 
 class ModelRefused(PermanentError):
     """The provider will not answer this request, however often it is asked."""
 
+    billed = False
+    """It has cost something all the same."""
 
-__all__ = ["Model", "ModelBusy", "ModelRefused"]
+
+class AnswerTooLarge(ModelRefused):
+    """The answer is larger than `ModelOptions.max_answer_bytes`: it was cut off and is not kept."""
+
+    billed = True
+
+
+class ModelUnpriced(ModelRefused):
+    """The run's cost is limited, and nobody knows what this model costs. It was not asked."""
+
+
+__all__ = ["AnswerTooLarge", "Model", "ModelBusy", "ModelCut", "ModelRefused", "ModelTimeout", "ModelUnpriced"]
