@@ -1,6 +1,6 @@
 """How many requests to one model are under way on this worker, and how fast they follow: concurrency, rates, and what a 429 asked for.
 
-One `Lane` for each model and set of limits on an event loop, so that all runs of a worker share it, however often the model was constructed.
+One `Lane` for each model and set of limits on an event loop, so that all runs of a worker share it, however often the model was made.
 A model is what its `lane` says (for the providers: address, key and name), or provider and name.
 """
 
