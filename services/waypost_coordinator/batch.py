@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from waypost_coordinator.letters import Letter
-from waypost_io.bus.ports import PubAck
+from waypost_io.bus.ports import Outbound, PubAck
 from waypost_io.store.ports import ApprovalRow, Commit, EventRow, InboxRow, NoticeRow, PermitRow, RunRow, TimerRow
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Reply
@@ -16,18 +17,27 @@ from waypost_proto.work import Accepted, Rejected, Stop
 TimerKey = tuple[RunId, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+Queue = Literal["work", "tools", "events", ""]
+
+
+@dataclass(slots=True)  # not frozen, which costs more than the rest of it: there are five in a step
+class Outgoing(Outbound):
     """A publish to JetStream; `msg_id` is derived from the log, so that publishing it again is recognised (row 11)."""
 
-    subject: str
-    body: bytes
-    msg_id: str
-    headers: dict[str, str] | None = None
+    queue: Queue = ""
+    """What goes to the same one is confirmed together; "" by itself."""
     call: tuple[RunId, CallId] | None = None
     """The call that it dispatches under a permit of this very batch."""
     early: bool = False
     """It may go out before the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Messages that were published together, and their common confirmation."""
+
+    messages: Sequence[Outgoing]
+    confirmation: Awaitable[PubAck]
 
 
 @dataclass(slots=True)
@@ -89,8 +99,8 @@ class Batch:
     local_mail: list[Letter] = field(default_factory=list)
     hydrate: list[tuple[ToolCall, int, str]] = field(default_factory=list)
     """Tool calls whose arguments must be read from the log first: (message, seq of the event that has them, message id)."""
-    sent: dict[str, Awaitable[PubAck]] = field(default_factory=dict)
-    """What went out before the commit, by message id."""
+    sent: list[Sending] = field(default_factory=list)
+    """What went out before the commit."""
     positions: dict[int, int] = field(default_factory=dict)
     """Last position of this batch by partition."""
     touched: set[RunId] = field(default_factory=set)

@@ -125,7 +125,8 @@ class Poster:
         message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
         headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)}
-        batch.outgoing.append(Outgoing(self._ground.subjects.work(state.agent, build, target), encode(message), msg_id, headers))
+        subject = self._ground.subjects.work(state.agent, build, target)
+        batch.outgoing.append(Outgoing(subject, encode(message), msg_id, headers, "work"))
         live.delivered = state.outside
         live.sent_to = state.worker if sticky else ""
         live.sure = True
@@ -143,7 +144,7 @@ class Poster:
             headers = {TRACE_HEADER: traceparent(state.run_id, effect.sent)}
             of = (state.run_id, effect.call_id) if call.permit else None
             early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
-            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, of, early))
+            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, "tools", of, early))
 
     def _send_mail(self, batch: Batch, sender: RunId, effect: fx.SendMail, emission: int) -> None:
         partition = self._ground.partition(effect.to)

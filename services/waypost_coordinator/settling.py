@@ -1,27 +1,28 @@
 """After the commit: tell those who wait, publish what follows, and ack when JetStream has it.
 
 Publishes of a batch are queued at once and in order, and confirmed later; batches settle in order, so that the published position is a
-contiguous prefix (CORRECTNESS.md row 12). A publish that is not confirmed is repeated under the same id until it is.
+contiguous prefix (CORRECTNESS.md row 12). What goes to one stream is published as a group with one confirmation; when that fails, its
+messages are repeated one by one under the same ids, each until it is confirmed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 import structlog
 
-from waypost_coordinator.batch import Batch, Outgoing
+from waypost_coordinator.batch import Batch, Outgoing, Sending
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
 from waypost_coordinator.timers import Timers
 from waypost_core.messages import PermitsRevoked, PermitState
 from waypost_core.state import RunState
 from waypost_io import faults
-from waypost_io.bus.ports import PubAck
+from waypost_io.bus.ports import GROUP_MOST, PubAck
 from waypost_io.store.ports import CommitResult, EventRow
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import PublishTimeout, TooLarge, WaypostError
@@ -41,7 +42,7 @@ AGAIN_SECONDS = 0.5
 @dataclass(slots=True)
 class _Settling:
     batch: Batch
-    confirmations: list[tuple[Outgoing, Awaitable[PubAck]]]
+    sendings: list[Sending]
     follow_ups: list[tuple[int, asyncio.Future[bool]]] = field(default_factory=list)
     """Partition, and whether the follow-up was committed (True) or given up with its partition (False)."""
     events_sent: bool = False
@@ -59,10 +60,9 @@ class Settler:
 
     def before(self, batch: Batch) -> None:
         """The batch is decided: what need not wait for its commit goes out now (DESIGN.md, levers for speed)."""
-        for outgoing in batch.outgoing:
-            if outgoing.early:
-                batch.sent[outgoing.msg_id] = self._publish(outgoing)
-        if batch.sent:
+        early = [outgoing for outgoing in batch.outgoing if outgoing.early]
+        if early:
+            batch.sent = self._publish_all(early)
             self._ground.bus.push()  # the commit is prepared in this very turn of the loop, and takes longer than all of this
 
     async def after(self, batch: Batch, result: CommitResult) -> None:
@@ -82,7 +82,8 @@ class Settler:
         faults.point("coordinator.publish.before")
         for call in batch.hydrate:
             batch.outgoing.append(await self._hydrated(*call))
-        settling = _Settling(batch, [(out, batch.sent.get(out.msg_id) or self._publish(out)) for out in batch.outgoing])
+        left = batch.outgoing if not batch.sent else [outgoing for outgoing in batch.outgoing if not outgoing.early]
+        settling = _Settling(batch, [*batch.sent, *self._publish_all(left)])
         self._ground.bus.push()
         asyncio.get_running_loop().call_soon(self._send_events, settling)  # after the next commit has begun: nobody's next step needs them
         settling.follow_ups = self._follow_up(batch, result)
@@ -95,12 +96,12 @@ class Settler:
         while True:
             settling = await self._queue.get()
             self._send_events(settling)
-            for outgoing, confirmation in settling.confirmations:
-                await self._confirmed(outgoing, confirmation)
+            for sending in settling.sendings:
+                await self._settled(sending)
             faults.point("coordinator.publish.after")
             # a follow-up that was given up is derived again by the take-over, which starts at the published position
             gone = {partition for partition, told in settling.follow_ups if not await told}
-            self._ground.metrics.published(len(settling.confirmations))
+            self._ground.metrics.published(sum(len(sending.messages) for sending in settling.sendings))
             faults.point("coordinator.ack.before")
             for letter in settling.batch.letters:
                 if letter.done is not None and letter.partition not in gone:
@@ -116,36 +117,61 @@ class Settler:
         """Publish the events of a batch, once, in the order of the batches."""
         if not settling.events_sent:
             settling.events_sent = True
-            settling.confirmations.extend(self._publish_events(settling.batch.rows.events))
+            settling.sendings.extend(self.publish_events(settling.batch.rows.events))
 
     async def idle(self) -> None:
         """Wait until every batch is settled."""
         await self._queue.join()
 
-    def publish_again(self, rows: list[EventRow]) -> list[tuple[Outgoing, Awaitable[PubAck]]]:
-        """At take-over: the events above the published position, under the ids they had."""
-        return self._publish_events(rows)
+    def publish_events(self, rows: Sequence[EventRow]) -> list[Sending]:
+        """Events in the order of their rows. Publishing them again, at a take-over, keeps the ids that they had."""
+        prefix, subjects = self._ground.subjects.prefix, self._ground.subjects
+        messages = []
+        for row in rows:
+            agent = self._agent_of(row)
+            subject = subjects.event(agent, row.run_id, row.type)
+            messages.append(Outgoing(subject, row.body, f"{row.run_id}.{row.seq}", _cloud_event(prefix, agent, row), "events"))
+        return self._publish_all(messages)
 
-    async def settle_now(self, confirmations: list[tuple[Outgoing, Awaitable[PubAck]]]) -> None:
+    async def settle_now(self, sendings: list[Sending]) -> None:
         """Wait until JetStream has them all."""
-        for outgoing, confirmation in confirmations:
-            await self._confirmed(outgoing, confirmation)
+        for sending in sendings:
+            await self._settled(sending)
+
+    def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[Sending]:
+        """Queue all of them now: those of one queue together, in their order, the rest one by one."""
+        queues: dict[str, list[Outgoing]] = {}
+        sendings = []
+        for each in outgoing:
+            if each.queue:
+                queues.setdefault(each.queue, []).append(each)
+            else:
+                sendings.append(Sending((each,), self._publish(each)))
+        for messages in queues.values():
+            for start in range(0, len(messages), GROUP_MOST):
+                group = messages[start : start + GROUP_MOST]
+                sendings.append(Sending(group, self._ground.bus.publish_group(group)))
+        return sendings
 
     def _publish(self, outgoing: Outgoing) -> Awaitable[PubAck]:
         return self._ground.bus.publish(outgoing.subject, outgoing.body, headers=outgoing.headers, msg_id=outgoing.msg_id)
 
-    def _publish_events(self, rows: list[EventRow]) -> list[tuple[Outgoing, Awaitable[PubAck]]]:
-        sent = []
-        for row in rows:
-            agent = self._agent_of(row)
-            subject = self._ground.subjects.event(agent, row.run_id, row.type)
-            outgoing = Outgoing(subject, row.body, f"{row.run_id}.{row.seq}", _cloud_event(self._ground.subjects.prefix, agent, row))
-            sent.append((outgoing, self._publish(outgoing)))
-        return sent
-
     def _agent_of(self, row: EventRow) -> str:
         live = self._ground.runs.get(row.run_id)
         return live.state.agent if live is not None else decode(Event, row.body).agent
+
+    async def _settled(self, sending: Sending) -> None:
+        """Wait until the server has all of it. After a failure each message is on its own: one that cannot be stored holds up no other."""
+        try:
+            self._note(await sending.confirmation)
+        except WaypostError as error:
+            if len(sending.messages) > 1:
+                log.warning("group_repeated", messages=len(sending.messages), subject=sending.messages[0].subject, error=str(error))
+                again = [(outgoing, self._publish(outgoing)) for outgoing in sending.messages]
+                for outgoing, confirmation in again:
+                    await self._confirmed(outgoing, confirmation)
+            else:
+                await self._confirmed(sending.messages[0], sending.confirmation)
 
     async def _confirmed(self, outgoing: Outgoing, confirmation: Awaitable[PubAck]) -> None:
         """Repeat until the server has it: under the same id it is stored once (within the window), and derived work tolerates twice.
@@ -169,9 +195,12 @@ class Settler:
                 pause_seconds = AGAIN_SECONDS
                 confirmation = self._publish(outgoing)
             else:
-                if ack.seq > self._ground.stored.get(ack.stream, 0):
-                    self._ground.stored[ack.stream] = ack.seq
+                self._note(ack)
                 return
+
+    def _note(self, ack: PubAck) -> None:
+        if ack.seq > self._ground.stored.get(ack.stream, 0):
+            self._ground.stored[ack.stream] = ack.seq
 
     def _tell_workers(self, batch: Batch) -> None:
         for worker in batch.accepted.keys() | batch.rejected.keys():
@@ -228,7 +257,7 @@ class Settler:
         else:
             data = decode(ToolCallRequested, event.data)
             whole = msgspec.structs.replace(call, args=data.args, args_ref=data.args_ref)
-        return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id)
+        return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id, None, "tools")
 
 
 def _tell(told: asyncio.Future[bool], committed: bool) -> None:

@@ -41,7 +41,7 @@ class TakeOver:
         position = lease.published
         while True:
             rows = await self._ground.store.log.events_after(lease.partition, position, limit=PAGE)
-            await self._settler.settle_now(self._settler.publish_again(rows))
+            await self._settler.settle_now(self._settler.publish_events(rows))
             for row in rows:
                 first.setdefault(row.run_id, row.seq)
                 if row.type in _WAKES:

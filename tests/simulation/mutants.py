@@ -112,13 +112,13 @@ def _nothing_taken_over(_original: Any) -> Any:
 
 
 def _unconfirmed(_original: Any) -> Any:
-    async def confirmed(self: Any, outgoing: Any, confirmation: Any) -> None:
+    async def settled(self: Any, sending: Any) -> None:
         try:
-            await confirmation
+            await sending.confirmation
         except WaypostError:
             return
 
-    return confirmed
+    return settled
 
 
 def _no_keys(_original: Any) -> Any:
@@ -174,7 +174,7 @@ MUTANTS = (
         lambda: [mock.patch.object(sweep.Sweep, "_other", _answers(False)), mock.patch.object(sweep.Sweep, "_shrunk", _answers(False))],
     ),
     Mutant(
-        "publishes-once", "a publish is repeated until it is confirmed", lambda: [_replaced(settling.Settler, "_confirmed", _unconfirmed)]
+        "publishes-once", "a publish is repeated until it is confirmed", lambda: [_replaced(settling.Settler, "_settled", _unconfirmed)]
     ),
     Mutant("no-keys", "one run for an idempotency key", lambda: [_replaced(front.FrontDesk, "reserve", _no_keys)]),
     Mutant("early-timers", "a timer fires when it is due", lambda: [_replaced(timers.Timers, "set", _early)]),

@@ -195,6 +195,7 @@ def stream_config(spec: StreamSpec) -> dict[str, Any]:
         "num_replicas": spec.replicas,
         "duplicate_window": int(spec.duplicate_window_seconds * 1e9),
         "allow_msg_ttl": spec.allow_message_ttl,
+        "allow_batched": spec.allow_groups,
         "subject_transform": None if spec.transform is None else {"src": spec.transform[0], "dest": spec.transform[1]},
     }
 

@@ -49,6 +49,14 @@ def encode_headers(headers: Headers | None, msg_id: str | None = None) -> bytes:
 
 def publish_frame(subject: str, reply: str, headers: bytes, body: bytes, *, limit: int = MAX_MESSAGE_BYTES) -> bytes:
     """A PUB or HPUB frame. Raises `TooLarge` when body and encoded headers are past `limit` bytes, `BadInput` for a bad subject."""
+    total = check_message(subject, headers, body, limit=limit)
+    if headers:
+        return b"%b%b%b\r\n" % (f"HPUB {subject} {reply} {len(headers)} {total}\r\n".encode(), headers, body)
+    return b"%b%b\r\n" % (f"PUB {subject} {reply} {total}\r\n".encode(), body)
+
+
+def check_message(subject: str, headers: bytes, body: bytes, *, limit: int) -> int:
+    """The bytes of body and encoded headers. Raises `TooLarge` when they are past `limit`, `BadInput` for a bad subject."""
     if _SUBJECT(subject) is None:
         check_subject(subject)
     total = len(headers) + len(body)
@@ -57,9 +65,7 @@ def publish_frame(subject: str, reply: str, headers: bytes, body: bytes, *, limi
             f"message to {subject!r}: {len(body)} bytes of body and {len(headers)} of headers, the limit is {limit}; "
             "send large values as a blob"
         )
-    if headers:
-        return b"%b%b%b\r\n" % (f"HPUB {subject} {reply} {len(headers)} {total}\r\n".encode(), headers, body)
-    return b"%b%b\r\n" % (f"PUB {subject} {reply} {total}\r\n".encode(), body)
+    return total
 
 
 def decode_headers(block: bytes | None) -> dict[str, str]:

@@ -4,26 +4,31 @@ Every publish carries a reply subject `<inbox>.<n>`; the server answers there. A
 `max_in_flight_bytes`) are unconfirmed; the rest wait in order. When the connection breaks, publishes with a message id are sent
 again after the reconnect, in their order and before anything newer (the server drops what it has already); those without an id
 fail at once, because sending them again could store them twice. Nothing hangs: what is unconfirmed for `publish_timeout_seconds`
-fails, connected or not.
+fails, connected or not. A group (`_groups`) is one publish here, under one number.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from waypost_io.bus._connection import Connection
 from waypost_io.bus._frames import NO_RESPONDERS, encode_headers, publish_frame, status_of
-from waypost_io.bus.ports import Headers, PubAck
-from waypost_proto.errors import NotFound, PublishTimeout, TooLarge, TransientError, Unreachable, WaypostError
+from waypost_io.bus._groups import Group, GroupsNotAllowed, together
+from waypost_io.bus.ports import GROUP_MOST, Headers, Outbound, PubAck
+from waypost_proto.errors import ContractError, NotFound, PublishTimeout, TooLarge, TransientError, Unreachable, WaypostError
 
 SWEEPS_PER_TIMEOUT = 10
 """How exact the time limit is: one tenth of it."""
 
+ONE_BY_ONE_SECONDS = 60.0
+"""After a stream has refused a group because its settings do not allow any: somebody may mend them."""
+_UNIQUE_CHARS = 12
+"""What of an inbox's last token nobody else has: nuid's prefix of a process."""
 _TOO_LARGE_CODES = {10054}
 """JSStreamMessageExceedsMaximum. Source of all codes: nats-server `server/errors.json`."""
 _GONE_CODES = {10059, 10060}
@@ -48,9 +53,9 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
 class _Publish:
-    """One publish: its finished frame, who waits for it, and when it is too late."""
+    """One publish, or a group of them: its frame, who waits for it, and when it is too late."""
 
-    __slots__ = ("deadline", "frame", "future", "repeatable", "subject")
+    __slots__ = ("count", "deadline", "frame", "future", "group", "repeatable", "size", "subject")
 
     def __init__(self, subject: str, frame: bytes, future: asyncio.Future[PubAck], deadline: float, repeatable: bool) -> None:
         self.subject = subject
@@ -58,6 +63,10 @@ class _Publish:
         self.future = future
         self.deadline = deadline
         self.repeatable = repeatable
+        self.count = 1
+        self.size = len(frame)
+        self.group: Group | None = None
+        """Its frame is made when it is sent: each time under another name."""
 
 
 class Publisher:
@@ -67,12 +76,16 @@ class Publisher:
         self._connection = connection
         self._tuning = connection.tuning
         self._in_flight: dict[int, _Publish] = {}  # in order of sending, so the first is the next to time out
+        self._in_flight_count = 0
         self._in_flight_bytes = 0
         self._waiting: deque[tuple[int, _Publish]] = deque()
         self._next = 0
         self._timer: asyncio.TimerHandle | None = None
         self._inbox = ""
         self._skip = 0
+        self._group_inbox = b""
+        self._group_skip = 0
+        self._one_by_one_until = 0.0
         self._closed = False
 
     async def start(self) -> None:
@@ -80,6 +93,10 @@ class Publisher:
         self._inbox = self._connection.new_inbox()
         self._skip = len(self._inbox) + 1
         await self._connection.add_sink(f"{self._inbox}.*", self._answered)
+        inbox = self._connection.new_inbox()
+        self._group_inbox = f"{inbox}.{inbox.rpartition('.')[2][:_UNIQUE_CHARS]}".encode()
+        self._group_skip = len(self._group_inbox)
+        await self._connection.add_sink(f"{inbox}.>", self._group_answered)
         self._connection.on_down(self._went_down)
         self._connection.on_up(self._came_up)
 
@@ -107,42 +124,77 @@ class Publisher:
         n = self._next = self._next + 1
         try:
             frame = publish_frame(subject, f"{self._inbox}.{n}", encode_headers(headers, msg_id), body, limit=self._connection.limit)
-            if self._closed:
-                raise Unreachable("the bus is closed")
-            if len(self._waiting) >= self._tuning.max_queued:
-                raise PublishTimeout(f"{len(self._waiting)} publishes wait already: await some of them before publishing more")
+            self._check_open()
         except WaypostError as error:
             _fail(future, error)
             return future
-        entry = _Publish(subject, frame, future, loop.time() + self._tuning.publish_timeout_seconds, msg_id is not None)
-        if self._waiting or not self._has_room(frame):
+        self._queue(n, _Publish(subject, frame, future, loop.time() + self._tuning.publish_timeout_seconds, msg_id is not None), loop)
+        return future
+
+    def publish_group(self, messages: Sequence[Outbound]) -> Awaitable[PubAck]:
+        """Queue a group now; see `Bus.publish_group`."""
+        if not 1 <= len(messages) <= GROUP_MOST:
+            raise ContractError(f"publish_group: {len(messages)} messages, at least 1 and at most {GROUP_MOST}")
+        loop = asyncio.get_running_loop()
+        if len(messages) == 1 or loop.time() < self._one_by_one_until:
+            return together(asyncio.ensure_future(self.publish(each.subject, each.body, each.headers, each.msg_id)) for each in messages)
+        future: asyncio.Future[PubAck] = loop.create_future()
+        try:
+            group = Group(messages, limit=self._connection.limit)
+            self._check_open()
+        except WaypostError as error:
+            _fail(future, error)
+            return future
+        entry = _Publish(group.subject, b"", future, loop.time() + self._tuning.publish_timeout_seconds, repeatable=True)
+        entry.group, entry.count, entry.size = group, len(messages), group.size
+        n = self._next = self._next + 1
+        self._queue(n, entry, loop)
+        return future
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unreachable("the bus is closed")
+        if len(self._waiting) >= self._tuning.max_queued:
+            raise PublishTimeout(f"{len(self._waiting)} publishes wait already: await some of them before publishing more")
+
+    def _queue(self, n: int, entry: _Publish, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting or not self._has_room(entry):
             self._waiting.append((n, entry))
         else:
             self._send(n, entry)
         if self._timer is None:
             self._arm(loop)
-        return future
 
     # -- sending
 
-    def _has_room(self, frame: bytes) -> bool:
-        return (
-            self._connection.up
-            and len(self._in_flight) < self._tuning.max_in_flight
-            and (not self._in_flight or self._in_flight_bytes + len(frame) <= self._tuning.max_in_flight_bytes)
+    def _has_room(self, entry: _Publish) -> bool:
+        return self._connection.up and (
+            not self._in_flight
+            or (
+                self._in_flight_count + entry.count <= self._tuning.max_in_flight
+                and self._in_flight_bytes + entry.size <= self._tuning.max_in_flight_bytes
+            )
         )
 
     def _send(self, n: int, entry: _Publish) -> None:
         self._in_flight[n] = entry
-        self._in_flight_bytes += len(entry.frame)
-        self._connection.wire.write(entry.frame)
+        self._in_flight_count += entry.count
+        self._in_flight_bytes += entry.size
+        self._write(n, entry)
+
+    def _write(self, n: int, entry: _Publish) -> None:
+        if entry.group is not None:  # a batch that a broken connection left half sent is not to be gone on with
+            frame = entry.group.frame(b"%b-%d-%d" % (self._group_inbox, self._connection.generation, n))
+        else:
+            frame = entry.frame
+        self._connection.wire.write(frame)
 
     def _send_waiting(self) -> None:
         waiting = self._waiting
         if not waiting:
             return
         deadline = asyncio.get_running_loop().time() + self._tuning.publish_timeout_seconds
-        while waiting and self._has_room(waiting[0][1].frame):
+        while waiting and self._has_room(waiting[0][1]):
             n, entry = waiting.popleft()
             if not entry.future.done():
                 entry.deadline = deadline
@@ -156,13 +208,14 @@ class Publisher:
             _fail(entry.future, PublishTimeout(f"publish to {entry.subject!r}: {why}"))
 
     def _came_up(self) -> None:
-        for entry in self._in_flight.values():
-            self._connection.wire.write(entry.frame)
+        for n, entry in self._in_flight.items():
+            self._write(n, entry)
         self._send_waiting()
 
     def _take(self, n: int) -> _Publish:
         entry = self._in_flight.pop(n)
-        self._in_flight_bytes -= len(entry.frame)
+        self._in_flight_count -= entry.count
+        self._in_flight_bytes -= entry.size
         return entry
 
     # -- answers
@@ -177,6 +230,25 @@ class Publisher:
                 entry.future.set_result(_decode_ack(body))
             else:
                 _settle(entry, body, headers)
+        if self._waiting:
+            self._send_waiting()
+
+    def _group_answered(self, subject: bytes, _reply: bytes, body: bytes, headers: bytes | None) -> None:
+        _, _, number = subject[self._group_skip :].split(b".", 1)[0].split(b"-")
+        n = int(number)
+        entry = self._in_flight.get(n)
+        if entry is None or entry.group is None:
+            return
+        outcome = entry.group.heard(subject, body, headers)
+        if outcome is None:
+            return
+        self._take(n)
+        if isinstance(outcome, WaypostError):
+            if isinstance(outcome, GroupsNotAllowed):
+                self._one_by_one_until = asyncio.get_running_loop().time() + ONE_BY_ONE_SECONDS
+            _fail(entry.future, outcome)
+        elif not entry.future.done():
+            entry.future.set_result(outcome)
         if self._waiting:
             self._send_waiting()
 

@@ -26,7 +26,7 @@ from waypost_io.bus._frames import check_subject
 from waypost_io.bus._publish import Publisher
 from waypost_io.bus._pull import JetStreamPuller
 from waypost_io.bus._service import JetStreamService
-from waypost_io.bus.ports import ConsumerSpec, Endpoint, Handler, Headers, Message, PubAck, StreamMark, StreamSpec
+from waypost_io.bus.ports import ConsumerSpec, Endpoint, Handler, Headers, Message, Outbound, PubAck, StreamMark, StreamSpec
 from waypost_proto.errors import ContractError, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -145,6 +145,11 @@ class JetStreamBus:
         if self._publisher_ is None:
             raise ContractError("the bus is not open: use `async with`")
         return self._publisher_.publish(subject, body, headers, msg_id)
+
+    def publish_group(self, messages: Sequence[Outbound]) -> Awaitable[PubAck]:
+        if self._publisher_ is None:
+            raise ContractError("the bus is not open: use `async with`")
+        return self._publisher_.publish_group(messages)
 
     def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:
         self._connection.send(subject, body, headers, reply)

@@ -14,10 +14,22 @@ from typing import Self
 import structlog
 
 from waypost_io.bus._frames import MSG_ID_HEADER, check_subject, encode_headers, publish_frame
+from waypost_io.bus._groups import together
 from waypost_io.bus._memory_pull import MemoryPuller
 from waypost_io.bus._memory_service import MemoryService
 from waypost_io.bus._memory_store import MemoryStream, Time, Timer, matches, overlap, stream_of
-from waypost_io.bus.ports import ConsumerSpec, Endpoint, Handler, Headers, Message, PubAck, StreamMark, StreamSpec
+from waypost_io.bus.ports import (
+    GROUP_MOST,
+    ConsumerSpec,
+    Endpoint,
+    Handler,
+    Headers,
+    Message,
+    Outbound,
+    PubAck,
+    StreamMark,
+    StreamSpec,
+)
 from waypost_proto.errors import ContractError, Misconfigured, NotFound, Unreachable, WaypostError
 
 log = structlog.get_logger(__name__)
@@ -232,6 +244,13 @@ class MemoryBus:
         else:
             loop.call_soon(_settle, future, ack)
         return future
+
+    def publish_group(self, messages: Sequence[Outbound]) -> Awaitable[PubAck]:
+        if not 1 <= len(messages) <= GROUP_MOST:
+            raise ContractError(f"publish_group: {len(messages)} messages, at least 1 and at most {GROUP_MOST}")
+        return together(
+            asyncio.ensure_future(self.publish(each.subject, each.body, headers=each.headers, msg_id=each.msg_id)) for each in messages
+        )
 
     def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:
         self._server().route(self._message(subject, body, headers, reply))

@@ -32,6 +32,8 @@ class StreamSpec:
     transform: tuple[str, str] | None = None
     allow_message_ttl: bool = False
     duplicate_window_seconds: float = 120.0
+    allow_groups: bool = False
+    """`Bus.publish_group` may confirm several messages at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,20 @@ class PubAck:
     stream: str
     seq: int
     duplicate: bool = False
+
+
+@dataclass(slots=True)  # not frozen, which costs more than the rest of it: there is one per event
+class Outbound:
+    """A message to publish to JetStream. `msg_id` makes publishing it again harmless."""
+
+    subject: str
+    body: bytes
+    msg_id: str
+    headers: Headers | None = None
+
+
+GROUP_MOST = 250
+"""Messages of one group."""
 
 
 class Delivery(Protocol):
@@ -213,6 +229,16 @@ class Bus(Protocol):
         `TooLarge` (body plus headers past the limit: nothing was sent), `NotFound` (no stream takes the subject), or another
         `TransientError` when JetStream refuses it (a full stream). It is safe to drop the awaitable: no warning, no leak.
         With a `msg_id` it is sent again after a reconnect within the time limit; without one it fails when the connection breaks.
+        """
+        ...
+
+    def publish_group(self, messages: Sequence[Outbound]) -> Awaitable[PubAck]:
+        """Publish up to `GROUP_MOST` messages to one stream, queued at once and in order, with one confirmation: the last one's ack, once
+        all of them are stored.
+
+        Raises as `publish` does when it is not sure that all are. Any of them may be stored then; publish them again one by one, with
+        `publish` and the same ids, so that one that cannot be stored does not hold up the others. The stream's `allow_groups` makes it
+        cheap; without it the first group fails, and those after it are published one by one.
         """
         ...
 

@@ -69,6 +69,10 @@ KEPT = ("MAILBOX", "WORK", "TOOLS")
 """The work queues that every step goes through: none of them is ever empty (`waypost_coordinator.keeping`)."""
 
 
+GROUPED = ("WORK", "TOOLS", "EVENTS")
+"""What a coordinator publishes many messages to after each commit."""
+
+
 def stream_specs(
     subjects: Subjects,
     *,
@@ -87,6 +91,7 @@ def stream_specs(
             max_bytes=max_bytes,
             replicas=replicas,
             duplicate_window_seconds=DUPLICATE_SECONDS,
+            allow_groups=name in GROUPED,
         )
 
     def window(name: str, subject: str, max_bytes: int, max_age_seconds: float) -> StreamSpec:
