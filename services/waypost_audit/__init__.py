@@ -1,7 +1,8 @@
-"""The audit logger: every event of every run, in order, into an append-only log of its own.
+"""The audit logger: every event of every run is a leaf of a Merkle log, with signed heads.
 
-reading    what is new and may be taken over; pure checks of its order and its digests
-logger     the actor: wait for the bell, take over what is new, exclude other loggers
+logger     the actor: wait for the bell, append what is new, exclude other loggers
+signing    heads, and keys that take over from one another
+reading    whether the log that is there can be gone on with
 bell       NATS as a doorbell, listened to only while there is nothing to do
 metrics    what it counts, and how far it is behind
 """

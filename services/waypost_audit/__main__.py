@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import structlog
 
 from waypost_audit.bell import Bell
 from waypost_audit.logger import AuditConfig, AuditLogger
 from waypost_audit.metrics import Metrics
+from waypost_audit.signing import Signer
+from waypost_io.audit.keyfile import read_keys
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.observing import observe
@@ -19,12 +24,28 @@ from waypost_io.store.postgres import PostgresStore
 _log = structlog.get_logger(__name__)
 
 
+def _config(settings: AuditSettings) -> AuditConfig:
+    """Names are made up here, once: nothing below the composition root is random."""
+    return AuditConfig(
+        owner=f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}",
+        origin=f"{settings.prefix}/{os.urandom(8).hex()}",
+        batch_max=settings.batch_max,
+        poll_seconds=settings.poll_seconds,
+        head_seconds=settings.head_seconds,
+        lease_seconds=settings.lease_seconds,
+    )
+
+
 async def serve(stop: Stop) -> None:
     """Take events over until `stop`. Raises `Misconfigured`, or `Unreachable` when a server is not there in time."""
     settings = load(AuditSettings)
     metrics = Metrics()
-    config = AuditConfig(batch_max=settings.batch_max, poll_seconds=settings.poll_seconds)
+    config = _config(settings)
     starting = Starting(stop, settings.start_seconds)
+    if settings.key_file is None:
+        _log.warning("heads of the audit log are not signed: set WAYPOST_AUDIT_KEY_FILE")
+    else:
+        read_keys(settings.key_file)  # a bad file ends the process here, with what is wrong
 
     def open_store() -> PostgresStore:
         return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-audit")
@@ -34,9 +55,12 @@ async def serve(stop: Stop) -> None:
         with suppress(StartAbandoned):
             bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-audit"))
             store = await starting.enter(stack, open_store)
-            logger = AuditLogger(store, Bell(bus, settings.subjects.all_events()), config, metrics=metrics)
+            signer = None
+            if settings.key_file is not None:
+                signer = Signer(store.audit, partial(read_keys, settings.key_file), store.leases.now, metrics=metrics)
+            logger = AuditLogger(store, Bell(bus, settings.subjects.all_events()), config, signer=signer, metrics=metrics)
             starting.done({"log": logger.readiness})
-            _log.info("audit logger serves", batch_max=config.batch_max, poll_seconds=config.poll_seconds)
+            _log.info("audit logger serves", owner=config.owner, batch_max=config.batch_max, poll_seconds=config.poll_seconds)
             await logger.run(stop)
 
 

@@ -1,55 +1,39 @@
-"""Which events may be taken over next, and their digests. Pure: rows in, rows out.
-
-Positions are dense within a partition and become visible in order, because a partition's commits are serialised by its lease. A gap is
-therefore not something to wait out or to skip but the very thing an audit log exists to notice.
-"""
+"""Whether the log that is there can be appended to: its tree, and that it agrees with its own newest head."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from waypost_io.store.ports import EventRow
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Events of a partition are missing: after `position` comes `found`."""
-
-    partition: int
-    position: int
-    found: int
+from waypost_core.audit.growing import GrowingTree
+from waypost_core.audit.heads import parse_head
+from waypost_core.audit.notes import BadNote
+from waypost_io.audit.tree import read_root, read_tree
+from waypost_io.store.ports import Audit, HeadRow
+from waypost_proto.errors import NotFound, PermanentError
 
 
-def leaf_digest(body: bytes) -> bytes:
-    """SHA-256 of the exact stored bytes, 32 bytes: what the log proves of an event."""
-    return hashlib.sha256(body).digest()
+class LogBroken(PermanentError):
+    """The audit log contradicts what was signed over it: it was changed, cut off, or restored from an old copy."""
 
 
-def dense(partition: int, position: int, events: Sequence[EventRow]) -> tuple[list[EventRow], Gap | None]:
-    """The events that follow `position` without a gap, and the first gap if there is one. `events` are in order of position."""
-    expected = position
-    for index, event in enumerate(events):
-        expected += 1
-        if event.position != expected:
-            return list(events[:index]), Gap(partition, expected - 1, event.position)
-    return list(events), None
+async def begin(audit: Audit, size: int) -> tuple[GrowingTree, HeadRow | None]:
+    """The tree of `size` leaves and the newest head. Raises `LogBroken`, `TransientError`."""
+    newest = await audit.newest_head()
+    try:
+        tree = await read_tree(audit, size)
+        if newest is not None:
+            await _check(audit, size, newest)
+    except NotFound as error:
+        raise LogBroken(str(error)) from error
+    return tree, newest
 
 
-def shares(behind: Mapping[int, int], batch_max: int) -> dict[int, int]:
-    """How many events to read of each partition that is behind: at most `batch_max` together, at least one each while that lasts.
-
-    Small backlogs are taken whole; what they leave goes to the larger ones, so that one busy partition neither starves the
-    others nor is held back by them.
-    """
-    left = batch_max
-    result: dict[int, int] = {}
-    waiting = sorted((count, partition) for partition, count in behind.items() if count > 0)
-    for index, (count, partition) in enumerate(waiting):
-        share = min(count, max(1, left // (len(waiting) - index)))
-        if left <= 0:
-            break
-        result[partition] = share
-        left -= share
-    return result
+async def _check(audit: Audit, size: int, newest: HeadRow) -> None:
+    try:
+        head, _ = parse_head(newest.note)
+    except BadNote as error:
+        raise LogBroken(f"the newest head cannot be read: {error}") from error
+    if head.size != newest.size:
+        raise LogBroken(f"the newest head is of {head.size} leaves and was stored as one of {newest.size}")
+    if head.size > size:
+        raise LogBroken(f"the newest head covers {head.size} leaves, the log has {size}: its end is missing")
+    if await read_root(audit, head.size) != head.root:
+        raise LogBroken(f"the log's first {head.size} leaves have another root than the head that was signed over them")

@@ -229,8 +229,13 @@ class GatewaySettings(_WithPostgres, frozen=True, kw_only=True):
 class AuditSettings(_WithPostgres, frozen=True, kw_only=True):
     """The audit logger's."""
 
-    batch_max: Annotated[int, Env("WAYPOST_AUDIT_BATCH_MAX", "events in one commit", low=1, high=10_000)] = 1_000
+    batch_max: Annotated[int, Env("WAYPOST_AUDIT_BATCH_MAX", "events of each partition in one append", low=1, high=10_000)] = 1_000
     poll_seconds: Annotated[float, Env("WAYPOST_AUDIT_POLL_SECONDS", "longest time without a look at the log", low=0.05, high=60)] = 1.0
+    key_file: Annotated[Path | None, Env("WAYPOST_AUDIT_KEY_FILE", "keys that sign the heads of the audit log", check=_file)] = None
+    """None: no head is signed, and the log proves nothing to anybody outside."""
+    head_seconds: Annotated[float, Env("WAYPOST_AUDIT_HEAD_SECONDS", "between signed heads", low=0.05, high=86_400)] = 10.0
+    lease_seconds: Annotated[float, Env("WAYPOST_AUDIT_LEASE_SECONDS", "lease of the active audit logger", low=0.5, high=300)] = 5.0
+    """Another one takes over this long after a crash."""
 
 
 T = TypeVar("T", bound=Settings)

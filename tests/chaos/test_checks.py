@@ -106,8 +106,8 @@ SABOTAGE = {
     "message m": "inbox (message_id, run_id, partition, subject, body) values ('m', '{run}', 3, 's', '')",
     "timer 0:1#retry": "timers values ('{run}', now() - interval '1 minute', 3, '0:1#retry')",
     "from tasks: bad": f"dead {DEAD} values ('s', 'tasks', 's', 'bad', '', '')",
-    "audit: 1 entries, the last is 2": "audit_entries values (2, '{run}', 1, 1, 3, '')",
-    "audit: entry 1 is not of the event": "audit_entries values (1, '{run}', 1, 1, 4, '')",
+    "audit: 1 leaves, 0 in spans, the log says 0": "audit_leaves values (0, 1, sha256(''))",
+    "audit: the leaf of position 1 of partition 4": "audit_spans values (4, 1, 0, 1, now(), now())",
     "partition 3: 1 events, positions 2 to 2, 0 in its row": f"events {EVENT} values ('{{run}}', 1, 2, now(), 3, 'x', '')",
 }
 

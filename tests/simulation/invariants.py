@@ -12,6 +12,7 @@ import msgspec
 from tests.simulation.customers import Order
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.provider import Provider
+from waypost_core.audit.leaves import event_leaf
 from waypost_core.evolve import fold
 from waypost_core.state import decode_state, encode_state
 from waypost_io.store.memory import MemoryDatabase
@@ -193,11 +194,15 @@ def positions(tables: MemoryDatabase) -> Iterator[str]:
         found = [row.position for row in rows]
         if found != list(range(1, len(found) + 1)):
             yield f"partition {partition}: positions {found}"
-    audited = Counter((row.run_id, row.seq) for _, row, _ in tables.entries)
+    leaves = tables.audit.leaves
+    audited = Counter(leaves[at : at + 32] for at in range(0, len(leaves), 32))
     for run_id, events in sorted(tables.events.items()):
         for seq, event in sorted(events.items()):
-            if audited[run_id, seq] != 1:
-                yield f"run {run_id}: event {seq} ({event.type}) is {audited[run_id, seq]} times in the audit log"
+            times = audited[event_leaf(run_id, seq, event.body)]
+            if times != 1:
+                yield f"run {run_id}: event {seq} ({event.type}) is {times} times in the audit log"
+    if tables.audit.state.size * 32 != len(leaves):
+        yield f"the audit log says that it has {tables.audit.state.size} leaves, it has {len(leaves) // 32}"
 
 
 def published(tables: MemoryDatabase, stored: set[tuple[str, int]]) -> Iterator[str]:

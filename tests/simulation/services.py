@@ -200,7 +200,9 @@ class Fleet:
 
 
 async def _audit(bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
-    await AuditLogger(store, Bell(bus, SUBJECTS.all_events()), AuditConfig(poll_seconds=1.0)).run(stop)  # type: ignore[arg-type]
+    await AuditLogger(store, Bell(bus, SUBJECTS.all_events()), AuditConfig(owner=process.name, poll_seconds=1.0, lease_seconds=3.0)).run(
+        stop
+    )  # type: ignore[arg-type]
 
 
 def _coordinator_settings(*, lease_seconds: float) -> CoordinatorSettings:

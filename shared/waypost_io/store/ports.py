@@ -458,27 +458,156 @@ class Reads(Protocol):
     async def list(self, query: RunFilter) -> list[RunRow]: ...
 
 
-class Audit(Protocol):
-    """Tables audit_entries, audit_cursors (writer: audit logger)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditState:
+    """The audit log as it is. `held`: `owner` has a lease that has not run out. Of a log that nobody has begun, `origin` is ""."""
 
-    async def cursors(self) -> dict[int, int]:
-        """Partition → position of the last event taken over."""
+    origin: str = ""
+    owner: str = ""
+    epoch: int = 0
+    size: int = 0
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingSpan:
+    """Events of a partition from `position` on, behind its cursor: their leaf hashes, one behind another.
+
+    `behind` counts all that are committed and not in the log, these included. `gap` is the position found where the next was expected:
+    what follows it is not in `leaves`.
+    """
+
+    partition: int
+    position: int
+    behind: int
+    leaves: bytes
+    recorded_from: float = 0.0
+    recorded_to: float = 0.0
+    gap: int | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.leaves) // 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSpan:
+    """Events of a partition from `position` on are the leaves from `index` on; `count` of both."""
+
+    partition: int
+    position: int
+    index: int
+    count: int
+    recorded_from: float
+    recorded_to: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRow:
+    """A signed head: `note` is the signed text. `signed_at` in Unix seconds."""
+
+    size: int
+    key_id: str
+    signed_at: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """The statement by which key number `number` (from 1) took over at `size`."""
+
+    number: int
+    key_id: str
+    size: int
+    added_at: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorRow:
+    """The last head that an anchor has."""
+
+    name: str
+    size: int
+    anchored_at: float
+    place: str
+
+
+class Audit(Protocol):
+    """Tables audit_* (writer: audit logger). Leaves are numbered from 0 without a gap over all runs."""
+
+    async def acquire(self, owner: str, *, origin: str, lease_seconds: float) -> AuditState | None:
+        """Take or renew the right to append; None while somebody else has it. A new owner gets a new epoch. `origin` names a log that is
+        begun by this; one that is there keeps its name."""
         ...
 
-    async def append(self, events: Sequence[EventRow], digests: Sequence[bytes]) -> int:
-        """Append the events in this order and move the cursors, in one transaction; skips what is already there. Returns the number added.
+    async def release(self, owner: str, epoch: int) -> None: ...
 
-        Raises `ConcurrencyError` when another audit logger moved a cursor in between.
+    async def state(self) -> AuditState: ...
+
+    async def pending(self, limit: int) -> list[PendingSpan]:
+        """What is committed and not in the log, at most `limit` events of each partition that is behind, in order of partition."""
+        ...
+
+    async def append(self, state: AuditState, spans: Sequence[PendingSpan], nodes: Sequence[tuple[int, int, bytes]]) -> None:
+        """Append the leaves of these spans in this order and move the cursors, in one transaction. `nodes`: (level, index, hash) to keep.
+
+        Raises `ConcurrencyError`, with nothing written, when `state` has not the current owner, epoch and size; `ContractError` when
+        a span does not begin right behind its cursor.
         """
+        ...
+
+    async def cursors(self) -> dict[int, int]:
+        """Partition → position of the last event in the log."""
         ...
 
     async def lag(self) -> dict[int, int]:
         """Partition → events that are committed and not yet in the audit log."""
         ...
 
-    async def entries(self, *, run_id: RunId | None = None, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow, bytes]]:
-        """(index, event, digest) in order of index."""
+    async def hashes(self, level: int, low: int, high: int) -> bytes:
+        """Kept hashes `[low, high)` of a level, one behind another; level 0 are the leaves. Ends before the first that is missing."""
         ...
+
+    async def entries(self, low: int, high: int) -> list[tuple[int, EventRow]]:
+        """The events whose leaves are `[low, high)`, by index. An event that is missing is left out; two for one leaf come twice."""
+        ...
+
+    async def entries_of_run(self, run_id: RunId, *, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow]]:
+        """(index, event) of a run, with a `seq` above `after`, in order."""
+        ...
+
+    async def find(self, run_id: RunId, seq: int) -> tuple[int, EventRow] | None:
+        """The index of an event's leaf, and the event; None when there is no such event, or it is not in the log yet."""
+        ...
+
+    async def spans(self, low: int, high: int, *, limit: int = 10_000) -> list[AuditSpan]:
+        """The spans that hold leaves `[low, high)`, in order."""
+        ...
+
+    async def add_head(self, head: HeadRow) -> None:
+        """Idempotent by (size, key)."""
+        ...
+
+    async def heads(self, *, from_size: int = 0, limit: int = 1_000) -> list[HeadRow]:
+        """Oldest first."""
+        ...
+
+    async def newest_head(self, *, at_most: int = 2**62) -> HeadRow | None:
+        """The largest of at most this size."""
+        ...
+
+    async def add_key(self, key: KeyRow) -> None:
+        """Raises `ConcurrencyError` when there is a key with this number."""
+        ...
+
+    async def keys(self) -> list[KeyRow]: ...
+
+    async def anchored(self, anchor: AnchorRow) -> None:
+        """Remember; never goes back to a smaller size."""
+        ...
+
+    async def anchors(self) -> list[AnchorRow]: ...
 
 
 class Maintenance(Protocol):

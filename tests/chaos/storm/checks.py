@@ -140,14 +140,20 @@ QUERIES = {
     "timer {timer_id} of run {run_id} is overdue":  # those of an ended run go when they are due
         "select timer_id, run_id from timers where due_at < clock_timestamp() - interval '30 seconds'",
     "dead letter {dead_id} from {origin}: {reason}": "select dead_id, origin, reason from dead",
-    "audit: {count} entries, the last is {high}":
-        "select count(*), coalesce(max(index), 0) high from audit_entries having count(*) <> coalesce(max(index), 0)",
-    "audit: entry {index} is not of the event at its position":
-        """select a.index from audit_entries a left join events e using (partition, position)
-        where e.data is null or a.digest <> sha256(e.data) or a.run_id <> e.run_id or a.seq <> e.seq""",
+    "audit: {leaves} leaves, {spanned} in spans, the log says {size}":
+        """select size, coalesce(leaves, 0) leaves, coalesce(spanned, 0) spanned from (select coalesce(max(size), 0) size from audit_log) l,
+        (select sum(length(hashes) / 32) leaves from audit_leaves) h, (select sum(count) spanned from audit_spans) s
+        where coalesce(leaves, 0) <> size or coalesce(spanned, 0) <> size""",
+    "audit: the leaf of position {position} of partition {partition} is not that of its event":
+        """select s.partition, p.at as position from audit_spans s
+        left join audit_leaves l on s.index >= l.index and s.index < l.index + l.count
+        cross join lateral generate_series(s.position, s.position + s.count - 1) as p (at)
+        left join events e on e.partition = s.partition and e.position = p.at
+        where e.data is null or sha256('\\x0001'::bytea || uuid_send(e.run_id) || int8send(e.seq) || e.data)
+           is distinct from substring(l.hashes from ((s.index - l.index + p.at - s.position) * 32 + 1)::integer for 32)""",
 }  # fmt: skip
 """What is wrong when the query has a row, over the whole database."""
-UNAUDITED = "select count(*) from events e left join audit_entries a using (partition, position) where a.index is null"
+UNAUDITED = "select count(*) from events e left join audit_cursors c using (partition) where e.position > coalesce(c.position, 0)"
 
 
 def rows_of(text: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

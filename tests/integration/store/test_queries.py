@@ -81,8 +81,16 @@ async def test_the_generic_plan_prunes_partitions_too(connection: asyncpg.Connec
         ("approvals", "list_open", (None, None, 100), "approvals_open"),
         ("blobs", "get", ("00",), "blobs_pkey"),
         ("notices", "of_run", (RUN,), "notices_run"),
-        ("audit_entries", "entries", (0, 100), "audit_entries_pkey"),
-        ("audit_entries", "entries_of_run", (0, 100, RUN), "audit_entries_run"),
+        ("audit_cursors", "pending", (100,), "partition_position_idx"),
+        ("audit_spans", "entries", (0, 100), "audit_spans_index_key"),
+        ("audit_spans", "entries", (0, 100), "partition_position_idx"),
+        ("audit_spans", "spans", (0, 100, 100), "audit_spans_index_key"),
+        ("audit_spans", "of_run", (RUN, 0, 100), "audit_spans_pkey"),
+        ("audit_spans", "find", (RUN, 1), "audit_spans_pkey"),
+        ("audit_leaves", "leaves", (0, 100), "audit_leaves_pkey"),
+        ("audit_nodes", "nodes", (1, 0, 100), "audit_nodes_pkey"),
+        ("audit_heads", "heads", (0, 100), "audit_heads_pkey"),
+        ("audit_heads", "newest", (100,), "audit_heads_pkey"),
     ],
 )
 async def test_reads_use_their_index(connection: asyncpg.Connection, table: str, name: str, values: tuple[object, ...], index: str) -> None:

@@ -12,7 +12,7 @@ from tests.conformance.store.rows import CALL, PARTITIONS, Owner, approval_row, 
 from waypost_io.servers import EmbeddedPostgres
 from waypost_io.store import PostgresStore
 from waypost_io.store.migrate import migrate
-from waypost_io.store.ports import BlobRow
+from waypost_io.store.ports import AnchorRow, BlobRow, HeadRow
 from waypost_proto.errors import Misconfigured
 from waypost_proto.ids import digest_of
 
@@ -57,8 +57,8 @@ async def test_the_coordinator_writes_what_is_its_own(postgres: EmbeddedPostgres
         await store.dead.remove(dead_id)
         assert await store.maintenance.upkeep() == []
         assert await store.audit.cursors() == {}
-        with pytest.raises(Misconfigured, match="audit_entries"):
-            await store.audit.append(await store.log.load_events(run_id, limit=1), [b"1"])
+        with pytest.raises(Misconfigured, match="audit_log"):
+            await store.audit.acquire("me", origin="o", lease_seconds=1)
         await store.leases.release("me", {lease.partition: lease.epoch for lease in leases})
 
 
@@ -109,7 +109,14 @@ async def test_the_gateway_may_not(postgres: EmbeddedPostgres, postgres_url: str
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
-    "statement", ["UPDATE events SET data = ''", "DELETE FROM events", "DELETE FROM audit_entries", "DROP TABLE events"]
+    "statement",
+    [
+        "UPDATE events SET data = ''",
+        "DELETE FROM events",
+        "DELETE FROM audit_leaves",
+        "UPDATE audit_heads SET note = ''",
+        "DROP TABLE events",
+    ],
 )
 async def test_nobody_rewrites_history(postgres: EmbeddedPostgres, postgres_url: str, role: str, statement: str) -> None:
     await refuses(postgres_url, role, statement)
@@ -131,9 +138,14 @@ async def test_the_audit_logger_appends_and_the_reader_reads(postgres: EmbeddedP
         run_id = await me.run()
         async with store_of(postgres, postgres_url, "waypost_audit") as store:
             events = await store.log.load_events(run_id)
-            assert await store.audit.append(events, [b"digest"]) == 1
+            state = await store.audit.acquire("logger", origin="o", lease_seconds=60)
+            assert state is not None
+            await store.audit.append(state, await store.audit.pending(10_000), [(1, 2**40, b"")])
             assert await store.audit.lag()
-            assert [entry[2] for entry in await store.audit.entries(run_id=run_id)] == [b"digest"]
+            assert [event.seq for _, event in await store.audit.entries_of_run(run_id)] == [event.seq for event in events]
+            await store.audit.add_head(HeadRow(size=2**40, key_id="k", signed_at=0.0, note="n"))
+            await store.audit.anchored(AnchorRow(name="a", size=1, anchored_at=0.0, place="p"))
+            await store.audit.release("logger", state.epoch)
         async with store_of(postgres, postgres_url, "waypost_reader") as reader:
             assert await reader.reads.get(run_id) is not None
             with pytest.raises(Misconfigured):

@@ -16,7 +16,7 @@ from typing import Self
 
 import pytest
 
-from tests.unit.waypost_audit.events import Scribe, check_log
+from tests.unit.waypost_audit.events import Scribe, check_log, taken
 from tests.waiting import wait_until
 from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.servers import EmbeddedPostgres
@@ -94,17 +94,13 @@ def start(scribe: Scribe, nats_url: str, prefix: str, tmp_path: Path) -> Start:
     return partial(AuditProcess, tmp_path, nats_url=nats_url, prefix=prefix, postgres_url=scribe.url)
 
 
-async def _taken(scribe: Scribe) -> bool:
-    return len(await scribe.store.audit.entries(limit=1_000_000)) == len(scribe.written)
-
-
 async def test_it_takes_over_what_was_there_and_what_comes(scribe: Scribe, start: Start, free_port: int) -> None:
     await scribe.write({0: 30, 1: 5})
     async with start(ops_port=free_port) as process:
-        await wait_until(partial(_taken, scribe))
+        await wait_until(partial(taken, scribe))
         for _ in range(10):
             await scribe.write({0: 3, 2: 4})
-        await wait_until(partial(_taken, scribe))
+        await wait_until(partial(taken, scribe))
 
         async def caught_up() -> bool:
             return await process.ready() == (200, {"log": "ok: 0 events behind"})
@@ -122,7 +118,7 @@ async def test_a_ring_on_nats_wakes_it(scribe: Scribe, start: Start, nats_url: s
 
             async def rung(number: int = number) -> bool:
                 bus.send(f"{prefix}.events.clerk.r.e{number}", b"{}")
-                return await _taken(scribe)
+                return await taken(scribe)
 
             await wait_until(rung)
     await check_log(scribe.store, scribe.written)
@@ -141,9 +137,9 @@ async def test_killed_around_an_append(scribe: Scribe, start: Start, fault: str)
     await scribe.write({0: 50, 1: 50})
     async with start(WAYPOST_FAULTS=fault) as first:
         assert await first.process.wait() == -signal.SIGKILL, first.log
-    assert not await _taken(scribe)
+    assert not await taken(scribe)
     async with start():
-        await wait_until(partial(_taken, scribe))
+        await wait_until(partial(taken, scribe))
     await check_log(scribe.store, scribe.written)
 
 
@@ -158,13 +154,13 @@ async def test_killed_again_and_again_while_two_of_them_run(scribe: Scribe, star
             async with start() as second:
 
                 async def moved(before: int = before) -> bool:
-                    return len(await scribe.store.audit.entries(limit=1_000_000)) > before + 20
+                    return (await scribe.store.audit.state()).size > before + 20
 
                 await wait_until(moved)
                 await second.kill()
         stop.set()
         await writing
-        await wait_until(partial(_taken, scribe))
+        await wait_until(partial(taken, scribe))
     await check_log(scribe.store, scribe.written)
 
 
@@ -177,12 +173,12 @@ async def test_a_killed_database_is_waited_for(own_postgres: EmbeddedPostgres, n
     ):
         scribe = await Scribe(store).start()
         await scribe.write({0: 10})
-        await wait_until(partial(_taken, scribe))
+        await wait_until(partial(taken, scribe))
         await own_postgres.kill()
         await wait_until(lambda: "trying again" in process.log)
         await own_postgres.start()
         await wait_until(lambda: _write_one(scribe), message="the database is back")
-        await wait_until(partial(_taken, scribe))
+        await wait_until(partial(taken, scribe))
         assert process.process.returncode is None
         await check_log(store, scribe.written)
 

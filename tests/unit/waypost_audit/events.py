@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import time
 from dataclasses import dataclass, field
+from uuid import UUID
 
+from waypost_core.audit.growing import GrowingTree
+from waypost_core.audit.merkle import leaf_hash
+from waypost_io.audit.tree import read_tree
 from waypost_io.store.ports import Commit, EventRow, Store
 from waypost_proto.ids import RunId, uuid7
 
@@ -59,12 +62,22 @@ class Scribe:
 
 
 async def check_log(store: Store, written: list[EventRow]) -> None:
-    """The audit log holds exactly these events: each once, per partition in order, numbered without a gap, with true digests."""
-    entries = await store.audit.entries(limit=1_000_000)
-    assert [index for index, _, _ in entries] == list(range(1, len(entries) + 1))
+    """The audit log holds exactly these events: each once, per partition in order, numbered without a gap, with true leaves and tree."""
+    size = (await store.audit.state()).size
+    entries = await store.audit.entries(0, size)
+    assert [index for index, _ in entries] == list(range(size))
     for partition in range(PARTITIONS):
-        taken = [(event.run_id, event.seq, event.position) for _, event, _ in entries if event.partition == partition]
+        taken = [(event.run_id, event.seq, event.position) for _, event in entries if event.partition == partition]
         assert taken == [(event.run_id, event.seq, event.position) for event in written if event.partition == partition]
     bodies = {(event.run_id, event.seq): event.body for event in written}
-    for _, event, digest in entries:
-        assert digest == hashlib.sha256(bodies[event.run_id, event.seq]).digest()
+    leaves = [leaf_hash(b"\x01" + UUID(e.run_id).bytes + e.seq.to_bytes(8, "big") + bodies[e.run_id, e.seq]) for _, e in entries]
+    assert await store.audit.hashes(0, 0, size) == b"".join(leaves)
+    tree = GrowingTree()
+    for level, index, kept in tree.extend(b"".join(leaves)):
+        assert await store.audit.hashes(level, index, index + 1) == kept
+    assert (await read_tree(store.audit, size)).root == tree.root
+
+
+async def taken(scribe: Scribe) -> bool:
+    """Whether everything that was written is in the audit log."""
+    return (await scribe.store.audit.state()).size == len(scribe.written)

@@ -9,7 +9,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from waypost_io.store.ports import ApprovalRow, EventRow, InboxRow, LedgerState, NoticeRow, PermitRow, RunRow, TimerRow
+from waypost_io.store.ports import (
+    AnchorRow,
+    ApprovalRow,
+    AuditSpan,
+    AuditState,
+    EventRow,
+    HeadRow,
+    InboxRow,
+    KeyRow,
+    LedgerState,
+    NoticeRow,
+    PermitRow,
+    RunRow,
+    TimerRow,
+)
 from waypost_proto.errors import BadMessage, Unreachable
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.registry import AgentDefinition, ToolDefinition
@@ -71,6 +85,21 @@ class DeadRecord:
 
 
 @dataclass(slots=True)
+class AuditTables:
+    """The tables of the audit log."""
+
+    state: AuditState = field(default_factory=AuditState)
+    expires_at: float = 0.0
+    leaves: bytes = b""
+    spans: list[AuditSpan] = field(default_factory=list)
+    nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    cursors: dict[int, int] = field(default_factory=dict)
+    heads: dict[tuple[int, str], HeadRow] = field(default_factory=dict)
+    keys: dict[int, KeyRow] = field(default_factory=dict)
+    anchors: dict[str, AnchorRow] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class MemoryDatabase:
     """Every table. `clock` gives Unix seconds; `down` makes every call raise `Unreachable`."""
 
@@ -95,8 +124,7 @@ class MemoryDatabase:
     failures: dict[str, int] = field(default_factory=dict)
     streams: dict[str, tuple[str, int]] = field(default_factory=dict)
     notices: dict[str, NoticeRow] = field(default_factory=dict)
-    entries: list[tuple[int, EventRow, bytes]] = field(default_factory=list)
-    cursors: dict[int, int] = field(default_factory=dict)
+    audit: AuditTables = field(default_factory=AuditTables)
 
     def reach(self) -> None:
         """Raise `Unreachable` while the database is `down`."""

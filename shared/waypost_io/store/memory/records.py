@@ -1,14 +1,13 @@
-"""Facets `keys`, `definitions`, `streams`, `blobs`, `dead`, `reads` and `audit` in memory."""
+"""Facets `keys`, `definitions`, `streams`, `blobs`, `dead` and `reads` in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from waypost_io.store.chunks import check_chunk, chunks_of, joined
-from waypost_io.store.leaves import check_cursors, fresh
 from waypost_io.store.letters import EXCERPT_BYTES, mended, view
 from waypost_io.store.memory.database import DeadRecord, MemoryDatabase, check_text
-from waypost_io.store.ports import EventRow, NoticeRow, RunFilter, RunRow
+from waypost_io.store.ports import NoticeRow, RunFilter, RunRow
 from waypost_proto.api import DeadView
 from waypost_proto.errors import NotFound
 from waypost_proto.ids import RunId, digest_of
@@ -178,34 +177,3 @@ class MemoryReads:
             and (query.before is None or run.run_id < query.before)
         ]
         return sorted(found, key=lambda run: run.run_id, reverse=True)[: query.limit]
-
-
-class MemoryAudit:
-    """Remembers the cursors it last saw, to notice another appender."""
-
-    def __init__(self, database: MemoryDatabase) -> None:
-        self._db = database
-        self._seen: dict[int, int] | None = None
-
-    async def cursors(self) -> dict[int, int]:
-        self._db.reach()
-        self._seen = dict(self._db.cursors)
-        return dict(self._db.cursors)
-
-    async def append(self, events: Sequence[EventRow], digests: Sequence[bytes]) -> int:
-        self._db.reach()
-        check_cursors(self._seen, self._db.cursors)
-        added, moved = fresh(events, digests, self._db.cursors)
-        for index, (event, digest) in enumerate(added, len(self._db.entries) + 1):
-            self._db.entries.append((index, event, digest))
-        self._db.cursors.update(moved)
-        self._seen = dict(self._db.cursors)
-        return len(added)
-
-    async def lag(self) -> dict[int, int]:
-        self._db.reach()
-        return {n: max(record.position - self._db.cursors.get(n, 0), 0) for n, record in sorted(self._db.partitions.items())}
-
-    async def entries(self, *, run_id: RunId | None = None, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow, bytes]]:
-        self._db.reach()
-        return [entry for entry in self._db.entries[after:] if run_id in (None, entry[1].run_id)][:limit]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
+from waypost_io.store.memory.audit import MemoryAudit
 from waypost_io.store.memory.database import Clock, MemoryDatabase
 from waypost_io.store.memory.leases import MemoryLeases, MemoryMaintenance, MemoryTimers
 from waypost_io.store.memory.ledger import MemoryApprovals, MemoryLedger
 from waypost_io.store.memory.log import MemoryLog
 from waypost_io.store.memory.records import (
-    MemoryAudit,
     MemoryBlobs,
     MemoryDead,
     MemoryDefinitions,

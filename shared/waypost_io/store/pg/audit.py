@@ -1,55 +1,132 @@
-"""Facet `audit`: the leaves of the audit log, and how far it has come."""
+"""Facet `audit`: the Merkle log of all events, its heads, keys and anchors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from waypost_io.store import queries
-from waypost_io.store.leaves import check_cursors, fresh
 from waypost_io.store.pg import rows
 from waypost_io.store.pg.link import Link
-from waypost_io.store.ports import EventRow
+from waypost_io.store.ports import AnchorRow, AuditSpan, AuditState, EventRow, HeadRow, KeyRow, PendingSpan
+from waypost_proto.errors import ConcurrencyError
 from waypost_proto.ids import RunId
 
 _CURSORS = queries.load("audit_cursors")
-_ENTRIES = queries.load("audit_entries")
-_LOCK = 0x7761_7975_6469_74
-"""Key of the advisory lock under which entries are numbered."""
+_LOG = queries.load("audit_log")
+_LEAVES = queries.load("audit_leaves")
+_NODES = queries.load("audit_nodes")
+_SPANS = queries.load("audit_spans")
+_HEADS = queries.load("audit_heads")
+_KEYS = queries.load("audit_keys")
+_ANCHORS = queries.load("audit_anchors")
+_HASH_BYTES = 32
 
 
 class PostgresAudit:
-    """Remembers the cursors it last saw, to notice another appender."""
+    """See `ports.Audit`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._seen: dict[int, int] | None = None
+
+    async def acquire(self, owner: str, *, origin: str, lease_seconds: float) -> AuditState | None:
+        row = await self._link.fetchrow(_LOG["acquire"], owner, origin, lease_seconds)
+        return None if row is None else AuditState(**row, held=True)
+
+    async def release(self, owner: str, epoch: int) -> None:
+        await self._link.execute(_LOG["release"], owner, epoch)
+
+    async def state(self) -> AuditState:
+        row = await self._link.fetchrow(_LOG["state"])
+        return AuditState() if row is None else AuditState(**row)
+
+    async def pending(self, limit: int) -> list[PendingSpan]:
+        return [
+            PendingSpan(
+                partition=row["partition"],
+                position=row["position"],
+                behind=row["behind"],
+                leaves=row["leaves"],
+                recorded_from=row["recorded_from"] or 0.0,
+                recorded_to=row["recorded_to"] or 0.0,
+                gap=row["gap"],
+            )
+            for row in await self._link.fetch(_CURSORS["pending"], limit)
+        ]
+
+    async def append(self, state: AuditState, spans: Sequence[PendingSpan], nodes: Sequence[tuple[int, int, bytes]]) -> None:
+        """See `ports.Audit.append`."""
+        done = await self._link.fetchval(
+            _LOG["append"],
+            state.owner,
+            state.epoch,
+            state.size,
+            b"".join(span.leaves for span in spans),
+            [span.partition for span in spans],
+            [span.position for span in spans],
+            [span.count for span in spans],
+            [span.recorded_from for span in spans],
+            [span.recorded_to for span in spans],
+            [level for level, _, _ in nodes],
+            [index for _, index, _ in nodes],
+            [hash_ for _, _, hash_ in nodes],
+        )
+        if not done:
+            raise ConcurrencyError(
+                f"the audit log is not at {state.size} leaves any more, or {state.owner!r} may not append: "
+                "read its state and go on from there"
+            )
 
     async def cursors(self) -> dict[int, int]:
-        self._seen = {row["partition"]: row["position"] for row in await self._link.fetch(_CURSORS["cursors"])}
-        return dict(self._seen)
-
-    async def append(self, events: Sequence[EventRow], digests: Sequence[bytes]) -> int:
-        """See `ports.Audit.append`."""
-        async with self._link.connection() as connection:
-            async with connection.transaction():
-                await connection.execute(_CURSORS["lock"], _LOCK)
-                cursors = {row["partition"]: row["position"] for row in await connection.fetch(_CURSORS["cursors"])}
-                check_cursors(self._seen, cursors)
-                added, moved = fresh(events, digests, cursors)
-                if added:
-                    last = await connection.fetchval(_ENTRIES["last_index"])
-                    leaves = [(last + n, e.run_id, e.seq, e.partition, e.position, digest) for n, (e, digest) in enumerate(added, 1)]
-                    await connection.execute(_ENTRIES["append"], *zip(*leaves, strict=True))
-                    await connection.execute(_CURSORS["move"], list(moved), list(moved.values()))
-            self._seen = cursors | moved
-        return len(added)
+        return {row["partition"]: row["position"] for row in await self._link.fetch(_CURSORS["cursors"])}
 
     async def lag(self) -> dict[int, int]:
         return {row["partition"]: row["behind"] for row in await self._link.fetch(_CURSORS["lag"])}
 
-    async def entries(self, *, run_id: RunId | None = None, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow, bytes]]:
-        if run_id is None:
-            found = await self._link.fetch(_ENTRIES["entries"], after, limit)
+    async def hashes(self, level: int, low: int, high: int) -> bytes:
+        """See `ports.Audit.hashes`."""
+        if level == 0:
+            found = [(row["index"], row["hashes"]) for row in await self._link.fetch(_LEAVES["leaves"], low, high)]
         else:
-            found = await self._link.fetch(_ENTRIES["entries_of_run"], after, limit, run_id)
-        return [(row["index"], rows.event(row), row["digest"]) for row in found]
+            found = [(row["index"], row["hash"]) for row in await self._link.fetch(_NODES["nodes"], level, low, high)]
+        result = bytearray()
+        for index, hashes in found:
+            at = low + len(result) // _HASH_BYTES
+            if index > at:
+                break  # something is missing
+            result += hashes[(at - index) * _HASH_BYTES : (high - index) * _HASH_BYTES]
+        return bytes(result)
+
+    async def entries(self, low: int, high: int) -> list[tuple[int, EventRow]]:
+        return [(row["index"], rows.event(row)) for row in await self._link.fetch(_SPANS["entries"], low, high)]
+
+    async def entries_of_run(self, run_id: RunId, *, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow]]:
+        return [(row["index"], rows.event(row)) for row in await self._link.fetch(_SPANS["of_run"], run_id, after, limit)]
+
+    async def find(self, run_id: RunId, seq: int) -> tuple[int, EventRow] | None:
+        row = await self._link.fetchrow(_SPANS["find"], run_id, seq)
+        return None if row is None else (row["index"], rows.event(row))
+
+    async def spans(self, low: int, high: int, *, limit: int = 10_000) -> list[AuditSpan]:
+        return [AuditSpan(**row) for row in await self._link.fetch(_SPANS["spans"], low, high, limit)]
+
+    async def add_head(self, head: HeadRow) -> None:
+        await self._link.execute(_HEADS["add"], head.size, head.key_id, head.signed_at, head.note)
+
+    async def heads(self, *, from_size: int = 0, limit: int = 1_000) -> list[HeadRow]:
+        return [HeadRow(**row) for row in await self._link.fetch(_HEADS["heads"], from_size, limit)]
+
+    async def newest_head(self, *, at_most: int = 2**62) -> HeadRow | None:
+        row = await self._link.fetchrow(_HEADS["newest"], at_most)
+        return None if row is None else HeadRow(**row)
+
+    async def add_key(self, key: KeyRow) -> None:
+        await self._link.execute(_KEYS["add"], key.number, key.key_id, key.size, key.added_at, key.note)
+
+    async def keys(self) -> list[KeyRow]:
+        return [KeyRow(**row) for row in await self._link.fetch(_KEYS["keys"])]
+
+    async def anchored(self, anchor: AnchorRow) -> None:
+        await self._link.execute(_ANCHORS["put"], anchor.name, anchor.size, anchor.anchored_at, anchor.place)
+
+    async def anchors(self) -> list[AnchorRow]:
+        return [AnchorRow(**row) for row in await self._link.fetch(_ANCHORS["anchors"])]

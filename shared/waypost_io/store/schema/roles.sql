@@ -37,13 +37,25 @@ BEGIN
             ('waypost_coordinator', 'SELECT, INSERT, UPDATE, DELETE', 'dead_failures'),
             ('waypost_coordinator', 'SELECT, INSERT, UPDATE',         'streams'),
             ('waypost_coordinator', 'SELECT, INSERT',                 'notices'),
-            ('waypost_coordinator', 'SELECT',                         'audit_entries'),
             ('waypost_coordinator', 'SELECT',                         'audit_cursors'),
             ('waypost_gateway',     'SELECT, UPDATE',                 'tool_ledger'),
             ('waypost_gateway',     'SELECT, UPDATE (state)',         'approvals'),
             ('waypost_gateway',     'SELECT, INSERT, UPDATE',         'blobs'),
             ('waypost_gateway',     'SELECT',                         'definitions'),
-            ('waypost_audit',       'SELECT, INSERT',                 'audit_entries'),
+            ('waypost_coordinator', 'SELECT',                         'audit_log'),
+            ('waypost_coordinator', 'SELECT',                         'audit_leaves'),
+            ('waypost_coordinator', 'SELECT',                         'audit_spans'),
+            ('waypost_coordinator', 'SELECT',                         'audit_nodes'),
+            ('waypost_coordinator', 'SELECT',                         'audit_heads'),
+            ('waypost_coordinator', 'SELECT',                         'audit_keys'),
+            ('waypost_coordinator', 'SELECT',                         'audit_anchors'),
+            ('waypost_audit',       'SELECT, INSERT, UPDATE',         'audit_log'),
+            ('waypost_audit',       'SELECT, INSERT',                 'audit_leaves'),
+            ('waypost_audit',       'SELECT, INSERT',                 'audit_spans'),
+            ('waypost_audit',       'SELECT, INSERT',                 'audit_nodes'),
+            ('waypost_audit',       'SELECT, INSERT',                 'audit_heads'),
+            ('waypost_audit',       'SELECT, INSERT',                 'audit_keys'),
+            ('waypost_audit',       'SELECT, INSERT, UPDATE',         'audit_anchors'),
             ('waypost_audit',       'SELECT, INSERT, UPDATE',         'audit_cursors'),
             ('waypost_audit',       'SELECT',                         'events'),
             ('waypost_audit',       'SELECT',                         'runs'),
@@ -52,7 +64,8 @@ BEGIN
         UNION ALL
         SELECT 'waypost_reader', 'SELECT', t.object
           FROM unnest(ARRAY['events', 'runs', 'partitions', 'timers', 'approvals', 'tool_ledger', 'idempotency', 'definitions', 'inbox',
-                            'blobs', 'dead', 'dead_failures', 'streams', 'notices', 'audit_entries', 'audit_cursors']) AS t (object)
+                            'blobs', 'dead', 'dead_failures', 'streams', 'notices', 'audit_log', 'audit_leaves', 'audit_spans', 'audit_nodes', 'audit_heads', 'audit_keys',
+                            'audit_anchors', 'audit_cursors']) AS t (object)
         UNION ALL
         SELECT r.role, 'SELECT', 'schema_migrations'
           FROM unnest(ARRAY['waypost_coordinator', 'waypost_gateway', 'waypost_audit', 'waypost_reader']) AS r (role)

@@ -1,0 +1,42 @@
+-- name: find
+-- Audit.find: the leaf of an event, and the event.
+SELECT s.index + e.position - s.position AS index, e.run_id, e.seq, e.type, e.partition, e.position, e.recorded_at, e.data AS body, e.cause
+  FROM events e
+ CROSS JOIN LATERAL (
+       SELECT index, position, count FROM audit_spans a
+        WHERE a.partition = e.partition AND a.position <= e.position
+        ORDER BY a.position DESC
+        LIMIT 1) s
+ WHERE e.run_id = $1 AND e.seq = $2 AND e.position < s.position + s.count;
+
+-- name: of_run
+-- Audit.entries of one run.
+SELECT s.index + e.position - s.position AS index, e.run_id, e.seq, e.type, e.partition, e.position, e.recorded_at, e.data AS body, e.cause
+  FROM events e
+ CROSS JOIN LATERAL (
+       SELECT index, position, count FROM audit_spans a
+        WHERE a.partition = e.partition AND a.position <= e.position
+        ORDER BY a.position DESC
+        LIMIT 1) s
+ WHERE e.run_id = $1 AND e.seq > $2 AND e.position < s.position + s.count
+ ORDER BY e.seq
+ LIMIT $3;
+
+-- name: entries
+-- Audit.entries of all runs: leaves `[$1, $2)` in order. Two events for one leaf come twice, none for it leaves it out.
+SELECT s.index + e.position - s.position AS index, e.run_id, e.seq, e.type, e.partition, e.position, e.recorded_at, e.data AS body, e.cause
+  FROM audit_spans s
+ CROSS JOIN LATERAL (
+       SELECT * FROM events v
+        WHERE v.partition = s.partition
+          AND v.position >= s.position + greatest($1 - s.index, 0) AND v.position < s.position + least(s.count, $2 - s.index)) e
+ WHERE s.index >= coalesce((SELECT max(index) FROM audit_spans WHERE index <= $1), 0) AND s.index < $2
+ ORDER BY 1, e.run_id, e.seq;
+
+-- name: spans
+-- Audit.spans: the spans that hold leaves `[$1, $2)`.
+SELECT partition, position, index, count, recorded_from, recorded_to
+  FROM audit_spans
+ WHERE index >= coalesce((SELECT max(index) FROM audit_spans WHERE index <= $1), 0) AND index < $2
+ ORDER BY index
+ LIMIT $3;
