@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import hypothesis
 import nats as nats_client
 import pytest
@@ -62,6 +63,16 @@ def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WAYPOST_")]:
             patch.delenv(name)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _children_compile_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hundreds of processes start from the same sources: where Python writes no bytecode into the tree, it writes it here."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         yield
 
 
@@ -110,8 +121,13 @@ async def _delete_streams(url: str, prefix: str) -> None:
 
 @pytest.fixture(scope="session")
 async def postgres(server_dir: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """The session's Postgres server."""
+    """The session's Postgres server. Nobody kills it or the machine under it, so it need not wait for the disk."""
     async with EmbeddedPostgres(server_dir / "postgres") as server:
+        connection = await asyncpg.connect(server.url)
+        for setting in ("fsync", "full_page_writes"):
+            await connection.execute(f"alter system set {setting} = off")
+        await connection.execute("select pg_reload_conf()")
+        await connection.close()
         yield server
 
 

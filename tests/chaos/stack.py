@@ -48,6 +48,8 @@ class Stack:
     commands: dict[str, list[str]] = field(default_factory=lambda: COMMANDS)
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     _started: list[asyncio.subprocess.Process] = field(default_factory=list)
+    _former: int = 0
+    """Effects of tests before this one."""
 
     async def start(
         self, name: str, *, faults: str = "", key: str | None = None, module: Path = MODULE, build: str = "test"
@@ -60,6 +62,24 @@ class Stack:
         self.processes[key or name] = process
         self._started.append(process)
         return process
+
+    async def arm(self, name: str, faults: str) -> None:
+        """Put a service with fault points in the place of the one that runs, which leaves in order, so that nobody waits for its leases."""
+        process = self.processes[name]
+        process.terminate()
+        async with asyncio.timeout(20.0):
+            await process.wait()
+        await self.start(name, faults=faults)
+
+    async def renew(self) -> None:
+        """For the next test: all services run, none besides them, and what has taken effect so far is forgotten."""
+        for name in [name for name in self.processes if name not in self.commands]:
+            await self.kill(name)
+            del self.processes[name]
+        for name in self.commands:
+            if self.processes[name].returncode is not None:
+                await self.start(name)
+        self._former += len(self.effects())
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and wait for the end."""
@@ -83,7 +103,8 @@ class Stack:
             await process.wait()
 
     def effects(self) -> list[str]:
-        return self.effects_file.read_text(encoding="utf-8").split() if self.effects_file.exists() else []
+        """The keys of what took effect in this test, in order."""
+        return self.effects_file.read_text(encoding="utf-8").split()[self._former :] if self.effects_file.exists() else []
 
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8", errors="replace")[-6_000:]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from pathlib import Path
 
 import nats
 import pytest
 
-from tests.chaos.stack import Stack, stack
+from tests.chaos.stack import Stack
 from tests.waiting import wait_until
+from waypost.client import Client
 from waypost_proto.errors import NotFound
 from waypost_proto.ids import uuid7
 
@@ -35,21 +35,19 @@ def passage(point: str, which: int) -> int:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_kill_at_this_boundary_changes_only_the_time(point: str, tmp_path: Path, nats_url: str, database: str) -> None:
+async def test_a_kill_at_this_boundary_changes_only_the_time(point: str, services: Stack, client: Client) -> None:
     service = point.split(".", 1)[0]
-    armed = {service: f"{point}:{passage(point, 3)}"}
-    async with stack(tmp_path, nats_url=nats_url, postgres_url=database, **armed) as services:
-        async with services.client() as client:
-            started = await publish_task(services)
-            await services.died(service)
-            await services.start(service)
-            await wait_until(lambda: client.get(started), seconds=20, ignore=(NotFound,), message=services.log)
-            result = await client.result(started, timeout=40)
-            events = [event async for event in client.events(started)]
-        assert result == RESULT, services.log()
-        assert len(services.effects()) == 1, services.effects()
-        assert [event.seq for event in events] == list(range(1, len(events) + 1))
-        assert sum(event.type == "run_completed" for event in events) == 1
+    await services.arm(service, f"{point}:{passage(point, 3)}")
+    started = await publish_task(services)
+    await services.died(service)
+    await services.start(service)
+    await wait_until(lambda: client.get(started), seconds=20, ignore=(NotFound,), message=services.log)
+    result = await client.result(started, timeout=40)
+    events = [event async for event in client.events(started)]
+    assert result == RESULT, services.log()
+    assert len(services.effects()) == 1, services.effects()
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert sum(event.type == "run_completed" for event in events) == 1
 
 
 async def publish_task(services: Stack) -> str:

@@ -153,8 +153,8 @@ class Site:
 
     @asynccontextmanager
     async def replica(self, *, committing: bool = True, held: str = "") -> AsyncIterator[Replica]:
-        """A coordinator, ready; cancelled at the end without a drain, as by kill -9. Not `committing`: its commits wait at the gate.
-        Publishes on subjects with `held` wait at the bus's."""
+        """A coordinator, ready; cancelled at the end without a drain, as by kill -9, and gone for as long as its leases last.
+        Not `committing`: its commits wait at the gate. Publishes on subjects with `held` wait at the bus's."""
         async with GatedBus(self.broker) as bus:
             bus.held = held
             store, log = self.store()
@@ -174,6 +174,12 @@ class Site:
                 running.cancel()
                 with suppress(asyncio.CancelledError):
                     await running
+                self._lapse(coordinator.leases.owner)
+
+    def _lapse(self, owner: str) -> None:
+        for record in self.database.partitions.values():
+            if record.owner == owner:
+                record.expires_at = 0.0
 
     # -- peers
 
