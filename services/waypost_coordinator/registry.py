@@ -15,7 +15,7 @@ import structlog
 
 from waypost_coordinator.balance import Balance, Load
 from waypost_coordinator.registry_book import AgentEntry, Book
-from waypost_coordinator.registry_peers import Peer, Peers
+from waypost_coordinator.registry_peers import Kind, Peer, Peers
 from waypost_io.bus.ports import Bus, Message, Subscription
 from waypost_io.store.ports import Store
 from waypost_proto.api import AgentBuild, AgentView, ToolView
@@ -168,6 +168,10 @@ class Registry:
     def live_gateways(self, tool: str) -> Sequence[str]:
         """Gateways that take calls of a tool, in order of their ids."""
         return self._peers.hosts("gateway", tool)
+
+    def living(self, kind: Kind) -> int:
+        """How many workers or gateways are alive and take new work."""
+        return self._peers.living(kind)
 
     def held(self, worker_id: str) -> Sequence[Held]:
         """The activations that a worker says it has held for longer than one heartbeat."""

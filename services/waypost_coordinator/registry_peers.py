@@ -111,6 +111,10 @@ class Peers:
             self._hosts.clear()
         return lost
 
+    def living(self, kind: Kind) -> int:
+        """How many of a kind have spoken up and take new work."""
+        return sum(1 for peer in self._peers.values() if peer.kind == kind and peer.names and not peer.draining)
+
     def get(self, peer: str) -> Peer | None:
         return self._peers.get(peer)
 

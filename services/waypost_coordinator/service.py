@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from waypost_coordinator.api import SERVICE_DESCRIPTION, SERVICE_NAME, Api, endpoints
+from waypost_coordinator.batch import Batch
 from waypost_coordinator.callers import gatekeeper
 from waypost_coordinator.clock import DatabaseClock
 from waypost_coordinator.dead import Undertaker
@@ -25,6 +26,7 @@ from waypost_coordinator.live import LiveRun, Runs
 from waypost_coordinator.mailroom import Mailroom
 from waypost_coordinator.metrics import CoordinatorMetrics
 from waypost_coordinator.outlets import outlets
+from waypost_coordinator.overview import SystemOverview
 from waypost_coordinator.pipeline import Pipeline, Stages
 from waypost_coordinator.pools import Pools
 from waypost_coordinator.posting import Poster
@@ -43,7 +45,7 @@ from waypost_io.bus.topology import stream_specs
 from waypost_io.metrics import Metrics
 from waypost_io.pools import read_pools
 from waypost_io.settings import CoordinatorSettings
-from waypost_io.store.ports import Lease, Store
+from waypost_io.store.ports import CommitResult, Lease, Store
 from waypost_proto.codec import decode
 from waypost_proto.errors import BadMessage
 from waypost_proto.ids import RunId
@@ -98,7 +100,8 @@ class Coordinator:
         waker = Waker(poster, registry, self._later)
         settler = Settler(ground, timers)
         self._settler = settler
-        stages = Stages(before=settler.before, after=settler.after, bury=undertaker.failed)
+        self._overview = SystemOverview(ground, registry, metrics)
+        stages = Stages(before=settler.before, after=self._after, bury=undertaker.failed)
         decider = Decider(ground, poster, waker, registry)
         self._pipeline = Pipeline(ground, decider, waker, self.leases, stages, settings.batch_max)
         self._takeover = TakeOver(ground, settler)
@@ -142,6 +145,7 @@ class Coordinator:
             group.create_task(self.leases.run(), name="leases")
             group.create_task(self._registry.run(), name="registry")
             group.create_task(self._timers.run(lambda: self.leases.epochs), name="timers")
+            group.create_task(self._overview.run(), name="overview")
             self._intake_task = group.create_task(self._intake.run(), name="intake")
             broadcast = await self._ground.bus.subscribe(self._ground.subjects.broadcast(), self._broadcast)
             api = Api(
@@ -195,6 +199,10 @@ class Coordinator:
             await self._mailroom.close(partition)
         self._timers.drop(partitions)
         await self._pipeline.forget(partitions)
+
+    async def _after(self, batch: Batch, result: CommitResult) -> None:
+        self._overview.committed(batch)
+        await self._settler.after(batch, result)
 
     def _look(self) -> None:
         self._sweep.look()

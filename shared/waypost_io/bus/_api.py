@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from waypost_io.bus._connection import Connection, NobodyListens
-from waypost_io.bus.ports import ConsumerSpec, StreamMark, StreamSpec
+from waypost_io.bus.ports import ConsumerLoad, ConsumerSpec, StreamLoad, StreamMark, StreamSpec
 from waypost_proto.errors import Misconfigured, NotFound, TransientError, Unreachable
 from waypost_proto.registry import ConsumerAsked, ConsumerTold
 
@@ -27,6 +27,8 @@ _CONSUMER_STORE = 10012
 """JSConsumerCreateErrF: the server could not make the consumer's files. What a caller asks wrongly has codes of its own."""
 _NO_ROOM = ("no space left", "error creating store")
 """In what a server says whose disk is full."""
+MAX_CONSUMER_PAGES = 16
+"""Of 256 consumers each, of which `load` tells."""
 _FIXED = ("storage", "retention")
 """Settings of a stream that the server cannot change in place (err 10052)."""
 
@@ -40,6 +42,19 @@ class _Error(Struct, frozen=True):
 class _StreamState(Struct, frozen=True):
     last_seq: int = 0
     subjects: dict[str, int] | None = None
+    messages: int = 0
+    bytes: int = 0
+
+
+class _ConsumerFilter(Struct, frozen=True):
+    filter_subject: str = ""
+
+
+class _ConsumerInfo(Struct, frozen=True):
+    name: str = ""
+    config: _ConsumerFilter = _ConsumerFilter()
+    num_pending: int = 0
+    num_ack_pending: int = 0
 
 
 class _Reply(Struct, frozen=True):
@@ -51,6 +66,7 @@ class _Reply(Struct, frozen=True):
     state: _StreamState = _StreamState()
     purged: int = 0
     total: int = 0
+    consumers: list[_ConsumerInfo] | None = None
 
 
 class JetStreamApi:
@@ -113,6 +129,32 @@ class JetStreamApi:
             found |= page
             if not page or len(found) >= reply.total:
                 return found
+
+    async def load(self, stream: str) -> StreamLoad | None:
+        """See `Bus.load`."""
+        reply = await self._ask(f"STREAM.INFO.{stream}", None)
+        if reply.error is not None:
+            if reply.error.err_code == _STREAM_NOT_FOUND:
+                return None
+            raise _refused(f"stream {stream!r}", reply.error)
+        found: list[_ConsumerInfo] = []
+        for _ in range(MAX_CONSUMER_PAGES):
+            page = await self._ask(f"CONSUMER.LIST.{stream}", {"offset": len(found)})
+            if page.error is not None and page.error.err_code != _STREAM_NOT_FOUND:
+                raise _refused(f"consumers of {stream!r}", page.error)
+            found += page.consumers or []
+            if not page.consumers or len(found) >= page.total:
+                break
+        return StreamLoad(
+            name=stream,
+            messages=reply.state.messages,
+            bytes=reply.state.bytes,
+            max_bytes=max(reply.config.get("max_bytes", 0), 0),
+            consumers=tuple(
+                ConsumerLoad(name=one.name, filter_subject=one.config.filter_subject, pending=one.num_pending, unacked=one.num_ack_pending)
+                for one in found
+            ),
+        )
 
     # -- consumers
 

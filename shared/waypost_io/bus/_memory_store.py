@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from waypost_io.bus.ports import ConsumerSpec, Headers, PubAck, StreamMark, StreamSpec
+from waypost_io.bus.ports import ConsumerLoad, ConsumerSpec, Headers, PubAck, StreamLoad, StreamMark, StreamSpec
 from waypost_proto.errors import Misconfigured, NotFound, TooLarge, TransientError
 from waypost_proto.ids import RunId, partition_of
 
@@ -123,6 +123,17 @@ class MemoryStream:
         self._expire(self._time.now())
         return dict(Counter(message.subject for message in self.messages.values() if matches(subject, message.subject)))
 
+    def load(self) -> StreamLoad:
+        """See `Bus.load`."""
+        self._expire(self._time.now())
+        return StreamLoad(
+            name=self.spec.name,
+            messages=len(self.messages),
+            bytes=self._bytes,
+            max_bytes=self.spec.max_bytes,
+            consumers=tuple(consumer.load() for consumer in self.consumers.values()),
+        )
+
     def live(self, seq: int) -> Stored | None:
         """The message, unless it was removed or its time is over."""
         self._expire(self._time.now())
@@ -220,6 +231,12 @@ class MemoryConsumer:
         if taken:
             self._arm()
         return taken
+
+    def load(self) -> ConsumerLoad:
+        """What is still to deliver, and what is out."""
+        fresh = sum(1 for seq in self._fresh if self._stream.live(seq) is not None)
+        out = len(self._out) + len(self._again)  # as JetStream counts: what will be delivered again is not acked
+        return ConsumerLoad(name=self.spec.name, filter_subject=self.spec.filter_subject, pending=fresh, unacked=out)
 
     def ack(self, seq: int) -> None:
         """Done with it; a late ack counts too, as it does in JetStream while the message is not acked otherwise."""

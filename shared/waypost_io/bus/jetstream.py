@@ -26,7 +26,7 @@ from waypost_io.bus._frames import check_subject
 from waypost_io.bus._publish import Publisher
 from waypost_io.bus._pull import JetStreamPuller
 from waypost_io.bus._service import JetStreamService
-from waypost_io.bus.ports import ConsumerSpec, Endpoint, Handler, Headers, Message, Outbound, PubAck, StreamMark, StreamSpec
+from waypost_io.bus.ports import ConsumerSpec, Endpoint, Handler, Headers, Message, Outbound, PubAck, StreamLoad, StreamMark, StreamSpec
 from waypost_proto.errors import ContractError, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -123,6 +123,9 @@ class JetStreamBus:
 
     async def subjects(self, stream: str, subject: str) -> dict[str, int]:
         return await self._api.subjects(stream, subject)
+
+    async def load(self, stream: str) -> StreamLoad | None:
+        return await self._api.load(stream)
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         await self._api.ensure_consumer(spec)

@@ -27,6 +27,7 @@ from waypost_io.bus.ports import (
     Message,
     Outbound,
     PubAck,
+    StreamLoad,
     StreamMark,
     StreamSpec,
 )
@@ -210,6 +211,10 @@ class MemoryBus:
     async def subjects(self, stream: str, subject: str) -> dict[str, int]:
         found = self._server().streams.get(stream)
         return {} if found is None else found.subjects(subject)
+
+    async def load(self, stream: str) -> StreamLoad | None:
+        found = self._server().streams.get(stream)
+        return None if found is None else found.load()
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:
         broker = self._server()

@@ -57,6 +57,27 @@ class StreamMark:
     last_seq: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerLoad:
+    """What a consumer has still to deliver (`pending`), and what it has delivered and nobody has acked yet (`unacked`)."""
+
+    name: str
+    filter_subject: str
+    pending: int
+    unacked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLoad:
+    """How full a stream is, and what waits in it for whom. `max_bytes` is 0 when it has no limit."""
+
+    name: str
+    messages: int
+    bytes: int
+    max_bytes: int
+    consumers: tuple[ConsumerLoad, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PubAck:
     """JetStream stored the message (or had it: `duplicate`)."""
@@ -200,6 +221,11 @@ class Bus(Protocol):
 
     async def subjects(self, stream: str, subject: str) -> dict[str, int]:
         """The subjects of a stream's messages that match a filter subject, with how many lie on each. No such stream: none."""
+        ...
+
+    async def load(self, stream: str) -> StreamLoad | None:
+        """How much waits in a stream, and per consumer (the first few thousand). One request per 256 consumers. None when there is no
+        such stream."""
         ...
 
     async def ensure_consumer(self, spec: ConsumerSpec) -> None:

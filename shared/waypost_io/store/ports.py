@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
+from waypost_io.store.overview import Overview
 from waypost_proto.api import DeadView
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.registry import AgentDefinition, ToolDefinition
@@ -635,6 +636,7 @@ class Store(Protocol):
     reads: Reads
     audit: Audit
     maintenance: Maintenance
+    overview: Overview
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *exc: object) -> None: ...

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 from waypost_io.store.migrate import missing
+from waypost_io.store.overview import Overview
 from waypost_io.store.pg.audit import PostgresAudit
 from waypost_io.store.pg.blobs import PostgresBlobs
 from waypost_io.store.pg.dead import PostgresDead
@@ -13,6 +14,7 @@ from waypost_io.store.pg.leases import PostgresLeases, PostgresMaintenance, Post
 from waypost_io.store.pg.ledger import PostgresApprovals, PostgresLedger
 from waypost_io.store.pg.link import Lane, Link, LinkConfig
 from waypost_io.store.pg.log import PostgresLog
+from waypost_io.store.pg.overview import PostgresOverview
 from waypost_io.store.pg.reads import PostgresReads
 from waypost_io.store.pg.registry import PostgresDefinitions, PostgresKeys, PostgresStreams
 from waypost_io.store.ports import (
@@ -72,6 +74,7 @@ class PostgresStore:
         self.reads: Reads = PostgresReads(link)
         self.audit: Audit = PostgresAudit(link)
         self.maintenance: Maintenance = PostgresMaintenance(link)
+        self.overview: Overview = PostgresOverview(link)
 
     async def __aenter__(self) -> Self:
         await self._link.open()

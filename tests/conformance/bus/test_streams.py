@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until
 from waypost_io.bus import topology
 from waypost_proto.errors import Misconfigured, NotFound
 from waypost_proto.ids import WorkerId
@@ -95,6 +96,33 @@ async def test_the_subjects_of_what_lies_in_a_stream(world: Any) -> None:
     assert await bus.subjects(stream.name, world.subject("w2.*")) == {world.subject("w2.x"): 1}
     await bus.purge(stream.name, world.subject("w2.*"))
     assert await bus.subjects(stream.name, world.subject("w2.*")) == {}
+
+
+async def test_how_much_waits_in_a_stream_and_for_whom(world: Any) -> None:
+    bus = await world.bus()
+    stream = world.stream(retention="work_queue", max_bytes=1 << 20)
+    assert await bus.load(stream.name) is None
+    await bus.ensure_stream(stream)
+    empty = await bus.load(stream.name)
+    assert (empty.messages, empty.bytes, empty.max_bytes, empty.consumers) == (0, 0, 1 << 20, ())
+    await bus.ensure_consumer(world.consumer(stream, filter_subject=world.subject("w0.>")))
+    for n in range(6):
+        await bus.publish(world.subject(f"w{n % 2}.x"), b"1")
+    puller = bus.pull(stream.name, "c", prefetch=False)
+    (taken,) = await puller.next_batch(1)
+    load = await bus.load(stream.name)
+    assert load.messages == 6
+    assert load.bytes >= 6
+    (consumer,) = load.consumers
+    assert (consumer.name, consumer.filter_subject, consumer.pending, consumer.unacked) == ("c", world.subject("w0.>"), 2, 1)
+    taken.ack()
+    await bus.flush()
+    await wait_until(lambda: _drained(bus, stream.name))
+
+
+async def _drained(bus: Any, stream: str) -> bool:
+    load = await bus.load(stream)
+    return (load.messages, load.consumers[0].unacked) == (5, 0)
 
 
 async def test_purging_a_subject(world: Any) -> None:

@@ -110,3 +110,14 @@ async def test_updates_of_runs_are_hot(connection: asyncpg.Connection) -> None:
     )
     assert rows
     assert not {row["attname"] for row in rows} & changing
+
+
+async def test_the_overview_reads_what_is_open_and_nothing_that_has_ended(connection: asyncpg.Connection) -> None:
+    """However many runs have ended, a look at the whole system goes through the small indexes of what is open."""
+    text = await plan(connection, queries.load("runs")["overview"], [1, 2], 0.1)
+    assert "runs_open" in text, text
+    text = await plan(connection, queries.load("runs")["doubtful"], [1, 2], 10)
+    assert "runs_open" in text, text
+    assert "tool_ledger_pkey" in text, text
+    text = await plan(connection, queries.load("approvals")["overview"], [1, 2])
+    assert "approvals_open" in text, text

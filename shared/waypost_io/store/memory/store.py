@@ -9,6 +9,7 @@ from waypost_io.store.memory.database import Clock, MemoryDatabase
 from waypost_io.store.memory.leases import MemoryLeases, MemoryMaintenance, MemoryTimers
 from waypost_io.store.memory.ledger import MemoryApprovals, MemoryLedger
 from waypost_io.store.memory.log import MemoryLog
+from waypost_io.store.memory.overview import MemoryOverview
 from waypost_io.store.memory.records import (
     MemoryBlobs,
     MemoryDead,
@@ -17,6 +18,7 @@ from waypost_io.store.memory.records import (
     MemoryReads,
     MemoryStreams,
 )
+from waypost_io.store.overview import Overview
 from waypost_io.store.ports import (
     Approvals,
     Audit,
@@ -58,6 +60,7 @@ class MemoryStore:
         self.reads: Reads = MemoryReads(db)
         self.audit: Audit = MemoryAudit(db)
         self.maintenance: Maintenance = MemoryMaintenance(db)
+        self.overview: Overview = MemoryOverview(db)
 
     def fail_next_commit(self, when: Literal["before", "after"]) -> None:
         """Make the next `log.commit` raise `Unreachable`: `before` nothing is written, or `after` everything is."""

@@ -22,3 +22,12 @@ SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reaso
  WHERE ($1::text IS NULL OR role = $1) AND ($2::uuid IS NULL OR run_id = $2)
  ORDER BY requested_at DESC, approval_id DESC
  LIMIT $3;
+
+-- name: overview
+-- Overview.open_approvals, every few seconds: what waits for people, through approvals_open, about runs of a replica's partitions.
+SELECT a.agent, a.role, count(*) AS count, min(a.requested_at) AS oldest_at, min(a.expires_at) AS next_expiry_at
+  FROM approvals a
+  JOIN runs r ON r.run_id = a.run_id
+ WHERE a.state = 'open' AND r.partition = ANY ($1::integer[])
+ GROUP BY a.agent, a.role
+ ORDER BY a.agent, a.role;

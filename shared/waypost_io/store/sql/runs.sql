@@ -48,3 +48,24 @@ SELECT run_id, partition, tenant, agent, build, status, open, held, worker, seq,
    AND ($4::uuid IS NULL OR run_id < $4) AND labels @> $6::jsonb AND labels <> '{}'
  ORDER BY run_id DESC
  LIMIT $5;
+
+-- name: overview
+-- Overview.open_runs, every few seconds: the open runs of the partitions that a replica owns, through runs_open, and nothing that has ended.
+SELECT agent, status, count(*) AS count, count(*) FILTER (WHERE held) AS unhosted,
+       count(*) FILTER (WHERE deadline_at < clock_timestamp() + $2::float8 * (deadline_at - created_at)) AS near,
+       min(deadline_at) AS next_deadline_at
+  FROM runs
+ WHERE partition = ANY ($1::integer[]) AND open
+ GROUP BY agent, status
+ ORDER BY agent, status;
+
+-- name: doubtful
+-- Overview.doubtful: open runs with a call that was started and not settled. LIMIT keeps it to one look-up by key per open run: joined otherwise,
+-- the whole ledger would be read.
+SELECT r.run_id, r.partition, r.tenant, r.agent, r.build, r.status, r.open, r.held, r.worker, r.seq, r.created_at, r.updated_at, r.deadline_at,
+       r.parent, r.correlation_id, r.idempotency_key, r.labels, r.state, r.state_version, r.outcome
+  FROM runs r
+ CROSS JOIN LATERAL (SELECT 1 FROM tool_ledger l WHERE l.run_id = r.run_id AND l.state IN ('started', 'doubt') LIMIT 1) AS unsettled
+ WHERE r.partition = ANY ($1::integer[]) AND r.open
+ ORDER BY r.run_id
+ LIMIT $2;
