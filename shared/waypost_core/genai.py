@@ -41,12 +41,16 @@ TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 TOOL_TYPE: Final = "gen_ai.tool.type"
 TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
 TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105 - a name
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 
 # -- GenAI metrics
 
 METRIC_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
 METRIC_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.output_tokens"
+METRIC_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.cache_read.input_tokens"
+METRIC_REASONING_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
+METRIC_FIRST_CHUNK: Final = "gen_ai.client.inference.time_to_first_chunk"
 METRIC_INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
 METRIC_INVOKE_AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 METRIC_INVOKE_WORKFLOW_DURATION: Final = "gen_ai.invoke_workflow.duration"

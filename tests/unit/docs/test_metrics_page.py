@@ -6,14 +6,15 @@ import ast
 import re
 
 from tests.unit.docs.pages import ROOT, text_of
-from waypost_io import genai, metrics, otlp_metrics
+from waypost_core import genai
+from waypost_io import genai_metrics, metrics, otlp_metrics
 
 PAGE = text_of("metrics.md")
 
 
 def metrics_of_the_code() -> dict[str, list[str]]:
     """Name and labels of every metric that some service defines."""
-    found = {each.name: list(each.labels) for each in genai.INSTRUMENTS if f"genai.{_constant(each)}" in _CODE}
+    found = {each.name: list(each.labels) for each in genai_metrics.INSTRUMENTS if f"genai_metrics.{_constant(each)}" in _CODE}
     for root in ("services", "shared"):
         for path in sorted((ROOT / root).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
@@ -28,7 +29,7 @@ _CODE = "\n".join(path.read_text() for path in sorted((ROOT / "services").rglob(
 
 
 def _constant(instrument: object) -> str:
-    return next(name for name, value in vars(genai).items() if value is instrument)
+    return next(name for name, value in vars(genai_metrics).items() if value is instrument)
 
 
 def test_every_metric_is_there() -> None:
@@ -38,7 +39,7 @@ def test_every_metric_is_there() -> None:
 
 
 def test_the_conventions_are_named_with_their_commit() -> None:
-    assert all(instrument.name in metrics_of_the_code() for instrument in genai.INSTRUMENTS) == (genai.CONVENTIONS_COMMIT in PAGE)
+    assert all(instrument.name in metrics_of_the_code() for instrument in genai_metrics.INSTRUMENTS) == (genai.CONVENTIONS_COMMIT in PAGE)
 
 
 def test_the_limits_are_those_of_the_code() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from waypost_io import exposition
 from waypost_io import metrics as module
-from waypost_io.genai import INFERENCE_DURATION, INPUT_TOKENS, INSTRUMENTS
+from waypost_io.genai_metrics import INFERENCE_DURATION, INPUT_TOKENS, INSTRUMENTS
 from waypost_io.metrics import MAX_LABEL_VALUES, Metrics
 from waypost_proto.errors import ContractError
 

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from tests.waiting import wait_until
-from waypost_io.genai import INPUT_TOKENS
+from waypost_io.genai_metrics import INPUT_TOKENS
 from waypost_io.metrics import Metrics
 from waypost_io.otlp_metrics import OtlpMetrics, wanted
 from waypost_proto.errors import Misconfigured
