@@ -22,6 +22,7 @@ import structlog
 
 from waypost_io.metrics import AnyFamily, Counter, Exemplar, Gauge, Histogram, Metrics
 from waypost_proto.errors import Misconfigured
+from waypost_proto.ids import RunId, span_id
 
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -33,6 +34,8 @@ INTERVAL_MILLIS = 60_000
 LAST_SECONDS = 2.0
 """How long the last numbers may take at the end of the process."""
 SCOPE = "waypost"
+FIRST = 1
+"""The event with which a run begins, and the span of the whole run."""
 
 _log = structlog.get_logger(__name__)
 
@@ -189,7 +192,13 @@ def _spread(series: Histogram, attributes: dict[str, str], started: int, now: in
 
 
 def _exemplars(kept: Iterable[Exemplar | None]) -> list[OtelExemplar]:
-    """The runs behind some observations. An exemplar without a span has no trace on the wire: the run is an attribute beside it."""
+    """The runs behind some observations, as the span of the whole run."""
     from opentelemetry.sdk.metrics import Exemplar as OtelExemplar
 
-    return [OtelExemplar({"waypost.run.id": each.run_id}, each.value, int(each.at * 1e9)) for each in kept if each is not None]
+    return [
+        OtelExemplar(
+            {}, each.value, int(each.at * 1e9), int.from_bytes(span_id(RunId(each.run_id), FIRST)), int(each.run_id.replace("-", ""), 16)
+        )
+        for each in kept
+        if each is not None
+    ]

@@ -15,6 +15,7 @@ from waypost_io.genai_metrics import INPUT_TOKENS
 from waypost_io.metrics import Metrics
 from waypost_io.otlp_metrics import OtlpMetrics, wanted
 from waypost_proto.errors import Misconfigured
+from waypost_proto.ids import RunId, span_id
 
 RUN = "01890000-0000-7000-8000-00000000000a"
 
@@ -92,7 +93,8 @@ async def test_what_metrics_shows_goes_out(monkeypatch: pytest.MonkeyPatch, inte
     assert found["waypost_commit"].unit == "s"
     assert (list(spread.bucket_counts), list(spread.explicit_bounds), spread.count, spread.sum) == ([1, 1, 1], [0.1, 1.0], 3, 7.55)
     assert not spread.HasField("min")
-    assert [each.filtered_attributes[0].value.string_value for each in spread.exemplars] == [RUN] * 3
+    assert [each.trace_id.hex() for each in spread.exemplars] == [RUN.replace("-", "")] * 3
+    assert spread.exemplars[0].span_id == span_id(RunId(RUN), 1)
     assert found["waypost_lag"].gauge.data_points[0].as_double == 7
 
 
