@@ -1,5 +1,5 @@
-"""The metrics that OpenTelemetry's conventions for generative AI define, with their buckets. The names are `waypost_core.genai`'s, pinned to
-a commit there; docs/metrics.md and the dashboards in `k8s/grafana` follow from this module.
+"""The metrics that OpenTelemetry's conventions for generative AI define, with their buckets. Their names are in `waypost_core.genai`,
+pinned to a commit; docs/metrics.md and the dashboards in `k8s/grafana` follow from this module.
 """
 
 from __future__ import annotations
