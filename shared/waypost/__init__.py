@@ -1,7 +1,7 @@
 """Durable agents in plain asyncio: what users import.
 
     from waypost import agent, tool, Approval, Budget, Context, ToolContext, Retry, NOT_DONE
-    from waypost import Client          # imported when it is first used: agents do without it
+    from waypost import Client, ReasoningAgent          # imported when they are first used: durable functions do without them
 
 `waypost.execution` is for whoever executes agents.
 """
@@ -34,6 +34,7 @@ from waypost_proto.usage import LoopLimits
 
 if TYPE_CHECKING:
     from waypost.client import Client
+    from waypost.reasoning import ReasoningAgent
 
 __all__ = [
     "NOT_DONE",
@@ -52,6 +53,7 @@ __all__ = [
     "LoopLimits",
     "NotExecuted",
     "Rate",
+    "ReasoningAgent",
     "Retry",
     "RetryLater",
     "RunFailed",
@@ -80,4 +82,8 @@ def __getattr__(name: str) -> Any:
         from waypost.client import Client
 
         return Client
+    if name == "ReasoningAgent":
+        from waypost.reasoning import ReasoningAgent
+
+        return ReasoningAgent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,7 +81,7 @@ def explain(error: Exception, body: bytes) -> str:
     reason = text[: match.start()] if match is not None else text
     try:
         found: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):  # the type was wrong at once, the rest is nested without end
         return text
     for key, index in _TOKEN.findall(path):
         if key and isinstance(found, dict) and key in found:

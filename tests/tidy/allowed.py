@@ -14,6 +14,10 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("many_parameters", "services/waypost_cli/start.py::run"): "each parameter is an option of the command line",
     ("many_parameters", "shared/waypost/tools.py::tool"): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/function_agents.py::agent"): "the options of a definition, as keywords, for who types them",
+    (
+        "many_parameters",
+        "shared/waypost/reasoning/agent.py::ReasoningAgent.__init__",
+    ): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/client.py::Client.start"): "the fields of a task, as keywords, for who types them",
 }
 """(rule, where) → reason."""

@@ -4,7 +4,6 @@ before `flush`, because the worker's callback must not be called while the agent
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
@@ -16,7 +15,8 @@ class LocalSteps:
     """`left` is what may still be spent before asking (None: no limit); `request` issues a `RequestStep`.
 
     While the run is `metered`, a step that reserves tokens or cost asks whatever is left. Steps in `unfunded` have asked, and the
-    coordinator has said that they do not fit yet.
+    coordinator has said that they do not fit yet. Who waits for a step (a future, or any
+    mark) is kept with it and given back by `settle`.
     """
 
     def __init__(self, left: int | None, request: Callable[[LocalEffect], None]) -> None:
@@ -24,7 +24,7 @@ class LocalSteps:
         self.metered = False
         self.unfunded: frozenset[CallId] = frozenset()
         self._request = request
-        self._futures: dict[CallId, asyncio.Future[Any]] = {}
+        self._futures: dict[CallId, Any] = {}
         self._held: dict[CallId, LocalEffect] = {}
         self._waiting: dict[CallId, LocalEffect] = {}
         self._to_start: dict[CallId, LocalEffect] = {}
@@ -42,7 +42,7 @@ class LocalSteps:
         if self.left:
             self.left -= 1
 
-    def hold(self, effect: LocalEffect, future: asyncio.Future[Any]) -> None:
+    def hold(self, effect: LocalEffect, future: Any) -> None:
         """During replay: the journal may have the result. `release` starts what it did not have."""
         self._futures[effect.call_id] = future
         self._held[effect.call_id] = effect
@@ -67,7 +67,7 @@ class LocalSteps:
             else:
                 self.admit(effect, self._futures[call_id])
 
-    def admit(self, effect: LocalEffect, future: asyncio.Future[Any]) -> None:
+    def admit(self, effect: LocalEffect, future: Any) -> None:
         """A new step: it starts at the next `flush`, or asks for allowance first."""
         self._futures[effect.call_id] = future
         asks = effect.reserve is not None and self.metered
@@ -91,7 +91,7 @@ class LocalSteps:
         effect = self._running.get(call_id)
         return effect.name if effect is not None else ""
 
-    def settle(self, call_id: CallId) -> asyncio.Future[Any] | None:
+    def settle(self, call_id: CallId) -> Any | None:
         """The result of a step is there: the future that waits for it, or None if nobody does."""
         self._running.pop(call_id, None)
         self._held.pop(call_id, None)

@@ -57,10 +57,13 @@ _EVENTS: dict[type, Any] = {
     ),
     cmd.StartTimer: lambda i: ev.TimerStarted(seen=i.seen, call_id=i.id, fire_at=i.fire_at),
     cmd.AwaitSignal: lambda i: ev.SignalAwaited(seen=i.seen, call_id=i.id, name=i.name),
+    cmd.AskQuestion: lambda i: ev.QuestionAsked(
+        seen=i.seen, call_id=i.id, question_id=i.id, role=i.role, question=i.question, expires_at=START + i.expires_seconds
+    ),
     cmd.RequestStep: lambda i: ev.StepRequested(seen=i.seen, call_id=i.id, name=i.name),
     cmd.SetState: lambda i: ev.StateChanged(seen=i.seen, value=i.value),
     cmd.FinishStep: lambda i: (
-        ev.StepCompleted(seen=i.seen, call_id=i.id, name=i.name, at=i.at, result=i.result)
+        ev.StepCompleted(seen=i.seen, call_id=i.id, name=i.name, at=i.at, result=i.result, model=i.model)
         if i.error is None
         else ev.StepFailed(seen=i.seen, call_id=i.id, name=i.name, at=i.at, error=i.error)
     ),
@@ -113,7 +116,7 @@ class Recorder:
                 self.unread.remove(item.name)
             case cmd.AwaitSignal():
                 self.waits[item.id] = item.name
-            case cmd.CallTool() | cmd.StartChild() | cmd.StartTimer() | cmd.RequestStep():
+            case cmd.CallTool() | cmd.StartChild() | cmd.StartTimer() | cmd.RequestStep() | cmd.AskQuestion():
                 assert item.id not in self.issued, "the same command twice"
                 self.issued.add(item.id)
                 self.open[item.id] = item
