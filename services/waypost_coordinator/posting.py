@@ -124,7 +124,7 @@ class Poster:
         token = self.emissions.token(epoch)
         message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
-        headers = {TRACE_HEADER: traceparent(state.run_id, state.outside)}
+        headers = {TRACE_HEADER: traceparent(state.run_id, state.outside, "activation")}
         subject = self._ground.subjects.work(state.agent, build, target)
         batch.outgoing.append(Outgoing(subject, encode(message), msg_id, headers, "work"))
         live.delivered = state.outside
@@ -138,10 +138,10 @@ class Poster:
         message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
         # the digest: what another worker asks for under this number, after a commit that failed, must not pass for a repeat
         msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{call.args_digest[:16]}.{emission}"
+        headers = {TRACE_HEADER: _trace_of_attempt(state, call, effect)}
         if needs_args(call):
-            batch.hydrate.append((message, call.args_seq or call.seq, msg_id))
+            batch.hydrate.append((message, call.args_seq or call.seq, msg_id, headers))
         else:
-            headers = {TRACE_HEADER: traceparent(state.run_id, effect.sent)}
             of = (state.run_id, effect.call_id) if call.permit else None
             early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
             batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, "tools", of, early))
@@ -165,6 +165,12 @@ class Poster:
             NoticeRow(notice_id=notice.notice_id, run_id=notice.run_id, agent=notice.agent, at=parse_time(notice.at), body=body)
         )
         batch.outgoing.append(Outgoing(self._ground.subjects.supervisor(notice.agent), body, f"{notice.notice_id}.{notice.why}"))
+
+
+def _trace_of_attempt(state: RunState, call: Call, effect: fx.SendTool) -> str:
+    """The span that this attempt, or this question whether it took effect, is in the run's trace."""
+    asked = effect.mode == "reconcile"
+    return traceparent(state.run_id, effect.sent) if asked else traceparent(state.run_id, call.seq, call.attempt)
 
 
 def _permit(state: RunState, effect: fx.GrantPermit) -> PermitRow:

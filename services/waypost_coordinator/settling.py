@@ -248,7 +248,7 @@ class Settler:
                 permits[call_id] = PermitState(call_id, call.attempt, "revoked")
         return tuple(permits.values())
 
-    async def _hydrated(self, call: ToolCall, seq: int, msg_id: str) -> Outgoing:
+    async def _hydrated(self, call: ToolCall, seq: int, msg_id: str, headers: dict[str, str]) -> Outgoing:
         """A tool call whose arguments are too large for the state: read them from the event that has them: the request, or an edit."""
         rows = await self._ground.store.log.load_events(call.run_id, after=seq - 1, limit=1)
         event = decode(Event, rows[0].body)
@@ -257,7 +257,7 @@ class Settler:
         else:
             data = decode(ToolCallRequested, event.data)
             whole = msgspec.structs.replace(call, args=data.args, args_ref=data.args_ref)
-        return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id, None, "tools")
+        return Outgoing(self._ground.subjects.tool(call.tool), encode(whole), msg_id, headers, "tools")
 
 
 def _tell(told: asyncio.Future[bool], committed: bool) -> None:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from waypost_core.budgets import NOTHING, UNBOUND, lease_of, left, limited
 from waypost_core.state import Call, RunState
-from waypost_proto.ids import CallId, idempotency_key
+from waypost_proto.ids import CallId, idempotency_key, traceparent
 from waypost_proto.limits import MAX_ENTRY_BYTES_PER_ACTIVATION
 from waypost_proto.mailbox import StartRun
 from waypost_proto.registry import ToolDefinition
@@ -114,7 +114,7 @@ def start_child(state: RunState, call_id: CallId, call: Call) -> StartRun:
         labels=state.labels,
         tenant=state.tenant,
         parent=Parent(run_id=state.run_id, agent=state.agent, call_id=call_id),
-        trace=state.trace,
+        trace=traceparent(state.run_id, call.seq),
         taint=state.taint,
         starter=state.starter,
         lease=None if call.lease == UNBOUND else lease_of(call.lease),

@@ -1,0 +1,117 @@
+"""The name and the fixed attributes of each kind of span: made once for each combination, because they are most of what a span says."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from waypost_core import genai
+from waypost_core.tracing.spans import Attributes, Fixed
+
+Named = tuple[str, Fixed]
+_KEPT = 4_096
+"""Combinations of names that are remembered of each kind."""
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_activation(prefix: str, agent: str, build: str, worker: str) -> Named:
+    """A delivery of the run to a worker, in the words of the messaging conventions."""
+    attributes: Attributes = {
+        genai.KIND: "activation",
+        genai.AGENT_NAME: agent,
+        **_processed(f"{prefix}.work.{{agent}}.{{build}}.{{worker}}"),
+    }
+    if build:
+        attributes[genai.AGENT_VERSION] = build
+    if worker:
+        attributes[genai.WORKER] = worker
+    return f"process {prefix}.work.{agent}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_attempt(prefix: str, agent: str, tool: str, kind: str) -> Named:
+    """An attempt of a call at a gateway; `kind` tells it from a question whether an effect took place."""
+    destination = f"{prefix}.tools.{tool}"
+    attributes: Attributes = {
+        genai.KIND: kind,
+        genai.AGENT_NAME: agent,
+        genai.TOOL_NAME: tool,
+        genai.MESSAGING_DESTINATION_NAME: destination,
+        **_processed(f"{prefix}.tools.{{tool}}"),
+    }
+    return f"process {destination}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_call(agent: str, tool: str) -> Named:
+    """A tool call as a whole."""
+    attributes: Attributes = {
+        genai.KIND: "tool_call",
+        genai.AGENT_NAME: agent,
+        genai.OPERATION_NAME: genai.EXECUTE_TOOL,
+        genai.TOOL_NAME: tool,
+        genai.TOOL_TYPE: "function",
+    }
+    return f"{genai.EXECUTE_TOOL} {tool}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_step(agent: str, step: str) -> Named:
+    """A local step that asked no model."""
+    return f"step {step}", Fixed({genai.KIND: "step", genai.AGENT_NAME: agent, genai.STEP_NAME: step})
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_chat(agent: str, model: str, provider: str) -> Named:
+    """A model call."""
+    attributes: Attributes = {
+        genai.KIND: "model_call",
+        genai.AGENT_NAME: agent,
+        genai.OPERATION_NAME: genai.CHAT,
+        genai.REQUEST_MODEL: model,
+    }
+    if provider:
+        attributes[genai.PROVIDER_NAME] = provider
+    return f"{genai.CHAT} {model}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_plan(agent: str, model: str) -> Named:
+    """A reasoning step: a model call and what it chose."""
+    attributes: Attributes = {
+        genai.KIND: "reasoning_step",
+        genai.AGENT_NAME: agent,
+        genai.OPERATION_NAME: genai.PLAN,
+        genai.REQUEST_MODEL: model,
+    }
+    return f"{genai.PLAN} {agent}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_child(child: str) -> Named:
+    """A run that was asked for, in the trace of the run that asked; the agent is the child's."""
+    attributes: Attributes = {genai.KIND: "child", genai.AGENT_NAME: child, genai.OPERATION_NAME: genai.INVOKE_AGENT}
+    return f"{genai.INVOKE_AGENT} {child}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_wait(agent: str, what: str) -> Named:
+    """Something that a run waits for."""
+    return f"wait {what}", Fixed({genai.KIND: "wait", genai.AGENT_NAME: agent, genai.WAIT: what})
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_run(agent: str, operation: str, tenant: str) -> Named:
+    """A whole run."""
+    attributes: Attributes = {genai.KIND: "run", genai.AGENT_NAME: agent, genai.OPERATION_NAME: operation, genai.TENANT: tenant}
+    if operation == genai.INVOKE_WORKFLOW:
+        attributes[genai.WORKFLOW_NAME] = agent
+    return f"{operation} {agent}", Fixed(attributes)
+
+
+def _processed(template: str) -> Attributes:
+    return {
+        genai.MESSAGING_SYSTEM: "nats",
+        genai.MESSAGING_OPERATION_NAME: "process",
+        genai.MESSAGING_OPERATION_TYPE: "process",
+        genai.MESSAGING_DESTINATION_TEMPLATE: template,
+    }

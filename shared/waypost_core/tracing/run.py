@@ -1,0 +1,251 @@
+"""The fold of a run's trace: the run itself, its activations, reasoning steps and pauses; it sends calls and waits to their families.
+
+State is what is open, and counters: a trace does not grow with its run's history. Spans leave when they end. What begins is remembered
+until then, so that `pending` can show it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from waypost_core import genai
+from waypost_core.tracing import calls, course, waiting
+from waypost_core.tracing.capture import NOTHING, Capture
+from waypost_core.tracing.fixed import fixed_of_activation, fixed_of_plan, fixed_of_wait
+from waypost_core.tracing.open import Activation, Call, Reasoning, Wait
+from waypost_core.tracing.reading import StoredStart, read, read_start
+from waypost_core.tracing.spans import WORKER, Attributes, Kind, Span, SpanEvent, trace_id_of
+from waypost_core.tracing.whole import run_span
+from waypost_proto import events as ev
+from waypost_proto.ids import CallId, RunId, span_id
+from waypost_proto.values import Mark
+
+MAX_RUN_EVENTS: Final = 128
+"""Events on a run's own span, as the OpenTelemetry SDKs limit them; what is past it is counted."""
+MAX_REASONS: Final = 64
+"""Reasoning steps that are remembered after they closed, for a call that names one late."""
+MAX_UNREAD: Final = 1_024
+HANDLERS: Final = {**course.HANDLERS, **calls.HANDLERS, **waiting.HANDLERS}
+_STATUS = {"run_completed": "completed", "run_failed": "failed", "run_cancelled": "cancelled"}
+
+
+class RunTrace:
+    """One run's trace. `feed` it every event from the first; the spans it returns have ended and never change.
+
+    `seq` is the last event fed. Feeding an event again, or one after a gap, raises `ValueError`.
+    """
+
+    def __init__(self, run_id: RunId, capture: Capture = NOTHING, *, prefix: str = "waypost") -> None:
+        self.run_id = run_id
+        self.capture = capture
+        self.prefix = prefix
+        self.trace_id = trace_id_of(run_id)
+        self.root = span_id(run_id, 1)
+        self.seq = 0
+        self.started_us = self.last_us = 0
+        self.start: StoredStart | None = None
+        self.agent = self.build = ""
+        self.ended = self.paused = False
+        self.calls: dict[CallId, Call] = {}
+        self.waits: dict[str, Wait] = {}
+        self.signals: dict[str, int] = {}
+        self.reasons: dict[CallId, Reasoning] = {}
+        self.steps: list[tuple[int, ev.StepCompleted | ev.StepFailed]] = []
+        """Local steps of the advance that is being read; its last event says to which activation they belong."""
+        self.unread: deque[int] = deque(maxlen=MAX_UNREAD)
+        """What the worker has not read yet, by seq."""
+        self.sent: Activation | None = None
+        """The one that is not answered yet."""
+        self.activation: Activation | None = None
+        self.answered = 0
+        """The activation that was last answered, by the event that its id is derived from."""
+        self.events: list[SpanEvent] = []
+        self.dropped = self.model_calls = self.tool_calls = self.input_tokens = self.output_tokens = self.cost = 0
+        self.trip: Attributes = {}
+        self.tainted: tuple[str, ...] = ()
+
+    def feed(self, seq: int, kind: str, at_us: int, body: bytes) -> list[Span]:
+        """The spans that end with event number `seq`, recorded at `at_us`; `body` is as stored. Raises `BadMessage`, `ValueError`."""
+        if seq != self.seq + 1:
+            raise ValueError(f"event {seq} of run {self.run_id} does not follow event {self.seq}: feed every event once, in order")
+        self.seq = seq
+        self.last_us = at_us
+        out: list[Span] = []
+        if kind == "run_started":
+            self._begin(read_start(body), at_us)
+            return out
+        data = read(kind, body)
+        if data is None:
+            return out
+        if kind in ev.OUTSIDE:
+            self._arrived(seq, at_us)
+        handler = HANDLERS.get(type(data))
+        if handler is not None:
+            handler(self, seq, at_us, data, out)
+        if isinstance(data, ev.FromWorker) and data.mark is not None:
+            self._advanced(data.mark, at_us, out)
+        if kind in ev.TERMINAL_TYPES:
+            self._end(kind, at_us, data, out)
+        return out
+
+    def pending(self, now_us: int) -> list[Span]:
+        """What has begun and not ended, as if it ended at `now_us`, each with the attribute `waypost.pending`."""
+        if self.start is None or self.ended:
+            return []
+        now_us = max(now_us, self.last_us)
+        out: list[Span] = []
+        for activation in (self.activation, self.sent):
+            if activation is not None:
+                self._activation_ends(activation, now_us, out)
+        out.extend(self._plan(reason, now_us) for reason in self.reasons.values() if not reason.closed)
+        for call_id, call in self.calls.items():
+            out.extend(calls.so_far(self, call_id, call, now_us) if call.kind == "tool" else waiting.so_far(self, call_id, call, now_us))
+        out.extend(self.waited(wait, now_us) for wait in self.waits.values())
+        out.append(run_span(self, "", now_us, None))
+        for span in out:
+            span.attributes[genai.PENDING] = True
+        return out
+
+    # -- what the families use
+
+    def span(self, name: str, seq: int, part: int | str, start_us: int, end_us: int, parent: bytes | None = None, **more: Any) -> Span:
+        """A span of this trace whose id is derived from `seq` and `part`, under the run's own unless it has a `parent`."""
+        return Span(
+            trace_id=self.trace_id,
+            span_id=span_id(self.run_id, seq, part),
+            parent_id=self.root if parent is None else parent,
+            name=name,
+            start_us=start_us,
+            end_us=max(start_us, end_us),
+            **more,
+        )
+
+    def wait(self, key: str, what: str, seq: int, at_us: int, **more: Any) -> Wait:
+        """Something waits from now on, under `key`; `more` are fields of `Wait`."""
+        wait = self.waits[key] = Wait(what=what, seq=seq, start_us=at_us, **more)
+        return wait
+
+    def wait_over(self, key: str, at_us: int, out: list[Span], **attributes: Any) -> None:
+        """The wait under `key`, if there is one, has ended. Attributes that are "" or None are left out."""
+        wait = self.waits.pop(key, None)
+        if wait is not None:
+            wait.attributes.update((name, value) for name, value in attributes.items() if value not in ("", None))
+            out.append(self.waited(wait, at_us))
+
+    def waited(self, wait: Wait, end_us: int) -> Span:
+        """The span of a wait."""
+        name, fixed = fixed_of_wait(self.agent, wait.what)
+        parent, attributes = wait.parent or self.root, dict(wait.attributes)
+        return self.span(name, wait.seq, "wait", wait.start_us, end_us, parent, fixed=fixed, attributes=attributes)
+
+    def happened(self, at_us: int, name: str, **attributes: Any) -> None:
+        """Something worth an event on the run's own span."""
+        if len(self.events) >= MAX_RUN_EVENTS:
+            self.dropped += 1
+            return
+        kept = {f"{self.prefix}.{key}": value for key, value in attributes.items() if value not in ("", None)}
+        self.events.append(SpanEvent(at_us, name, kept))
+
+    def parent_of(self, because: CallId | None) -> bytes:
+        """The reasoning step that chose a call, or the run."""
+        reason = None if because is None else self.reasons.get(because)
+        return self.root if reason is None else span_id(self.run_id, reason.seq, "plan")
+
+    def settled(self, because: CallId | None, at_us: int) -> None:
+        """A call that a reasoning step chose has ended; the step ends with an advance that asks for nothing more."""
+        reason = None if because is None else self.reasons.get(because)
+        if reason is not None:
+            reason.open -= 1
+            reason.end_us = max(reason.end_us, at_us)
+
+    # -- the run
+
+    def _begin(self, start: StoredStart, at_us: int) -> None:
+        self.start = start
+        self.agent = start.agent
+        self.started_us = at_us
+        self.tainted = start.data.taint
+        self._arrived(1, at_us)
+
+    def _arrived(self, seq: int, at_us: int) -> None:
+        """Something for the worker to read: an activation goes out with it, unless one is under way or the run is paused."""
+        self.unread.append(seq)
+        if self.sent is None:
+            self.sent = None if self.paused else Activation(seq, at_us)
+        elif self.sent.start_us == at_us:  # the same commit: one activation has both
+            self.sent.seq = seq
+
+    def _advanced(self, mark: Mark, at_us: int, out: list[Span]) -> None:
+        """An advance is committed: activations, the local steps that it reported, and reasoning steps that ask for nothing more."""
+        opened, sent = self.activation, self.sent
+        if sent is not None and sent.seq <= mark.seen:  # the answer to it; otherwise a later word of the one before
+            if opened is not None:
+                self._activation_ends(opened, at_us, out)
+            opened, self.sent, self.answered = sent, None, sent.seq
+        while self.unread and self.unread[0] <= mark.seen:
+            self.unread.popleft()
+        if self.sent is None and self.unread and not self.paused:
+            self.sent = Activation(self.unread[-1], at_us)
+        if self.steps:
+            parent = span_id(self.run_id, self.answered, "activation") if self.answered else self.root
+            out.extend(waiting.local_step(self, seq, data, at_us, parent) for seq, data in self.steps)
+            self.steps.clear()
+        self.build = mark.build or self.build
+        self.activation = opened
+        if opened is not None:
+            opened.worker, opened.build = mark.worker or opened.worker, mark.build or opened.build
+            if not mark.running:
+                self._activation_ends(opened, at_us, out)
+                self.activation = None
+        if self.reasons:
+            self._plans_end(at_us, out, everything=False)
+
+    def _activation_ends(self, activation: Activation, at_us: int, out: list[Span]) -> None:
+        name, fixed = fixed_of_activation(self.prefix, self.agent, activation.build, activation.worker)
+        attributes: Attributes = {genai.SEQ: activation.seq}
+        seq, start_us = activation.seq, activation.start_us
+        out.append(
+            self.span(name, seq, "activation", start_us, at_us, kind=Kind.CONSUMER, service=WORKER, fixed=fixed, attributes=attributes)
+        )
+
+    def _plans_end(self, at_us: int, out: list[Span], *, everything: bool) -> None:
+        for reason in self.reasons.values():
+            if not reason.closed and (everything or reason.open <= 0):
+                reason.closed = True
+                out.append(self._plan(reason, at_us if everything and reason.open > 0 else reason.end_us))
+        while len(self.reasons) > MAX_REASONS:
+            oldest = next((call_id for call_id, reason in self.reasons.items() if reason.closed), None)
+            if oldest is None:
+                return
+            del self.reasons[oldest]
+
+    def _plan(self, reason: Reasoning, end_us: int) -> Span:
+        name, fixed = fixed_of_plan(self.agent, reason.model)
+        attributes: Attributes = {genai.SEQ: reason.seq, genai.TOOL_CALLS: reason.calls}
+        if reason.intent:
+            attributes[genai.INTENT] = reason.intent
+        if reason.tools:
+            attributes[genai.TOOLS] = list(reason.tools)
+        seq, start_us = reason.seq, reason.start_us
+        return self.span(name, seq, "plan", start_us, end_us, service=WORKER, fixed=fixed, attributes=attributes, error=reason.error)
+
+    def _end(self, kind: str, at_us: int, data: ev.Data, out: list[Span]) -> None:
+        """The run has ended: so has everything that was open."""
+        for call_id, call in list(self.calls.items()):
+            out.extend(calls.so_far(self, call_id, call, at_us) if call.kind == "tool" else waiting.so_far(self, call_id, call, at_us))
+        for key in list(self.waits):
+            self.wait_over(key, at_us, out, **{genai.DECISION: "run ended"})
+        for activation in (self.activation, self.sent):
+            if activation is not None:
+                self._activation_ends(activation, at_us, out)
+        for seq, step in self.steps:
+            out.append(waiting.local_step(self, seq, step, at_us, self.root))
+        self._plans_end(at_us, out, everything=True)
+        out.append(run_span(self, _STATUS[kind], at_us, data))
+        self.ended = True
+        self.calls.clear()
+        self.steps.clear()
+        self.reasons.clear()
+        self.unread.clear()
+        self.activation = self.sent = None
