@@ -14,7 +14,7 @@ from waypost_core import effects as fx
 from waypost_core.state import Call, RunState
 from waypost_core.timing import LATEST
 from waypost_proto.codec import decode
-from waypost_proto.ids import CallId, RunId
+from waypost_proto.ids import CallId, RunId, traceparent
 from waypost_proto.mailbox import Cancel
 from waypost_proto.tools import ToolCall
 from waypost_proto.values import Effect
@@ -62,7 +62,8 @@ def test_large_arguments_are_read_from_the_log_first(poster: Poster) -> None:
     live.state.calls[ONE].args = UNSET
     batch = posted(poster, live, fx.SendTool(ONE, 2))
     assert batch.outgoing == []
-    assert [(seq, msg_id) for _, seq, msg_id in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.d.0")]
+    headers = {"traceparent": traceparent(live.state.run_id, 2, 1)}
+    assert [(seq, msg_id, sent) for _, seq, msg_id, sent in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.d.0", headers)]
 
 
 @pytest.mark.parametrize(("running", "target"), [(0, "any"), (1, "w1")])
