@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from waypost_coordinator.letters import Letter
+from waypost_coordinator.live import LiveRun
 from waypost_io.bus.ports import Outbound, PubAck
 from waypost_io.store.ports import ApprovalRow, Commit, EventRow, InboxRow, NoticeRow, PermitRow, RunRow, TimerRow
+from waypost_proto.events import Data
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Reply
 from waypost_proto.tools import ToolCall
@@ -85,6 +87,14 @@ class Rows:
         return not (self.events or self.runs or self.timers or self.inbox_remove or self.inbox or self.revoke_runs or self.revoke_calls)
 
 
+class Told(NamedTuple):
+    """An event that says something to metrics and step lines, its run and its time (Unix seconds)."""
+
+    live: LiveRun
+    at: float
+    data: Data
+
+
 @dataclass(slots=True)
 class Batch:
     """A decided batch on its way through commit, publish and ack."""
@@ -104,6 +114,8 @@ class Batch:
     positions: dict[int, int] = field(default_factory=dict)
     """Last position of this batch by partition."""
     touched: set[RunId] = field(default_factory=set)
+    told: list[Told] = field(default_factory=list)
+    """Events that are measured once they are committed."""
 
     def revoke(self, run_id: RunId, call_id: CallId | None) -> None:
         """Revoke permits, and send nothing whose permit would have come with this batch: a gateway would find none and fail the call."""

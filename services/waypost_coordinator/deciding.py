@@ -11,11 +11,12 @@ from random import Random
 
 import msgspec
 
-from waypost_coordinator.batch import Batch
+from waypost_coordinator.batch import Batch, Told
 from waypost_coordinator.encoding import Stamp, event_row, run_row
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.live import LiveRun
+from waypost_coordinator.measuring import MEASURED
 from waypost_coordinator.posting import Poster
 from waypost_coordinator.registry import Registry
 from waypost_coordinator.waking import Waker
@@ -126,6 +127,8 @@ class Decider:
             evolve(state, row.seq, stamp.at, data, cause)
             cause = ""
             batch.rows.events.append(row)
+            if type(data) in MEASURED:
+                batch.told.append(Told(live, stamp.at, data))
             if row.type in OUTSIDE:
                 live.unread.append(entry)
         effects = list(decision.effects)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from waypost_coordinator.course import Course
 from waypost_core.evolve import fold
 from waypost_core.state import STATE_VERSION, RunState, decode_state
 from waypost_io.store.ports import EventRow, RunRow, Store
@@ -45,6 +46,8 @@ class LiveRun:
     """Its activation waits for a worker that hosts the agent."""
     rejections: int = 0
     """Rejected advances in a row."""
+    course: Course = field(default_factory=Course)
+    """What measuring it needs; it starts empty when the run is loaded."""
 
     @property
     def pinned(self) -> bool:

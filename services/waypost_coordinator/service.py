@@ -24,6 +24,7 @@ from waypost_coordinator.letters import Letter, LetterBox, Rederive
 from waypost_coordinator.lingering import Lingering
 from waypost_coordinator.live import LiveRun, Runs
 from waypost_coordinator.mailroom import Mailroom
+from waypost_coordinator.measuring import Measuring
 from waypost_coordinator.metrics import CoordinatorMetrics
 from waypost_coordinator.outlets import outlets
 from waypost_coordinator.overview import SystemOverview
@@ -33,6 +34,7 @@ from waypost_coordinator.posting import Poster
 from waypost_coordinator.registry import Registry
 from waypost_coordinator.settling import Settler
 from waypost_coordinator.sharing import Replicas
+from waypost_coordinator.step_lines import StepLines
 from waypost_coordinator.sweep import Sweep
 from waypost_coordinator.takeover import TakeOver
 from waypost_coordinator.timers import Timers
@@ -101,6 +103,8 @@ class Coordinator:
         settler = Settler(ground, timers)
         self._settler = settler
         self._overview = SystemOverview(ground, registry, metrics)
+        intents = settings.capture in ("answers", "all") and not settings.capture_redact  # whose function is the worker's to run
+        self._measuring = Measuring(metrics, StepLines(on=settings.log_steps == "yes", intents=intents))
         stages = Stages(before=settler.before, after=self._after, bury=undertaker.failed)
         decider = Decider(ground, poster, waker, registry)
         self._pipeline = Pipeline(ground, decider, waker, self.leases, stages, settings.batch_max)
@@ -201,8 +205,9 @@ class Coordinator:
         await self._pipeline.forget(partitions)
 
     async def _after(self, batch: Batch, result: CommitResult) -> None:
+        await self._settler.after(batch, result)  # first what others wait for
         self._overview.committed(batch)
-        await self._settler.after(batch, result)
+        self._measuring.committed(batch)
 
     def _look(self) -> None:
         self._sweep.look()

@@ -179,6 +179,7 @@ def step_ended(state: RunState, data: ev.StepCompleted | ev.StepFailed, seq: int
     if call is None:  # a requested step was counted when it was requested
         state.account.spend_step()
         remember_call(state, "", seq)
+    state.model_calls += data.model is not None
     settle_call(state, call, data.usage, unreported="spent")
     if isinstance(data, ev.StepCompleted) and data.fingerprint:
         remember_output(state, data.fingerprint, seq)

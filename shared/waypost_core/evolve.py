@@ -100,6 +100,7 @@ def _nothing(_state: RunState, _data: ev.Data, _seq: int) -> None:
 
 def _tool_requested(state: RunState, data: ev.ToolCallRequested, seq: int) -> None:
     held = data.effect is None
+    state.tool_calls += 1
     call = Call(
         kind="tool",
         seq=seq,

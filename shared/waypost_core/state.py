@@ -18,7 +18,7 @@ from waypost_proto.limits import ARGS_IN_STATE_BYTES
 from waypost_proto.usage import Rung
 from waypost_proto.values import BlobRef, Budget, Edit, Effect, Failure, Parent, Retry, RunStatus
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 RECENT_CAUSES = 32
 """How many request ids of control messages are remembered; the unique cause in the log is the backstop."""
 
@@ -194,6 +194,9 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     outputs_seqs: list[int] = []
     streak: int = 0
     """How often the last call was made in a row."""
+    model_calls: int = 0
+    """How many models were asked, those of failed steps too."""
+    tool_calls: int = 0
     stale: int = 0
     """Calls since the shown state changed; counted only once a state was shown."""
     ladder: list[Rung] = []

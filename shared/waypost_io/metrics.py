@@ -99,13 +99,13 @@ class Histogram:
         self.exemplars: dict[int, Exemplar] = {}
         """The last one of each bucket that has any."""
 
-    def observe(self, value: float, run_id: str = "") -> None:
-        """Count `value`; `run_id` is kept as the exemplar of its bucket."""
+    def observe(self, value: float, run_id: str = "", at: float = 0.0) -> None:
+        """Count `value`; `run_id` is kept as the exemplar of its bucket, with the time `at` (Unix seconds; 0: now)."""
         bucket = bisect.bisect_left(self.bounds, value)
         self.counts[bucket] += 1
         self.total += value
         if run_id:
-            self.exemplars[bucket] = Exemplar(run_id, value, time())
+            self.exemplars[bucket] = Exemplar(run_id, value, at or time())
 
 
 M = TypeVar("M", Counter, Gauge, Histogram)

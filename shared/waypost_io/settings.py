@@ -189,6 +189,11 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     supervisor_webhook_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_SECRET", "what notices are signed with")] = ""
     supervisor_apprise_urls_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_APPRISE_URLS", "where notices go by Apprise")] = ""
     """Named so that it is not shown: such addresses hold tokens."""
+    log_steps: Annotated[Literal["yes", "no"], Env("WAYPOST_LOG_STEPS", "a log line for each reasoning step")] = "yes"
+    capture: Annotated[Literal["off", "prompts", "answers", "all"], Env("WAYPOST_CAPTURE", "what of model calls is shown")] = "off"
+    """Whether those lines say what the model meant to do, in its own words: with `answers` or `all`."""
+    capture_redact: Annotated[str, Env("WAYPOST_CAPTURE_REDACT", "what is shown of model calls is redacted by the workers")] = ""
+    """If it is set, those lines do not say it: the function is the workers' to call."""
     api_concurrency: Annotated[int, Env("WAYPOST_COORDINATOR_API_CONCURRENCY", "API requests at once", low=1, high=10_000)] = 256
 
 
