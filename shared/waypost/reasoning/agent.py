@@ -81,8 +81,8 @@ class ReasoningAgent(Agent[[In], Out], Generic[In, Out]):
         model: Model,
         instructions: Instructions,
         tools: Sequence[Target[..., Any]] = (),
-        input: type[In] | Any = str,  # noqa: A002 - as it reads where an agent is defined
-        output: type[Out] | Any = str,
+        input: type[In] | None = str,  # type: ignore[assignment]  # noqa: A002 - as it reads where an agent is defined
+        output: type[Out] = str,  # type: ignore[assignment]
         budget: Budget | None = None,
         handoffs: Sequence[Agent[..., Any]] = (),
         ask: str | Questions | None = None,
