@@ -118,6 +118,32 @@ class FinishStep(Item, tag="finish_step", frozen=True, kw_only=True):
     """The step asked a model."""
 
 
+class SaveCheckpoint(Item, tag="save_checkpoint", frozen=True, kw_only=True):
+    """A graph's state between two of its steps. No step of the run, and nothing that its code is told.
+
+    `state` is what changed against `parent` (both of one `namespace`), in the form of the kind of agent that wrote it. `number` and
+    `source` are the graph's own: which of its steps came before, and what made the checkpoint.
+    """
+
+    checkpoint: Name
+    namespace: str = ""
+    parent: str = ""
+    number: int = 0
+    source: str = ""
+    state: Raw | UnsetType = UNSET
+    state_ref: BlobRef | UnsetType = UNSET
+
+
+class SaveWrites(Item, tag="save_writes", frozen=True, kw_only=True):
+    """What one task of a graph has written since `checkpoint`, before the next one holds it; in the form of the kind of agent."""
+
+    checkpoint: Name
+    namespace: str = ""
+    task: Name
+    writes: Raw | UnsetType = UNSET
+    writes_ref: BlobRef | UnsetType = UNSET
+
+
 class CompleteRun(Item, tag="complete_run", frozen=True, kw_only=True):
     """The agent's code returned."""
 
@@ -148,6 +174,8 @@ AnyItem = (
     | CancelCall
     | SetState
     | FinishStep
+    | SaveCheckpoint
+    | SaveWrites
     | CompleteRun
     | FailRun
     | ReportDivergence

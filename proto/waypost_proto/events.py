@@ -293,6 +293,28 @@ class StateChanged(FromWorker, tag="state_changed", frozen=True, kw_only=True):
     value: Raw
 
 
+class CheckpointSaved(FromWorker, tag="checkpoint_saved", frozen=True, kw_only=True):
+    """A graph's state between two of its steps: what changed against `parent`. See `commands.SaveCheckpoint`."""
+
+    checkpoint: str
+    namespace: str = ""
+    parent: str = ""
+    number: int = 0
+    source: str = ""
+    state: Raw | UnsetType = UNSET
+    state_ref: BlobRef | UnsetType = UNSET
+
+
+class WritesSaved(FromWorker, tag="writes_saved", frozen=True, kw_only=True):
+    """What one task of a graph has written since `checkpoint`. See `commands.SaveWrites`."""
+
+    checkpoint: str
+    namespace: str = ""
+    task: str
+    writes: Raw | UnsetType = UNSET
+    writes_ref: BlobRef | UnsetType = UNSET
+
+
 class ApprovalRequested(Data, tag="approval_requested", frozen=True, kw_only=True):
     """Bound to the call and the digest of its exact arguments. `rule` and `policy_version` name the policy that asked, if one did.
 
@@ -586,6 +608,8 @@ AnyData = (
     | SignalWaitCancelled
     | SignalReceived
     | StateChanged
+    | CheckpointSaved
+    | WritesSaved
     | ApprovalRequested
     | ApprovalGiven
     | ApprovalEdited

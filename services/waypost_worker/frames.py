@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import UNSET, Raw, structs
 
 from waypost_proto.codec import encode
-from waypost_proto.commands import AnyItem, CallTool, CompleteRun, FailRun, FinishStep, StartChild
+from waypost_proto.commands import AnyItem, CallTool, CompleteRun, FailRun, FinishStep, SaveCheckpoint, SaveWrites, StartChild
 from waypost_proto.errors import TooLarge
 from waypost_proto.limits import CLAIM_CHECK_BYTES, HEADER_ALLOWANCE_BYTES, MAX_ITEMS_PER_ADVANCE, MAX_MESSAGE_BYTES
 from waypost_proto.values import BlobRef, Failure
@@ -84,6 +84,10 @@ async def _by_reference(item: AnyItem, store: BlobStore) -> AnyItem:
             return structs.replace(item, input=UNSET, input_ref=await store.store(bytes(value)))
         case FinishStep(result=Raw() as value) | CompleteRun(result=Raw() as value):
             return structs.replace(item, result=UNSET, result_ref=await store.store(bytes(value)))
+        case SaveCheckpoint(state=Raw() as value):
+            return structs.replace(item, state=UNSET, state_ref=await store.store(bytes(value)))
+        case SaveWrites(writes=Raw() as value):
+            return structs.replace(item, writes=UNSET, writes_ref=await store.store(bytes(value)))
         case _:
             return item
 

@@ -8,6 +8,8 @@ After everything that happens, `flush` decides what comes next, in this order:
     4. the activation is not answered          an empty advance says that it was read
     5. nothing runs                            the run has come to rest
 
+Code that runs beside (a graph's nodes) counts like a local effect; `Beginning.changed` flushes when it has something new.
+
 So a step's result and the tool call that it led to are one advance, and a step's result is in JetStream before the next step begins.
 """
 
@@ -110,8 +112,13 @@ class Session:
 
     @property
     def working(self) -> bool:
-        """Local effects are in flight."""
-        return self._effects.in_flight > 0
+        """Local effects are in flight, or code runs beside that waits for nothing an activation would bring."""
+        return self._effects.in_flight > 0 or self._beside > 0
+
+    @property
+    def _beside(self) -> int:
+        """What runs and is no effect: the code of an agent that is not run slice by slice (a graph's nodes)."""
+        return max(0, self._execution.running - self._effects.in_flight - self._effects.wanted)
 
     @property
     def over(self) -> bool:
@@ -207,7 +214,8 @@ class Session:
         if self._flushing is not None:
             return  # an effect was over before it began
         over = self._reported > 0 and not (self.working or self._effects.wanted)  # what ran was given up and left no result
-        if over or (self._must_answer and not (self.working and (started or self._announce is not None))):
+        soon = started or self._beside > 0 or self._announce is not None
+        if over or (self._must_answer and not (self.working and soon)):
             self._send(())
         elif not self.working:
             self._holder.rested()
@@ -218,7 +226,7 @@ class Session:
     def _send(self, parts: Sequence[bytes]) -> None:
         """One advance with these items, or as many as their size needs; without items an empty one."""
         # wanted ones count while the run is paused too: they are why it needs an activation once it is resumed
-        running = self._effects.in_flight + self._effects.wanted
+        running = self._effects.in_flight + self._effects.wanted + self._beside
         frames = list(frames_of(parts)) if parts else [EMPTY]
         for frame in frames:
             # before the last of them the code has not come to rest

@@ -2,6 +2,7 @@
 
     from waypost import agent, tool, Approval, Budget, Context, ToolContext, Retry, NOT_DONE
     from waypost import Client, ReasoningAgent          # imported when they are first used: durable functions do without them
+    from waypost import LangGraphAgent                  # the same; needs the extra `langgraph`
 
 `waypost.execution` is for whoever executes agents.
 """
@@ -34,6 +35,7 @@ from waypost_proto.usage import LoopLimits
 
 if TYPE_CHECKING:
     from waypost.client import Client
+    from waypost.langgraph import LangGraphAgent
     from waypost.reasoning import ReasoningAgent
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Context",
     "DoNotRetry",
     "FunctionAgent",
+    "LangGraphAgent",
     "LoopLimits",
     "NotExecuted",
     "Rate",
@@ -86,4 +89,8 @@ def __getattr__(name: str) -> Any:
         from waypost.reasoning import ReasoningAgent
 
         return ReasoningAgent
+    if name == "LangGraphAgent":
+        from waypost.langgraph import LangGraphAgent
+
+        return LangGraphAgent
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -95,6 +95,11 @@ class Agent(Target[P, R_co], ABC):
     def takes(self) -> Any:
         """The declared type of the input; None for an agent without one."""
 
+    @property
+    def hosts(self) -> Sequence[Tool[..., Any]]:
+        """Tools that it brings along: the gateway hosts them with the module that defines the agent."""
+        return ()
+
     @abstractmethod
     def execution(self, beginning: Beginning) -> AgentExecution:
         """A new execution of one run of this agent in memory."""

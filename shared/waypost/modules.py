@@ -75,14 +75,16 @@ def _search_first(folder: Path) -> None:
 def hosted(module: ModuleType) -> tuple[list[Agent[..., Any]], list[Tool[..., Any]]]:
     """The agents and tools that are *defined in* `module`, in order of definition; a package's include its submodules'.
 
-    What was imported from elsewhere is not hosted, nor are `.using(…)` variants and remote tools. Raises
-    `Misconfigured` when two of a kind have the same name.
+    Tools that an agent brings along (`Agent.hosts`) belong to its module. What was imported from elsewhere is not hosted, nor are
+    `.using(…)` variants and remote tools. Raises `Misconfigured` when two of a kind have the same name.
     """
     agents: dict[str, Agent[..., Any]] = {}
     tools: dict[str, Tool[..., Any]] = {}
     for value in vars(module).values():
         if isinstance(value, Agent) and _belongs(value.module, module):
             _add("agents", agents, value, module)
+            for tool in value.hosts:
+                _add("tools", tools, tool, module)
         elif isinstance(value, Tool) and _belongs(value.module, module):
             _add("tools", tools, value, module)
         elif isinstance(value, ToolSet) and _belongs(value.module, module):

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from waypost_core.budgets import NOTHING, UNBOUND, lease_of, reserved
+from waypost_core.checkpoints import saved
 from waypost_core.decision import Decision
 from waypost_core.ending import end
 from waypost_core.messages import Env
@@ -295,6 +296,10 @@ def _set_state(turn: _Turn, item: cmd.SetState) -> None:
     turn.events.append(ev.StateChanged(seen=item.seen, value=item.value))
 
 
+def _save(turn: _Turn, item: cmd.SaveCheckpoint | cmd.SaveWrites) -> None:
+    turn.events.append(saved(item))
+
+
 def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
     if turn.open(item.id) is None:
         turn.watch.spend()
@@ -378,6 +383,8 @@ _TAKE: dict[type, Callable[[_Turn, Any], None]] = {
     cmd.CancelCall: _cancel_call,
     cmd.SetState: _set_state,
     cmd.FinishStep: _finish_step,
+    cmd.SaveCheckpoint: _save,
+    cmd.SaveWrites: _save,
     cmd.CompleteRun: _complete,
     cmd.FailRun: _fail,
     cmd.ReportDivergence: _diverged,

@@ -345,6 +345,8 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.SignalWaitCancelled: _call_closed,
     ev.SignalReceived: signals.signal_received,
     ev.StateChanged: _state_changed,
+    ev.CheckpointSaved: _nothing,
+    ev.WritesSaved: _nothing,
     ev.ApprovalRequested: _approval_requested,
     ev.ApprovalGiven: _approval_given,
     ev.ApprovalEdited: _approval_edited,

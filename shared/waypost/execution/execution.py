@@ -29,7 +29,9 @@ from waypost_proto.work import Entry
 
 _NO_BLOBS: Mapping[str, bytes] = {}
 _TRACEBACK_CHARS = 4_000
-_WITH_VALUE = frozenset({"run_started", "tool_call_completed", "child_completed", "signal_received", "step_completed"})
+_WITH_VALUE = frozenset(
+    {"run_started", "tool_call_completed", "child_completed", "signal_received", "step_completed", "checkpoint_saved", "writes_saved"}
+)
 
 
 def refs_of(entries: Sequence[Entry]) -> list[BlobRef]:
@@ -38,7 +40,7 @@ def refs_of(entries: Sequence[Entry]) -> list[BlobRef]:
     for entry in entries:
         if entry.type in _WITH_VALUE and b"_ref" in bytes(entry.data):
             data = decode_union(ev.AnyData, entry.data)
-            found = [getattr(data, name, UNSET) for name in ("input_ref", "result_ref", "payload_ref")]
+            found = [getattr(data, name, UNSET) for name in ("input_ref", "result_ref", "payload_ref", "state_ref", "writes_ref")]
             refs.extend(ref for ref in found if ref is not UNSET)
     return refs
 

@@ -77,7 +77,10 @@ class AgentExecution(Protocol):
         ...
 
     def take_items(self) -> list[AnyItem]:
-        """What is new since the last call, in order, each with its `seen`. Values are inline whatever their size."""
+        """What is new since the last call, in order, each with its `seen`. Values are inline whatever their size.
+
+        It is called again only when what it gave before is stored: what builds on that may then begin.
+        """
         ...
 
     def close(self) -> None:

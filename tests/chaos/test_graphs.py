@@ -1,0 +1,66 @@
+"""kill -9 of the worker at every step of a graph with parallel tool nodes: no letter twice, no recorded model call asked again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.graph_module import LETTERS
+from tests.chaos.stack import COMMANDS, Stack, hosted, stack
+
+MODULE = Path(__file__).with_name("graph_module.py")
+GRAPH = {name: [str(MODULE) if part.endswith("desk_module.py") else part for part in parts] for name, parts in COMMANDS.items()}
+ASKED = {"messages": [{"role": "user", "content": "write to everybody"}]}
+PASSAGES = 7
+"""Advances that a run publishes, at least: each of them is a step of the graph, or of a node of it."""
+
+
+def check(services: Stack, result: dict[str, object], events: list[object]) -> None:
+    messages: list[dict[str, object]] = result["messages"]  # type: ignore[assignment]
+    kinds = [message["type"] for message in messages]
+    assert kinds == ["human", "ai", "tool", "tool", "tool", "ai", "tool", "tool", "tool", "ai", "ai"], kinds
+    noted = Counter(line.split(":")[0] + ":" + line.split(":")[1] if ":" in line else line for line in services.effects())
+    assert all(noted[f"letter:{name}"] == 1 for name in LETTERS), services.effects()
+    recorded = Counter(getattr(event, "type", "") for event in events)
+    assert recorded["step_completed"] == 4, recorded  # three answers and a number
+    assert recorded["tool_call_completed"] == 6, recorded
+
+
+async def test_a_graph_on_real_servers(tmp_path: Path, nats_url: str, database: str) -> None:
+    async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH) as services, services.client() as client:
+        await hosted(client)
+        started = (await client.start("secretary", ASKED)).run_id
+        result = await client.result(started, timeout=40)
+        events = [event async for event in client.events(started)]
+        check(services, result, events)
+        assert Counter(services.effects())["number"] == 1
+        assert [line for line in services.effects() if line.startswith("model")] == ["model:0", "model:3", "model:6"]
+
+
+def case(boundary: str, passage: int) -> Any:
+    """The public command runs two of them; CI's slow part runs all."""
+    quick = (boundary, passage) in (("publish.before", 4), ("publish.after", 6))
+    return pytest.param(boundary, passage, marks=() if quick else pytest.mark.slow, id=f"{boundary}-{passage}")
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(
+    ("boundary", "passage"),
+    [
+        *(case("activation.before", passage) for passage in range(1, 5)),
+        *(case(boundary, passage) for boundary in ("publish.before", "publish.after") for passage in range(1, PASSAGES + 1)),
+    ],
+)
+async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_path: Path, nats_url: str, database: str) -> None:
+    fault = f"worker.{boundary}:{passage}"
+    async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH, worker=fault) as services, services.client() as client:
+        await hosted(client)
+        started = (await client.start("secretary", ASKED)).run_id
+        await services.died("worker")
+        await services.start("worker")
+        result = await client.result(started, timeout=40)
+        events = [event async for event in client.events(started)]
+        check(services, result, events)
