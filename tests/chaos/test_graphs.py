@@ -56,7 +56,10 @@ def case(boundary: str, passage: int) -> Any:
 )
 async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_path: Path, nats_url: str, database: str) -> None:
     fault = f"worker.{boundary}:{passage}"
-    async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH, worker=fault) as services, services.client() as client:
+    async with (
+        stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH, worker=fault) as services,
+        services.client() as client,
+    ):
         await hosted(client)
         started = (await client.start("secretary", ASKED)).run_id
         await services.died("worker")

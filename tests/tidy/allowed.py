@@ -18,6 +18,11 @@ ALLOWED: dict[tuple[str, str], str] = {
         "many_parameters",
         "shared/waypost/reasoning/agent.py::ReasoningAgent.__init__",
     ): "the options of a definition, as keywords, for who types them",
+    (
+        "many_parameters",
+        "shared/waypost/langgraph/agent.py::LangGraphAgent.__init__",
+    ): "the options of a definition, as keywords, for who types them",
+    ("many_parameters", "shared/waypost/langgraph/tools.py::durable"): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/client.py::Client.start"): "the fields of a task, as keywords, for who types them",
 }
 """(rule, where) → reason."""

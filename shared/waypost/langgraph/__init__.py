@@ -7,11 +7,7 @@
 Checkpoints are on the run's log, models and tools that nodes call are recorded one by one, `interrupt()` asks people.
 """
 
-try:
-    import langgraph  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("LangGraph is not installed: pip install 'waypost[langgraph]'", name=error.name) from error
-
+from waypost.langgraph import _installed  # noqa: F401 - first: it says what to install
 from waypost.langgraph.agent import LangGraphAgent
 from waypost.langgraph.asking import call, step, step_now
 from waypost.langgraph.errors import ModelFailed
