@@ -43,6 +43,7 @@ class Threads(Protocol):
         ...
 
     def put(self, thread_id: str, item: cmd.SaveCheckpoint | cmd.SaveWrites) -> None:
+        """See `BaseCheckpointSaver.put`."""
         """Record an item that was applied to the thread. Raises `ContractError` where nothing can be recorded."""
         ...
 
@@ -65,6 +66,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     # -- reading
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """See `BaseCheckpointSaver.get_tuple`."""
         thread_id, namespace, checkpoint_id = _place(config)
         thread = self.threads.find(thread_id)
         space = thread.namespaces.get(namespace) if thread is not None else None
@@ -81,6 +83,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
+        """See `BaseCheckpointSaver.list`."""
         wanted = config["configurable"] if config else {}
         until = get_checkpoint_id(before) if before else None
         names = [wanted["thread_id"]] if "thread_id" in wanted else list(self.threads.names())
@@ -114,6 +117,7 @@ class LogSaver(BaseCheckpointSaver[int]):
         return _config(thread_id, namespace, checkpoint["id"])
 
     def put_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+        """See `BaseCheckpointSaver.put_writes`."""
         thread_id, namespace, checkpoint_id = _place(config)
         thread = self.threads.open(thread_id)
         numbered = [(WRITES_IDX_MAP.get(channel, index), channel, value) for index, (channel, value) in enumerate(writes)]
@@ -125,9 +129,11 @@ class LogSaver(BaseCheckpointSaver[int]):
     # -- taking back (not within runs)
 
     def delete_thread(self, thread_id: str) -> None:
+        """See `BaseCheckpointSaver.delete_thread`."""
         self._forget(thread_id, lambda _namespace, _saved: True)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """See `BaseCheckpointSaver.delete_for_runs`."""
         gone = set(run_ids)
         for thread_id in list(self.threads.names()):
             self._forget(thread_id, lambda _namespace, saved: saved.metadata.get("run_id") in gone)
@@ -144,6 +150,7 @@ class LogSaver(BaseCheckpointSaver[int]):
             self._forget(thread_id, lambda namespace, saved, kept=newest: kept.get(namespace) != saved.id)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """See `BaseCheckpointSaver.copy_thread`."""
         source = self.threads.find(source_thread_id)
         if source is None:
             return
@@ -173,6 +180,7 @@ class LogSaver(BaseCheckpointSaver[int]):
     # -- the same for coroutines
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """See `BaseCheckpointSaver.aget_tuple`."""
         return self.get_tuple(config)
 
     async def alist(
@@ -183,29 +191,36 @@ class LogSaver(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
+        """See `BaseCheckpointSaver.alist`."""
         for found in self.list(config, filter=filter, before=before, limit=limit):
             yield found
 
     async def aput(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> RunnableConfig:
+        """See `BaseCheckpointSaver.aput`. Returns when the checkpoint is stored."""
         saved = self.put(config, checkpoint, metadata, new_versions)
         await self.threads.stored(config["configurable"]["thread_id"])
         return saved
 
     async def aput_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
+        """See `BaseCheckpointSaver.aput_writes`."""
         self.put_writes(config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
+        """See `BaseCheckpointSaver.adelete_thread`."""
         self.delete_thread(thread_id)
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """See `BaseCheckpointSaver.adelete_for_runs`."""
         self.delete_for_runs(run_ids)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """See `BaseCheckpointSaver.acopy_thread`."""
         self.copy_thread(source_thread_id, target_thread_id)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """See `BaseCheckpointSaver.aprune`."""
         self.prune(thread_ids, strategy=strategy)
 
 

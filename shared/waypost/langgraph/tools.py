@@ -66,6 +66,7 @@ class LangChainTool(Tool[..., Any]):
         )
 
     def decode_arguments(self, args: bytes) -> dict[str, Any]:
+        """A JSON object to arguments by name, checked. Raises `BadInput`."""
         values: dict[str, Any] = decode_value(f"arguments of tool {self.name!r}", dict[str, Any], args)
         model = self.inner.tool_call_schema
         if isinstance(model, type) and issubclass(model, BaseModel):
