@@ -20,7 +20,7 @@ from msgspec import Raw, Struct
 from waypost.agents import Agent, policy_of
 from waypost.conversion import decode_value, encode_value
 from waypost.models.protocol import Model
-from waypost.options import Budget, Seconds, seconds_of
+from waypost.options import Budget, Seconds
 from waypost.reasoning.options import OUTAGE, Progress, Questions, Window
 from waypost.reasoning.schemas import output_schema
 from waypost.reasoning.state import HANDOFF
@@ -64,7 +64,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     repairs: int = 2
     window: Window = Window()
     outage: Retry = OUTAGE
-    timeout_seconds: float = 600.0
     max_output_tokens: int | None = None
     temperature: float | None = None
 
@@ -93,7 +92,6 @@ class ReasoningAgent(Agent[[In], Out], Generic[In, Out]):
         repairs: int = 2,
         window: Window | None = None,
         outage: Retry = OUTAGE,
-        timeout: Seconds = 600.0,
         max_output_tokens: int | None = None,
         temperature: float | None = None,
         description: str = "",
@@ -128,7 +126,6 @@ class ReasoningAgent(Agent[[In], Out], Generic[In, Out]):
             repairs=repairs,
             window=window or Window(),
             outage=outage,
-            timeout_seconds=seconds_of("timeout", timeout),
             max_output_tokens=max_output_tokens,
             temperature=temperature,
         )
