@@ -89,7 +89,8 @@ def span_id(run_id: RunId, seq: int, part: int | str = 0) -> bytes:
 
 def traceparent(run_id: RunId, seq: int, part: int | str = 0) -> str:
     """W3C trace context of a span (see `span_id`); the run id's digits are the trace id."""
-    return f"00-{run_id.replace('-', '')}-{span_id(run_id, seq, part).hex()}-01"
+    span = f"{run_id}/{seq}/{part}" if part else f"{run_id}/{seq}"  # as in `span_id`: there are six of it in a step
+    return f"00-{run_id.replace('-', '')}-{hashlib.sha256(span.encode()).hexdigest()[:16]}-01"
 
 
 def digest_of(*chunks: bytes) -> str:

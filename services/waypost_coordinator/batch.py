@@ -107,7 +107,7 @@ class Batch:
     rejected: dict[str, list[Rejected]] = field(default_factory=dict)
     stops: list[Stop] = field(default_factory=list)
     local_mail: list[Letter] = field(default_factory=list)
-    hydrate: list[tuple[ToolCall, int, str, dict[str, str]]] = field(default_factory=list)
+    hydrate: list[tuple[ToolCall, int, str, bytes]] = field(default_factory=list)
     """Tool calls whose arguments must be read from the log first: (message, seq of the event that has them, message id)."""
     sent: list[Sending] = field(default_factory=list)
     """What went out before the commit."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import structlog
 
 from waypost_coordinator.ground import Ground
-from waypost_coordinator.letters import Letter
+from waypost_coordinator.letters import Letter, source_of
 from waypost_io.bus.ports import Delivery
 from waypost_proto.errors import WaypostError
 from waypost_proto.mailbox import Reply
@@ -39,11 +39,15 @@ class Undertaker:
             letter.buried()
             return
         letter.drop(reply)
+        if letter.delivery is not None:
+            origin = letter.delivery
+            letter.source, letter.subject = source_of(origin), origin.subject
+            letter.body, letter.headers = origin.body, origin.headers
         if not letter.source:
             return  # the shell's own letters are derived again
         try:
             if await self._ground.store.dead.count_failure(letter.source) >= TRIES:
-                await self._bury(letter.source, letter.subject, letter.body, letter.headers, reason, letter.run_id)
+                await self._bury(letter.source, letter.subject, letter.body, letter.headers or {}, reason, letter.run_id)
                 if letter.done is not None:
                     letter.done()
         except WaypostError as error:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from waypost_core.messages import AnyMessage
+from waypost_io.bus.ports import Delivery
 from waypost_proto.ids import RunId
 from waypost_proto.mailbox import Reply
 
@@ -43,8 +44,8 @@ class Letter:
     `done` is called when its events are committed and its dispatches are in JetStream; `answer` and `committed` right after the
     commit. `dropped` is called instead of `committed` when the letter is given up here: whoever takes the partition over derives it
     again. `buried` is called when nothing will ever come of it. `limit` is the size of batch that it may be part of: a letter from a
-    failed batch is tried in smaller company. `source` names the stored message for counting failures, "" for letters that the shell
-    wrote itself. `place` is its place in the order of arrival.
+    failed batch is tried in smaller company. `place` is its place in the order of arrival. A stored message comes with its
+    `delivery`, or in its parts; `source` names it for counting failures, "" for letters that the shell wrote itself.
     """
 
     mail: Message
@@ -61,7 +62,9 @@ class Letter:
     source: str = ""
     subject: str = ""
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] | None = None
+    delivery: Delivery | None = None
+    """Of the mailbox: looked into only when the letter cannot be handled."""
     limit: int = UNLIMITED
     failures: int = 0
     place: int = 0
@@ -72,6 +75,11 @@ class Letter:
             self.answer(reply)
         if self.dropped is not None:
             self.dropped()
+
+
+def source_of(delivery: Delivery) -> str:
+    """The name of a stored message of the mailbox."""
+    return f"MAILBOX.{delivery.timestamp}.{delivery.stream_seq}"
 
 
 class Tally:

@@ -14,13 +14,13 @@ import structlog
 
 from waypost_coordinator.callers import Gatekeeper
 from waypost_coordinator.ground import Ground
-from waypost_coordinator.letters import Letter
+from waypost_coordinator.letters import Letter, source_of
 from waypost_coordinator.posting import INBOX_HEADER
 from waypost_io.bus.ports import Delivery, Puller
 from waypost_io.bus.topology import mail_consumer
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.errors import Misconfigured, NotFound, PermanentError, WaypostError
-from waypost_proto.mailbox import AnyMail, Control, DecideApproval, Reply, StartRun
+from waypost_proto.mailbox import Advance, AnyMail, Control, DecideApproval, Reply, StartRun, ToolMail
 
 log = structlog.get_logger(__name__)
 
@@ -92,28 +92,25 @@ class Mailroom:
 
     def _open(self, partition: int, delivery: Delivery) -> Letter | None:
         """The letter in a delivery; what cannot be read goes to the dead letters, and its pump goes on."""
-        source = f"MAILBOX.{delivery.timestamp}.{delivery.stream_seq}"
         try:
             mail = decode_union(AnyMail, delivery.body)
             if isinstance(mail, DecideApproval):
                 mail = self._gate.vouched(mail)
         except PermanentError as error:
-            self._unreadable(delivery, source, str(error))
+            self._unreadable(delivery, source_of(delivery), str(error))
             return None
         answer = None
         if isinstance(mail, (Control, StartRun)) and mail.reply_to:
             answer = partial(self._reply, mail.reply_to)
+        between_runs = not isinstance(mail, (Advance, ToolMail))  # nobody else's mail comes from an inbox
         return Letter(
             mail=mail,
             run_id=mail.run_id,
             partition=partition,
             done=delivery.ack,
             answer=answer,
-            inbox_id=delivery.headers.get(INBOX_HEADER, ""),
-            source=source,
-            subject=delivery.subject,
-            body=delivery.body,
-            headers=delivery.headers,
+            inbox_id=delivery.headers.get(INBOX_HEADER, "") if between_runs else "",
+            delivery=delivery,
         )
 
     def _reply(self, reply_to: str, reply: Reply) -> None:

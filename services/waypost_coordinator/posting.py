@@ -31,8 +31,6 @@ from waypost_proto.work import Stop
 INBOX_HEADER = "Waypost-Inbox"
 """Names the inbox row that a message between runs came from; the receiver's commit removes it."""
 
-TRACE_HEADER = "traceparent"
-
 
 class Emissions:
     """Numbers that no one has used: the lease epoch in front, a counter behind. Also the activation tokens' counters."""
@@ -124,9 +122,9 @@ class Poster:
         token = self.emissions.token(epoch)
         message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
-        headers = {TRACE_HEADER: traceparent(state.run_id, state.outside, "activation")}
+        trace = _trace_header(traceparent(state.run_id, state.outside, "activation"))
         subject = self._ground.subjects.work(state.agent, build, target)
-        batch.outgoing.append(Outgoing(subject, encode(message), msg_id, headers, "work"))
+        batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "work"))
         live.delivered = state.outside
         live.sent_to = state.worker if sticky else ""
         live.sure = True
@@ -138,13 +136,14 @@ class Poster:
         message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
         # the digest: what another worker asks for under this number, after a commit that failed, must not pass for a repeat
         msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{call.args_digest[:16]}.{emission}"
-        headers = {TRACE_HEADER: _trace_of_attempt(state, call, effect)}
+        trace = _trace_header(_trace_of_attempt(state, call, effect))
         if needs_args(call):
-            batch.hydrate.append((message, call.args_seq or call.seq, msg_id, headers))
+            batch.hydrate.append((message, call.args_seq or call.seq, msg_id, trace))
         else:
             of = (state.run_id, effect.call_id) if call.permit else None
             early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
-            batch.outgoing.append(Outgoing(self._ground.subjects.tool(message.tool), encode(message), msg_id, headers, "tools", of, early))
+            subject = self._ground.subjects.tool(message.tool)
+            batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "tools", of, early))
 
     def _send_mail(self, batch: Batch, sender: RunId, effect: fx.SendMail, emission: int) -> None:
         partition = self._ground.partition(effect.to)
@@ -171,6 +170,10 @@ def _trace_of_attempt(state: RunState, call: Call, effect: fx.SendTool) -> str:
     """The span that this attempt, or this question whether it took effect, is in the run's trace."""
     asked = effect.mode == "reconcile"
     return traceparent(state.run_id, effect.sent) if asked else traceparent(state.run_id, call.seq, call.attempt)
+
+
+def _trace_header(trace: str) -> bytes:
+    return f"traceparent: {trace}\r\n".encode()
 
 
 def _permit(state: RunState, effect: fx.GrantPermit) -> PermitRow:

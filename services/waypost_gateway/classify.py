@@ -135,5 +135,7 @@ def classify(effect: Effect, ending: Ending) -> Verdict:  # noqa: PLR0911 - a ro
 
 def stricter(declared: Effect, asked: Effect) -> Effect:
     """Of two opinions on a tool's effect (its own definition, the coordinator's call) the one that allows less."""
+    if declared is asked:
+        return declared
     order = (Effect.READ, Effect.IDEMPOTENT, Effect.UNSAFE)
     return max(declared, asked, key=order.index)

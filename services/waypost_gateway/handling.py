@@ -43,10 +43,11 @@ class Handler:
         self._inflight = inflight
         self._stops = stops
         self._metrics = metrics
+        self._time = asyncio.get_running_loop().time
 
     async def handle(self, work: Work, tool: AnyTool) -> str:
         """Handle the message and drop the work; the name of the outcome. Raises nothing but cancellation: the message stays unacked."""
-        began = asyncio.get_running_loop().time()
+        began = self._time()
         name = "left"
         try:
             name = await self._handle(work, tool)
@@ -57,7 +58,7 @@ class Handler:
         finally:
             self._inflight.drop(work)
             run_id = "" if work.call is None else work.call.run_id
-            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began, run_id)
+            self._metrics.call(tool.name, name, self._time() - began, run_id)
         return name
 
     async def give_up(self, work: Work, tool: AnyTool) -> None:
@@ -65,7 +66,7 @@ class Handler:
         call = work.call
         if call is None or work.given_up:
             return
-        began = asyncio.get_running_loop().time()
+        began = self._time()
         name = "left"
         try:
             outcome = await (self._calls.give_up(call, tool, work) if call.mode == "execute" else self._reconciler.give_up(call, work))
@@ -75,7 +76,7 @@ class Handler:
             _log.exception("giving a tool call up failed, it will be delivered again", tool=tool.name, key=work.key)
         finally:
             self._inflight.drop(work)
-            self._metrics.call(tool.name, name, asyncio.get_running_loop().time() - began, call.run_id)
+            self._metrics.call(tool.name, name, self._time() - began, call.run_id)
 
     async def _handle(self, work: Work, tool: AnyTool) -> str:
         """The name of the outcome."""

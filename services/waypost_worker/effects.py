@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Self
 
@@ -26,7 +27,7 @@ class EffectRunner:
     def __init__(self, limit: int, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives the Unix seconds that results carry: the database's time, for whoever has it."""
         self._clock = clock
-        self._gate = asyncio.Semaphore(limit)
+        self._gate = Gate(limit)
         self._tasks = asyncio.TaskGroup()
         self._running: set[Handle] = set()
 
@@ -60,14 +61,55 @@ class EffectRunner:
 
     async def _run(self, handle: Handle) -> None:
         """Keeps the outcome in the handle. Whatever the user's function raises, `SystemExit` too, is the failure of the step."""
-        async with self._gate:
+        if not self._gate.enter():
+            await self._gate.turn()
+        try:
             handle.started = time.monotonic()
-            try:
-                handle.result = await handle.effect.run()
-            except (asyncio.CancelledError, GeneratorExit):
-                raise
-            except BaseException as error:  # noqa: BLE001 - the supervisor of user code
-                handle.error = shortened(failure_of(error))
+            handle.result = await handle.effect.run()
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the supervisor of user code
+            handle.error = shortened(failure_of(error))
+        finally:
+            self._gate.leave()
+
+
+class Gate:
+    """At most `limit` at a time, first come, first served: a semaphore that costs next to nothing while there is room.
+
+    (`asyncio.Semaphore` is one of the things that the deterministic loop stands in for, so each use of it looks whose it is.)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def enter(self) -> bool:
+        """Take a place; False if there is none, then `turn` is to follow. `leave` gives it back."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
+    async def turn(self) -> None:
+        """Wait for a place. Cancelled, it has none."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except BaseException:
+            if place.done() and not place.cancelled():
+                self.leave()  # it was given one in the same turn of the loop
+            raise
+
+    def leave(self) -> None:
+        """Give the place to whoever waits longest."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 class Handle:

@@ -67,6 +67,10 @@ class Hosting:
 class SlotOwner(Protocol):
     """What a slot tells and asks; all of it is synchronous."""
 
+    def time(self) -> float:
+        """The event loop's clock."""
+        ...
+
     def spawn(self, work: Coroutine[object, object, None], slot: RunSlot) -> asyncio.Task[None]:
         """Run it beside; what it raises lets the slot go."""
         ...

@@ -53,7 +53,8 @@ class Runs:
         self._quiet.set()
         self._suspects = Suspects(hosting.tuning)
         self._worked_on: set[RunId] = set()
-        self._counting_since = asyncio.get_running_loop().time()
+        self.time = asyncio.get_running_loop().time
+        self._counting_since = self.time()
         self._busy_before = 0
         metrics = hosting.metrics
         metrics.concurrency.set(self._tuning.concurrency)
@@ -86,7 +87,7 @@ class Runs:
 
     def busy(self) -> int:
         """Runs that were worked on in the last second or so."""
-        now = asyncio.get_running_loop().time()
+        now = self.time()
         if now - self._counting_since >= _BUSY_SECONDS:
             self._busy_before = len(self._worked_on)
             self._worked_on = set(self._active)
@@ -95,7 +96,7 @@ class Runs:
 
     def held(self) -> list[Held]:
         """Activations held for longer than a heartbeat."""
-        before = asyncio.get_running_loop().time() - self._tuning.held_seconds
+        before = self.time() - self._tuning.held_seconds
         held = (Held(run_id=slot.run_id, token=slot.token) for slot in self._active.values() if slot.held_since < before)
         return list(islice(held, _HELD_SHOWN))
 
@@ -166,7 +167,7 @@ class Runs:
 
     def republish(self, *, all_now: bool = False) -> int:
         """Publish again what nobody has confirmed: what is due, or everything."""
-        now = asyncio.get_running_loop().time()
+        now = self.time()
         count = sum(slot.republish(now, all_now=all_now) for slot in self._unconfirmed.values())
         self._hosting.metrics.republished.inc(count)
         return count

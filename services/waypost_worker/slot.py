@@ -73,7 +73,7 @@ class RunSlot:
         `fresh`: it begins the run, and nobody else can have begun it. Of no other beginning is that sure, whatever it says.
         """
         if not self.held:
-            self.held_since = asyncio.get_running_loop().time()
+            self.held_since = self._owner.time()
         self.held.append(delivery)
         self._inbox.append((activation, fresh))
         self._take_inbox()

@@ -21,6 +21,9 @@ NO_RESPONDERS = "503"
 _VERSION_LINE = b"NATS/1.0"
 _SUBJECT = re.compile(r"[^\s\x00-\x1f\x7f]+").fullmatch
 _HEADER_NAME = re.compile(r"[!-9;-~]+").fullmatch
+_known_names: set[str] = set()
+"""Header names that were found good: there are a dozen."""
+_KNOWN_MOST = 256
 _LINE_BREAKS = str.maketrans({"\r": " ", "\n": " "})
 
 
@@ -40,11 +43,23 @@ def encode_headers(headers: Headers | None, msg_id: str | None = None) -> bytes:
         lines.append(f"{MSG_ID_HEADER}: {_clean(msg_id)}")
     if headers:
         for name, value in headers.items():
-            if _HEADER_NAME(name) is None:
-                raise BadInput(f"header name {name!r}: use printable ASCII without blanks and colons")
+            if name not in _known_names:
+                _check_name(name)
             lines.append(f"{name}: {_clean(value)}")
     lines.append("\r\n")
     return "\r\n".join(lines).encode()
+
+
+def encode_block(block: bytes, msg_id: str) -> bytes:
+    """A header block of a message id and lines that are encoded already (`Outbound.block`)."""
+    return b"NATS/1.0\r\nNats-Msg-Id: %b\r\n%b\r\n" % (_clean(msg_id).encode(), block)
+
+
+def _check_name(name: str) -> None:
+    if _HEADER_NAME(name) is None:
+        raise BadInput(f"header name {name!r}: use printable ASCII without blanks and colons")
+    if len(_known_names) < _KNOWN_MOST:
+        _known_names.add(name)
 
 
 def publish_frame(subject: str, reply: str, headers: bytes, body: bytes, *, limit: int = MAX_MESSAGE_BYTES) -> bytes:
@@ -57,7 +72,7 @@ def publish_frame(subject: str, reply: str, headers: bytes, body: bytes, *, limi
 
 def check_message(subject: str, headers: bytes, body: bytes, *, limit: int) -> int:
     """The bytes of body and encoded headers. Raises `TooLarge` when they are past `limit`, `BadInput` for a bad subject."""
-    if _SUBJECT(subject) is None:
+    if not (subject.isascii() and subject.isprintable() and " " not in subject and subject):  # a third of what the pattern costs
         check_subject(subject)
     total = len(headers) + len(body)
     if total > limit:
@@ -72,18 +87,18 @@ def decode_headers(block: bytes | None) -> dict[str, str]:
     """The headers of a received message; a status line (`NATS/1.0 408 Request Timeout`) becomes `Status` and `Description`."""
     if not block:
         return {}
-    lines = block.split(b"\r\n")
+    lines = block.decode("utf-8", "replace").split("\r\n")
     found: dict[str, str] = {}
     status = lines[0][len(_VERSION_LINE) :].strip()
     if status:
-        code, _, description = status.partition(b" ")
-        found[STATUS_HEADER] = code.decode("ascii", "replace")
+        code, _, description = status.partition(" ")
+        found[STATUS_HEADER] = code
         if description:
-            found[DESCRIPTION_HEADER] = description.decode("utf-8", "replace")
+            found[DESCRIPTION_HEADER] = description
     for line in lines[1:]:
-        name, colon, value = line.partition(b":")
+        name, colon, value = line.partition(":")
         if colon:
-            found[name.strip().decode("ascii", "replace")] = value.strip().decode("utf-8", "replace")
+            found[name.strip()] = value.strip()
     return found
 
 
@@ -95,4 +110,4 @@ def status_of(block: bytes | None) -> str:
 
 
 def _clean(value: str) -> str:
-    return value.translate(_LINE_BREAKS).strip() if "\n" in value or "\r" in value else value.strip()
+    return value.strip() if value.isprintable() else value.translate(_LINE_BREAKS).strip()

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
-from waypost_io.bus._frames import NO_RESPONDERS, check_message, encode_headers, status_of
+from waypost_io.bus._frames import NO_RESPONDERS, check_message, encode_block, encode_headers, status_of
 from waypost_io.bus.ports import Outbound, PubAck
 from waypost_proto.errors import NotFound, TransientError, WaypostError
 
@@ -66,7 +66,7 @@ class Group:
         self._single: dict[bytes, PubAck] = {}
         self.size = 0
         for message in messages:
-            headers = encode_headers(message.headers, message.msg_id)
+            headers = headers_of(message)
             total = check_message(message.subject, headers, message.body, limit=limit)
             self._heads.append(f"HPUB {message.subject} ".encode())
             self._tails.append(b"$FI %d %d\r\n%b%b\r\n" % (len(headers), total, headers, message.body))
@@ -113,6 +113,11 @@ class Group:
             return GroupsNotAllowed(f"the stream of {self.subject!r} takes messages one by one only")
         text = f"{error.description} (err_code {error.err_code})"
         return TransientError(f"JetStream refused one of {len(self)} messages, the first to {self.subject!r}: {text}")
+
+
+def headers_of(message: Outbound) -> bytes:
+    """The header block of a message."""
+    return encode_block(message.block, message.msg_id) if message.block else encode_headers(message.headers, message.msg_id)
 
 
 def together(confirmations: Iterable[asyncio.Future[PubAck]]) -> asyncio.Future[PubAck]:

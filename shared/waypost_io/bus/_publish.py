@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from waypost_io.bus._connection import Connection
 from waypost_io.bus._frames import NO_RESPONDERS, encode_headers, publish_frame, status_of
-from waypost_io.bus._groups import Group, GroupsNotAllowed, together
+from waypost_io.bus._groups import Group, GroupsNotAllowed, headers_of, together
 from waypost_io.bus.ports import GROUP_MOST, Headers, Outbound, PubAck
 from waypost_proto.errors import ContractError, NotFound, PublishTimeout, TooLarge, TransientError, Unreachable, WaypostError
 
@@ -75,6 +75,7 @@ class Publisher:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._tuning = connection.tuning
+        self._loop = asyncio.get_running_loop()
         self._in_flight: dict[int, _Publish] = {}  # in order of sending, so the first is the next to time out
         self._in_flight_count = 0
         self._in_flight_bytes = 0
@@ -119,36 +120,45 @@ class Publisher:
 
     def publish(self, subject: str, body: bytes, headers: Headers | None, msg_id: str | None) -> Awaitable[PubAck]:
         """Queue a message now; see `Bus.publish`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[PubAck] = loop.create_future()
-        n = self._next = self._next + 1
         try:
-            frame = publish_frame(subject, f"{self._inbox}.{n}", encode_headers(headers, msg_id), body, limit=self._connection.limit)
-            self._check_open()
+            block = encode_headers(headers, msg_id)
         except WaypostError as error:
-            _fail(future, error)
-            return future
-        self._queue(n, _Publish(subject, frame, future, loop.time() + self._tuning.publish_timeout_seconds, msg_id is not None), loop)
-        return future
+            return self._failed(error)
+        return self._publish(subject, body, block, repeatable=msg_id is not None)
 
     def publish_group(self, messages: Sequence[Outbound]) -> Awaitable[PubAck]:
         """Queue a group now; see `Bus.publish_group`."""
         if not 1 <= len(messages) <= GROUP_MOST:
             raise ContractError(f"publish_group: {len(messages)} messages, at least 1 and at most {GROUP_MOST}")
-        loop = asyncio.get_running_loop()
-        if len(messages) == 1 or loop.time() < self._one_by_one_until:
-            return together(asyncio.ensure_future(self.publish(each.subject, each.body, each.headers, each.msg_id)) for each in messages)
-        future: asyncio.Future[PubAck] = loop.create_future()
         try:
+            if len(messages) == 1 or self._loop.time() < self._one_by_one_until:
+                single = [self._publish(each.subject, each.body, headers_of(each), repeatable=True) for each in messages]
+                return together(single) if len(single) > 1 else single[0]
             group = Group(messages, limit=self._connection.limit)
             self._check_open()
         except WaypostError as error:
-            _fail(future, error)
-            return future
-        entry = _Publish(group.subject, b"", future, loop.time() + self._tuning.publish_timeout_seconds, repeatable=True)
+            return self._failed(error)
+        future: asyncio.Future[PubAck] = self._loop.create_future()
+        entry = _Publish(group.subject, b"", future, self._loop.time() + self._tuning.publish_timeout_seconds, repeatable=True)
         entry.group, entry.count, entry.size = group, len(messages), group.size
         n = self._next = self._next + 1
-        self._queue(n, entry, loop)
+        self._queue(n, entry)
+        return future
+
+    def _publish(self, subject: str, body: bytes, headers: bytes, *, repeatable: bool) -> asyncio.Future[PubAck]:
+        n = self._next = self._next + 1
+        try:
+            frame = publish_frame(subject, f"{self._inbox}.{n}", headers, body, limit=self._connection.limit)
+            self._check_open()
+        except WaypostError as error:
+            return self._failed(error)
+        future: asyncio.Future[PubAck] = self._loop.create_future()
+        self._queue(n, _Publish(subject, frame, future, self._loop.time() + self._tuning.publish_timeout_seconds, repeatable))
+        return future
+
+    def _failed(self, error: WaypostError) -> asyncio.Future[PubAck]:
+        future: asyncio.Future[PubAck] = self._loop.create_future()
+        _fail(future, error)
         return future
 
     def _check_open(self) -> None:
@@ -157,13 +167,13 @@ class Publisher:
         if len(self._waiting) >= self._tuning.max_queued:
             raise PublishTimeout(f"{len(self._waiting)} publishes wait already: await some of them before publishing more")
 
-    def _queue(self, n: int, entry: _Publish, loop: asyncio.AbstractEventLoop) -> None:
+    def _queue(self, n: int, entry: _Publish) -> None:
         if self._waiting or not self._has_room(entry):
             self._waiting.append((n, entry))
         else:
             self._send(n, entry)
         if self._timer is None:
-            self._arm(loop)
+            self._arm(self._loop)
 
     # -- sending
 
@@ -193,7 +203,7 @@ class Publisher:
         waiting = self._waiting
         if not waiting:
             return
-        deadline = asyncio.get_running_loop().time() + self._tuning.publish_timeout_seconds
+        deadline = self._loop.time() + self._tuning.publish_timeout_seconds
         while waiting and self._has_room(waiting[0][1]):
             n, entry = waiting.popleft()
             if not entry.future.done():
@@ -245,7 +255,7 @@ class Publisher:
         self._take(n)
         if isinstance(outcome, WaypostError):
             if isinstance(outcome, GroupsNotAllowed):
-                self._one_by_one_until = asyncio.get_running_loop().time() + ONE_BY_ONE_SECONDS
+                self._one_by_one_until = self._loop.time() + ONE_BY_ONE_SECONDS
             _fail(entry.future, outcome)
         elif not entry.future.done():
             entry.future.set_result(outcome)

@@ -44,6 +44,7 @@ class Wire(Client):
         self._sinks: dict[int, Sink] = {}
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._turns = asyncio.get_running_loop()
 
     @property
     def unsent_bytes(self) -> int:
@@ -56,14 +57,14 @@ class Wire(Client):
         self._pending_data_size += len(frame)
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._end_of_turn)
+            self._turns.call_soon(self._end_of_turn)
 
     def write_soon(self, frame: bytes) -> None:
         """Queue a frame that nobody waits for: it goes with the next one that somebody does, or after `SOON_SECONDS`."""
         self._pending.append(frame)
         self._pending_data_size += len(frame)
         if not self._scheduled and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SOON_SECONDS, self._time_is_up)
+            self._timer = self._turns.call_later(SOON_SECONDS, self._time_is_up)
 
     def _end_of_turn(self) -> None:
         self._scheduled = False

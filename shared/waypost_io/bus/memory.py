@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from waypost_io.bus._frames import MSG_ID_HEADER, check_subject, encode_headers, publish_frame
+from waypost_io.bus._frames import MSG_ID_HEADER, check_subject, decode_headers, encode_headers, publish_frame
 from waypost_io.bus._groups import together
 from waypost_io.bus._memory_pull import MemoryPuller
 from waypost_io.bus._memory_service import MemoryService
@@ -254,7 +254,15 @@ class MemoryBus:
         if not 1 <= len(messages) <= GROUP_MOST:
             raise ContractError(f"publish_group: {len(messages)} messages, at least 1 and at most {GROUP_MOST}")
         return together(
-            asyncio.ensure_future(self.publish(each.subject, each.body, headers=each.headers, msg_id=each.msg_id)) for each in messages
+            asyncio.ensure_future(
+                self.publish(
+                    each.subject,
+                    each.body,
+                    headers=decode_headers(b"NATS/1.0\r\n" + each.block) if each.block else each.headers,
+                    msg_id=each.msg_id,
+                )
+            )
+            for each in messages
         )
 
     def send(self, subject: str, body: bytes, *, headers: Headers | None = None, reply: str = "") -> None:

@@ -95,6 +95,8 @@ class Outbound:
     body: bytes
     msg_id: str
     headers: Headers | None = None
+    block: bytes = b""
+    """Headers already encoded, lines `name: value` that end in CRLF, in place of `headers`. Whoever gives them vouches for them."""
 
 
 GROUP_MOST = 250

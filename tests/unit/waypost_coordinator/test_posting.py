@@ -62,8 +62,8 @@ def test_large_arguments_are_read_from_the_log_first(poster: Poster) -> None:
     live.state.calls[ONE].args = UNSET
     batch = posted(poster, live, fx.SendTool(ONE, 2))
     assert batch.outgoing == []
-    headers = {"traceparent": traceparent(live.state.run_id, 2, 1)}
-    assert [(seq, msg_id, sent) for _, seq, msg_id, sent in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.d.0", headers)]
+    trace = f"traceparent: {traceparent(live.state.run_id, 2, 1)}\r\n".encode()
+    assert [(seq, msg_id, sent) for _, seq, msg_id, sent in batch.hydrate] == [(2, f"{live.state.run_id}.2.t0:1.d.0", trace)]
 
 
 @pytest.mark.parametrize(("running", "target"), [(0, "any"), (1, "w1")])
