@@ -148,7 +148,10 @@ def test_the_registrys_times_are_those_of_the_code() -> None:
 
 def test_the_headers_of_an_event_are_all_named() -> None:
     row = EventRow(activation_run(), 1, "run_started", 0, 1, 1796144400.25, b"{}")
-    for header in cloud_event("waypost", "greeter", row):
+    block = cloud_event("waypost", "greeter", "the-id.1", row).decode()
+    named = [line.partition(":")[0] for line in block.splitlines()]
+    assert "ce-id" in named
+    for header in named:
         assert f"`{header}`" in PAGE
 
 
