@@ -14,7 +14,8 @@ import structlog
 
 from waypost_audit.metrics import Metrics
 from waypost_core.audit.growing import GrowingTree
-from waypost_core.audit.heads import Head, KeyStatement
+from waypost_core.audit.heads import Head, KeyStatement, parse_head
+from waypost_core.audit.merkle import EMPTY_ROOT
 from waypost_core.audit.notes import SigningKey, VerifierKey, signed
 from waypost_io import faults
 from waypost_io.store.ports import Audit, HeadRow, KeyRow
@@ -38,8 +39,7 @@ class Signer:
         self._said_at = float("-inf")
         self.trouble = ""
         """Why heads are not signed; "" when they are."""
-        self.signed_size = -1
-        """Size under the newest head, -1 before that is known."""
+        self._newest: Head | None = None
 
     def begin(self, newest: HeadRow | None) -> None:
         """What the log has when this process begins to append."""
@@ -51,9 +51,9 @@ class Signer:
 
         Raises `TransientError`; `ConcurrencyError` when another process has brought in a key.
         """
-        if tree.size <= max(self.signed_size, 0):
+        if tree.size <= (self._newest.size if self._newest else 0):
             return None
-        key = await self._key(origin, tree)
+        key = await self._key(origin)
         if key is None:
             return None
         head = Head(origin=origin, size=tree.size, root=tree.root, time=await self._now())
@@ -65,7 +65,7 @@ class Signer:
         self._note(row)
         return row
 
-    async def _key(self, origin: str, tree: GrowingTree) -> SigningKey | None:
+    async def _key(self, origin: str) -> SigningKey | None:
         """The key to sign with, brought in if it is new."""
         try:
             keys = self._read_keys()
@@ -91,15 +91,21 @@ class Signer:
             if wanted.verifier.key_id in {row.key_id for row in self._known}:
                 self._refuse(f"key {wanted.verifier.key_id} has signed before key {last} took over; a key does not come back")
                 return None
-        await self._bring_in(origin, tree, old, wanted)
+        await self._bring_in(origin, old, wanted)
         return wanted
 
-    async def _bring_in(self, origin: str, tree: GrowingTree, old: SigningKey | None, new: SigningKey) -> None:
+    async def _bring_in(self, origin: str, old: SigningKey | None, new: SigningKey) -> None:
         assert self._known is not None
         before: VerifierKey | None = None if old is None else old.verifier
-        size = tree.size if old is not None else 0
-        root = tree.root if old is not None else GrowingTree().root
-        statement = KeyStatement(origin=origin, size=size, root=root, time=await self._now(), old=before, new=new.verifier)
+        last = self._newest  # all that is signed is the old key's, all that will be the new one's
+        statement = KeyStatement(
+            origin=origin,
+            size=last.size if last else 0,
+            root=last.root if last else EMPTY_ROOT,
+            time=await self._now(),
+            old=before,
+            new=new.verifier,
+        )
         row = KeyRow(
             number=len(self._known) + 1,
             key_id=new.verifier.key_id,
@@ -121,7 +127,7 @@ class Signer:
             _log.error("heads of the audit log are not signed", error=why)
 
     def _note(self, head: HeadRow | None) -> None:
-        self.signed_size = -1 if head is None else head.size
+        self._newest = None if head is None else parse_head(head.note)[0]
         if head is not None:
             self._metrics.head_size.set(head.size)
             self._metrics.head_at.set(head.signed_at)

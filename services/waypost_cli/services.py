@@ -43,7 +43,7 @@ def gateway(
 
 
 def audit_logger() -> None:
-    """Run the audit logger: it copies every event, in order, to a log of its own. Needs NATS and Postgres."""
+    """Run the audit logger: it makes every event a leaf of a Merkle log and signs its heads. Needs NATS and Postgres."""
     become("waypost_audit", [])
 
 

@@ -10,6 +10,7 @@ chaos          the strikes; platform is what they hit
 board          what is known of every case: rows, folded from events by folding
 screen, words  how it looks; display owns the terminal
 supervisor     is told what needs a person, and acts on it
+record         the check of the audit log
 verdict        the final table against the regulator's count
 """
 

@@ -60,6 +60,7 @@ class Plan:
             "WAYPOST_POLICY_FILE": str(resources.files("waypost_examples.compliance") / "policy.toml"),
             "WAYPOST_SUPERVISOR_WEBHOOK_URL": f"{self.url(SUPERVISOR)}/notices",
             "WAYPOST_SUPERVISOR_WEBHOOK_SECRET": self.secret,
+            "WAYPOST_AUDIT_HEAD_SECONDS": "1",  # it ends with a check of all that was recorded
         }
 
     def url(self, service: str) -> str:

@@ -29,6 +29,7 @@ from waypost_cli.demo.intake import Intake
 from waypost_cli.demo.officer import Desk, Officer, approve_all
 from waypost_cli.demo.options import DemoOptions
 from waypost_cli.demo.platform import Platform
+from waypost_cli.demo.record import check_record
 from waypost_cli.demo.supervisor import Notices
 from waypost_cli.demo.supervisor import Supervisor as DeskSupervisor
 from waypost_cli.dev import DevOptions, Supervisor
@@ -61,7 +62,8 @@ async def _terminable(options: DemoOptions) -> int:
 
 
 async def demo(options: DemoOptions) -> int:
-    """Run the demo; returns the exit code: 0 when each case ended with exactly one report (or none where an officer refused it).
+    """Run the demo; returns the exit code: 0 when each case ended with exactly one report (or none where an officer refused it), and
+    the audit log proves the whole record.
 
     Raises `BadInput` for a file that cannot be used, `NotReady` when a process does not start. Cancelling stops everything it started.
     """
@@ -114,11 +116,13 @@ class _Demo:
             self._console.print(f"up in {seconds}; beside it the departments: core banking (Postgres), kyc, sanctions, regulator")
             toll = await self._work(Platform(supervisor, client), client)
             self._display.flush()
+            record = await check_record(supervisor.postgres_url, self._dev.audit_key_file)
             received = await counts(self._plan)
             frozen = Counter(entry.account for entry in await freezes(self._plan))
         if toll is not None:
             self._console.print(f"struck: {toll}", soft_wrap=True)
-        return verdict.show(self._console, verdict.judge(self._board, received, frozen=frozen, expected=self._expected()))
+        right = verdict.show(self._console, verdict.judge(self._board, received, frozen=frozen, expected=self._expected()))
+        return verdict.show_record(self._console, record) and right
 
     def _expected(self) -> dict[str, Expected]:
         """Known for the file that ships, with the usual failures and nobody at the terminal."""

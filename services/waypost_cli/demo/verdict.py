@@ -1,5 +1,5 @@
 """The end: what became of each case against what should have, and whether the regulator has exactly one report of each that was to be
-reported. Pure but for printing."""
+reported; and whether the audit log proves it all. Pure but for printing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from waypost_cli.demo import screen
 from waypost_cli.demo.board import Board
 from waypost_cli.demo.rows import Row
 from waypost_cli.output import STYLES
+from waypost_core.audit.report import Report
 from waypost_examples.compliance.cases import Expected
 from waypost_examples.compliance.legacy.regulator import Counts
 
@@ -110,6 +111,19 @@ def show(console: Console, findings: list[Finding]) -> bool:
             console.print(Text(f"  {finding.row.case.id}: {problem}", style="red"))
         elif finding.row.outcome and finding.row.outcome.reason:
             console.print(Text(f"  {finding.row.case.id}: {finding.row.outcome.reason}"), soft_wrap=True)
+    return right
+
+
+def show_record(console: Console, report: Report) -> bool:
+    """Print what the check of the audit log found; whether the record is whole and signed."""
+    right = report.ok and report.signed_size > 0 and report.signed_size == report.leaves
+    if right:
+        text = f"audit log: {report.events} events of {report.runs} runs, each proved under the head signed by key {report.key_id}"
+    else:
+        text = f"audit log: NOT WHOLE: {report.text}"
+    console.print(text, style="green" if right else "bold red", soft_wrap=True)
+    for finding in report.findings:
+        console.print(Text(f"  {finding.text}", style="red"), soft_wrap=True)
     return right
 
 

@@ -16,6 +16,7 @@ DRAIN_SECONDS = 5.0
 STOP_MARGIN_SECONDS = 3.0
 BUILD = "dev"
 """One build whatever the code: after a change, runs in flight go on with the new code, or pause with the difference."""
+KEY_VARIABLE = "WAYPOST_AUDIT_KEY_FILE"
 SERVICES = ("coordinator", "worker", "gateway", "audit")
 _MODULES = {name: f"waypost_{name}" for name in SERVICES}
 _HOSTS_USER_CODE = ("worker", "gateway")
@@ -47,6 +48,11 @@ class DevOptions:
     """Restart worker and gateway when the user's files change."""
     console_logs: bool = False
     """Log lines for people instead of JSON."""
+
+    @property
+    def audit_key_file(self) -> Path:
+        """The key of its audit log, made at the first start. `WAYPOST_AUDIT_KEY_FILE` names another."""
+        return self.data_dir.absolute() / "audit.key"
 
     @property
     def log_dir(self) -> Path:
@@ -88,6 +94,8 @@ def service_specs(options: DevOptions, nats_url: str, postgres_url: str) -> list
             environment = _environment(options, nats_url) | {"WAYPOST_OPS_ADDR": f"127.0.0.1:{port}"}
             if service not in _NEEDS_NO_POSTGRES:
                 environment["WAYPOST_POSTGRES_URL"] = postgres_url
+            if service == "audit":
+                environment.setdefault(KEY_VARIABLE, str(options.audit_key_file))
             environment |= options.environment_of.get(name, {})
             specs.append(
                 ServiceSpec(

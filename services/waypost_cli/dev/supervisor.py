@@ -127,6 +127,7 @@ class Supervisor:
     # -- running
 
     async def _run(self) -> None:
+        from waypost_io.audit.keyfile import ensure_key
         from waypost_io.store.migrate import migrate  # the store is much to import for who only looks at the options
 
         roots = [root for module in self.options.modules for root in sources(module)]
@@ -134,6 +135,8 @@ class Supervisor:
             stack.enter_context(claimed(self.options.data_dir))
             await self._start_servers(stack)
             await migrate(self.postgres_url)
+            if "audit" in self.options.services:
+                ensure_key(self.options.audit_key_file)
             async with asyncio.TaskGroup() as servers:
                 keepers = [servers.create_task(keeper.run()) for keeper in self._keepers]
                 await self._run_services(roots)

@@ -31,7 +31,7 @@ class Keyring:
         for number, note in enumerate(statements, 1):
             self._add(number, note)
         ends = [*(each.size for each in self.statements[1:]), None]
-        self._reigns = [_Reign(each.new, each.size if each.old else -1, end) for each, end in zip(self.statements, ends, strict=True)]
+        self._reigns = [_Reign(each.new, each.size if each.old else -1, end) for each, end in zip(self.statements, ends, strict=False)]
         if not self.statements:
             self._reigns = [_Reign(key, -1, None) for key in trusted]
         known = {reign.key for reign in self._reigns}

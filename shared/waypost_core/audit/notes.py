@@ -89,7 +89,7 @@ class SigningKey:
         """From its text. Raises `BadNote`, which never shows it."""
         parts = text.strip().removeprefix(_PREFIX).split("+", 2)
         if not text.strip().startswith(_PREFIX) or len(parts) != 3:
-            raise BadNote(f"this is no signing key: it begins with {_PREFIX}; make one with `waypost audit keys create FILE`")
+            raise BadNote(f"this is no signing key: it begins with {_PREFIX}; make one with `waypost audit new-key FILE`")
         try:
             key = cls(parts[0], _key_bytes(parts[2]))
         except BadNote as error:
@@ -154,7 +154,7 @@ def _signature(line: str) -> Signature:
         blob = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         blob = b""
-    if dash != "\u2014" or not blob:
+    if dash != "\u2014" or not blob or base64.b64encode(blob).decode() != text:
         raise BadNote(f"{line[:40]!r} is no signature of a note: it is a dash, a name, and base64")
     if len(blob) != 4 + _SIGNATURE_BYTES:
         raise BadNote(f"the signature of {name!r} has {len(blob) - 4} bytes, not {_SIGNATURE_BYTES}")

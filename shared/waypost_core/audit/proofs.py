@@ -100,9 +100,12 @@ def body_bytes(text: str | None, base64_text: str | None) -> bytes:
     if (text is None) == (base64_text is None):
         raise BadNote("an event has either a body or a body_base64")
     try:
-        return text.encode("utf-8") if text is not None else base64.b64decode(base64_text or "", validate=True)
+        found = text.encode("utf-8") if text is not None else base64.b64decode(base64_text or "", validate=True)
     except (ValueError, binascii.Error) as error:
         raise BadNote(f"the body of an event cannot be read: {error}") from error
+    if body_fields(found) != (text, base64_text):
+        raise BadNote("the body of an event is written in another way than it should be")
+    return found
 
 
 def hash_bytes(text: str) -> bytes:
@@ -111,7 +114,7 @@ def hash_bytes(text: str) -> bytes:
         found = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         found = b""
-    if len(found) != HASH_BYTES:
+    if len(found) != HASH_BYTES or hash_text(found) != text:  # the last character has two bits that decoding ignores
         raise BadNote(f"{text[:60]!r} is no hash: base64 of {HASH_BYTES} bytes")
     return found
 

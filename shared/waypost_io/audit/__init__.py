@@ -2,6 +2,8 @@
 
 tree        the hashes that are kept
 proving     proofs of events and of growth
+verifying   the whole log in the database, with spans
+exporting   the record as lines that prove themselves
 keyfile     the file of signing keys
 """
 

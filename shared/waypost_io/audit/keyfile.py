@@ -28,7 +28,7 @@ def read_keys(path: Path) -> list[SigningKey]:
             except BadNote as error:
                 raise Misconfigured(f"WAYPOST_AUDIT_KEY_FILE={str(path)!r}, line {number}: {error}") from error
     if not found:
-        raise Misconfigured(f"WAYPOST_AUDIT_KEY_FILE={str(path)!r} has no key; make one with `waypost audit keys create {path}`")
+        raise Misconfigured(f"WAYPOST_AUDIT_KEY_FILE={str(path)!r} has no key; make one with `waypost audit new-key {path}`")
     return found
 
 

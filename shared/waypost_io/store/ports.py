@@ -586,6 +586,14 @@ class Audit(Protocol):
         """The spans that hold leaves `[low, high)`, in order."""
         ...
 
+    async def spans_of(self, since: float, until: float, *, after: int = -1, limit: int = 1_000) -> list[AuditSpan]:
+        """Spans behind leaf `after` with events recorded in [`since`, `until`), Unix seconds, in order of leaf."""
+        ...
+
+    async def strays(self, *, limit: int = 100) -> list[EventRow]:
+        """Events that stand where no event can: before the first position of a partition, behind its last, or in none. Reads all keys."""
+        ...
+
     async def add_head(self, head: HeadRow) -> None:
         """Idempotent by (size, key)."""
         ...

@@ -13,6 +13,7 @@ from waypost_core.audit.merkle import leaf_hash
 from waypost_io.audit.tree import read_tree
 from waypost_io.store.ports import Commit, EventRow, Store
 from waypost_proto.ids import RunId, uuid7
+from waypost_proto.task import format_time
 
 PARTITIONS = 3
 OWNER = "scribe"
@@ -57,8 +58,10 @@ class Scribe:
         run_id, seqs = self._runs.setdefault(partition, (uuid7(int(time.time() * 1000), os.urandom(10)), itertools.count(1)))
         self.positions[partition] += 1
         seq = next(seqs)
-        body = f'{{"run_id":"{run_id}","seq":{seq},"text":"\u00e9 {partition}"}}'.encode()
-        return EventRow(run_id, seq, "state_changed", partition, self.positions[partition], time.time(), body)
+        at = round(time.time(), 6)
+        named = f'"run_id":"{run_id}","seq":{seq},"type":"state_changed","agent":"clerk","recorded_at":"{format_time(at)}"'
+        body = f'{{{named},"data": {{"text":"\u00e9 {partition}","approved_by":"ann","policy":"7"}}}}'.encode()
+        return EventRow(run_id, seq, "state_changed", partition, self.positions[partition], at, body)
 
 
 async def check_log(store: Store, written: list[EventRow]) -> None:

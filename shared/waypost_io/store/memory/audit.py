@@ -131,6 +131,17 @@ class MemoryAudit:
     async def spans(self, low: int, high: int, *, limit: int = 10_000) -> list[AuditSpan]:
         return [span for span in self._log.spans if span.index < high and span.index + span.count > low][:limit]
 
+    async def spans_of(self, since: float, until: float, *, after: int = -1, limit: int = 1_000) -> list[AuditSpan]:
+        found = (span for span in self._log.spans if span.index > after and span.recorded_to >= since and span.recorded_from < until)
+        return list(found)[:limit]
+
+    async def strays(self, *, limit: int = 100) -> list[EventRow]:
+        """See `ports.Audit.strays`."""
+        last = {number: record.position for number, record in self._db.partitions.items()}
+        self._db.reach()
+        events = (row for rows in self._db.events.values() for row in rows.values())
+        return [row for row in events if not 1 <= row.position <= last.get(row.partition, 0)][:limit]
+
     async def add_head(self, head: HeadRow) -> None:
         self._log.heads.setdefault((head.size, head.key_id), head)
 

@@ -109,6 +109,12 @@ class PostgresAudit:
     async def spans(self, low: int, high: int, *, limit: int = 10_000) -> list[AuditSpan]:
         return [AuditSpan(**row) for row in await self._link.fetch(_SPANS["spans"], low, high, limit)]
 
+    async def spans_of(self, since: float, until: float, *, after: int = -1, limit: int = 1_000) -> list[AuditSpan]:
+        return [AuditSpan(**row) for row in await self._link.fetch(_SPANS["spans_of"], since, until, after, limit)]
+
+    async def strays(self, *, limit: int = 100) -> list[EventRow]:
+        return [rows.event(row) for row in await self._link.fetch(_SPANS["strays"], limit)]
+
     async def add_head(self, head: HeadRow) -> None:
         await self._link.execute(_HEADS["add"], head.size, head.key_id, head.signed_at, head.note)
 

@@ -40,3 +40,20 @@ SELECT partition, position, index, count, recorded_from, recorded_to
  WHERE index >= coalesce((SELECT max(index) FROM audit_spans WHERE index <= $1), 0) AND index < $2
  ORDER BY index
  LIMIT $3;
+
+-- name: strays
+-- Audit.strays.
+SELECT e.run_id, e.seq, e.type, e.partition, e.position, e.recorded_at, e.data AS body, e.cause
+  FROM events e
+  LEFT JOIN partitions p ON p.partition = e.partition
+ WHERE e.position < 1 OR p.partition IS NULL OR e.position > p.position
+ ORDER BY e.run_id, e.seq
+ LIMIT $1;
+
+-- name: spans_of
+-- Audit.spans_of: an export of a time range. Spans are few, so they are looked through.
+SELECT partition, position, index, count, recorded_from, recorded_to
+  FROM audit_spans
+ WHERE recorded_to >= $1 AND recorded_from < $2 AND index > $3
+ ORDER BY index
+ LIMIT $4;
