@@ -33,9 +33,9 @@ async def test_what_was_committed_survives_a_kill_with_clients_connected(own_pos
         connection.terminate()
 
 
-async def test_durability_settings_are_on(postgres: EmbeddedPostgres) -> None:
+async def test_durability_settings_are_on(own_postgres: EmbeddedPostgres) -> None:
     for setting, value in {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "listen_addresses": "127.0.0.1"}.items():
-        assert await _value(postgres.url, f"show {setting}") == value
+        assert await _value(own_postgres.url, f"show {setting}") == value
 
 
 async def test_a_database_can_be_copied_and_dropped(postgres: EmbeddedPostgres) -> None:
