@@ -31,7 +31,7 @@ from waypost_core.timing import LATEST, due_of
 from waypost_io.store.ports import TimerRow
 from waypost_proto import events as ev
 from waypost_proto.events import OUTSIDE
-from waypost_proto.mailbox import Advance, Control, GrantLease, RecallLease, Reply, Resume, StartRun
+from waypost_proto.mailbox import Advance, Control, GrantLease, RecallLease, Reply, Resume, StartRun, ToolMail
 from waypost_proto.work import Accepted, Rejected
 
 TO_CHILDREN = (Control, GrantLease, RecallLease)
@@ -147,6 +147,8 @@ class Decider:
             self._not_due(batch, live, letter.mail)
         elif isinstance(letter.mail, HostFound) and live.unhosted:
             self._waker.want(live, forced=True)
+        elif isinstance(letter.mail, ToolMail) and letter.mail.call_id not in state.calls:
+            self._poster.overtook(state.run_id, letter.mail.call_id)
 
     def _not_due(self, batch: Batch, live: LiveRun, mail: TimersDue) -> None:
         """Clear timers that mean nothing any more; keep one that was moved while its letter was under way."""

@@ -22,7 +22,7 @@ from waypost_core.state import Call, Gate, RunState
 from waypost_core.timing import LATEST
 from waypost_io.store.ports import ApprovalRow, InboxRow, NoticeRow, PermitRow, TimerRow
 from waypost_proto.codec import encode
-from waypost_proto.ids import RunId, idempotency_key, traceparent
+from waypost_proto.ids import CallId, RunId, idempotency_key, traceparent
 from waypost_proto.subjects import ANY_WORKER
 from waypost_proto.task import parse_time
 from waypost_proto.values import Token
@@ -30,6 +30,9 @@ from waypost_proto.work import Stop
 
 INBOX_HEADER = "Waypost-Inbox"
 """Names the inbox row that a message between runs came from; the receiver's commit removes it."""
+
+OVERTAKEN_MOST = 1_000
+"""Calls that were answered before they were recorded and are remembered: those of the last failed commits."""
 
 
 class Emissions:
@@ -55,6 +58,17 @@ class Poster:
         self._ground = ground
         self._registry = registry
         self.emissions = Emissions()
+        self._overtaken: dict[tuple[RunId, CallId], None] = {}
+
+    def overtook(self, run_id: RunId, call_id: CallId) -> None:
+        """A result came for a call that the log does not have: it went out before a commit that failed.
+
+        When the worker asks for it again, its first message id is used up, and the server would take the call for a repeat of one that
+        nobody will answer any more.
+        """
+        self._overtaken[run_id, call_id] = None
+        if len(self._overtaken) > OVERTAKEN_MOST:
+            del self._overtaken[next(iter(self._overtaken))]
 
     def post(self, batch: Batch, live: LiveRun, effect: fx.AnyEffect, *, emission: int = 0) -> None:  # noqa: C901  # one case an effect
         """Add what `effect` asks for. `Activate` is not handled here: a batch has at most one activation a run (`activate`)."""
@@ -133,6 +147,8 @@ class Poster:
         call = state.calls.get(effect.call_id)
         if call is None:
             return
+        if not emission and (state.run_id, effect.call_id) in self._overtaken:
+            emission = self.emissions.again(self._ground.epochs[self._ground.partition(state.run_id)])
         message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
         # the digest: what another worker asks for under this number, after a commit that failed, must not pass for a repeat
         msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{call.args_digest[:16]}.{emission}"

@@ -16,7 +16,7 @@ from waypost_core.audit.leaves import event_leaf
 from waypost_core.evolve import fold
 from waypost_core.state import decode_state, encode_state
 from waypost_io.store.memory import MemoryDatabase
-from waypost_io.store.ports import EventRow
+from waypost_io.store.ports import Commit, EventRow
 from waypost_proto.codec import decode
 from waypost_proto.events import TERMINAL_TYPES, Event, RunStarted
 from waypost_proto.ids import RunId
@@ -52,15 +52,24 @@ class Watch:
     def observe(self, process: Process, statement: str, args: tuple[Any, ...], kwargs: dict[str, Any], outcome: Any) -> None:
         """Called at the moment a statement is carried out."""
         if statement == "log.commit" and not isinstance(outcome, BaseException):
-            for event in args[0].events:
-                if event.partition not in outcome.lost:
-                    self._recorded(event)
+            self._committed(process, args[0], outcome.lost)
         elif statement == "ledger.start" and not isinstance(outcome, BaseException) and outcome[0]:
             run_id, call_id = args[0], args[1]
             self._started.add(f"{run_id}/{call_id}")
             why = self._closed.get(run_id) or self._settled.get((run_id, call_id))
             if why is not None:
                 self.violations.append(f"call {call_id} of run {run_id} was started by {process.name} after {why}")
+
+    def _committed(self, process: Process, batch: Commit, lost: frozenset[int]) -> None:
+        for partition, epoch, _, _ in batch.leases:
+            record = self._tables.partitions[partition]
+            if partition not in lost and (record.owner, record.epoch) != (batch.owner, epoch):
+                self.violations.append(
+                    f"{process.name} wrote into partition {partition} in epoch {epoch}; it is epoch {record.epoch} of {record.owner}"
+                )
+        for event in batch.events:
+            if event.partition not in lost:
+                self._recorded(event)
 
     def _recorded(self, event: EventRow) -> None:
         run_id, kind = event.run_id, event.type

@@ -75,8 +75,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.now = 0.0
         self.steps = 0
         self.world = Process("world", 0)
-        self.processes: list[Process] = [self.world]
-        self._timers: list[asyncio.TimerHandle] = []
+        self._living = [self.world]
+        self._process_count = 1
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        """A heap; of those due at one time the one that was set first is the first."""
+        self._timer_count = 0
         self._task_count = 0
         self.thread_seconds: Callable[[], float] = lambda: 0.001
         """How long a thread takes before it does something, and again after it."""
@@ -89,8 +92,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     # -- processes
 
     def process(self, name: str) -> Process:
-        found = Process(name, len(self.processes))
-        self.processes.append(found)
+        found = Process(name, self._process_count)
+        self._process_count += 1
+        self._living.append(found)
         return found
 
     def spawn(self, process: Process, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -106,6 +110,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """It is gone between two callbacks. What it had sent is decided by whoever carries it."""
         process.state = "killed"
         process.ready.clear()
+        if process in self._living:
+            self._living.remove(process)
         for callback in process.at_death:
             callback()
 
@@ -121,7 +127,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, timer)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, timer))
         return timer
 
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
@@ -174,18 +181,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _next(self) -> Process | None:
         while True:
             timers = self._timers
-            while timers and (timers[0]._when <= self.now or timers[0]._cancelled):  # type: ignore[attr-defined]
-                timer = heapq.heappop(timers)
+            while timers and (timers[0][0] <= self.now or timers[0][2]._cancelled):  # type: ignore[attr-defined]
+                _, _, timer = heapq.heappop(timers)
                 if not timer._cancelled:  # type: ignore[attr-defined]
                     self._put(timer)
-            runnable = [process for process in self.processes if process.ready and process.state == "running"]
+            runnable = [process for process in self._living if process.ready and process.state == "running"]
             if runnable:
                 return runnable[0] if len(runnable) == 1 else self._chance.pick(runnable)
             if self._stopping:  # type: ignore[attr-defined]
                 return None
             if not timers:
                 raise Stuck("nothing is ready and no timer is set")
-            self.now = timers[0]._when  # type: ignore[attr-defined]
+            self.now = timers[0][0]
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:

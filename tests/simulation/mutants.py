@@ -158,27 +158,54 @@ def _everywhere(package: str, name: str, value: Any) -> list[Patch]:
 MUTANTS = (
     Mutant("ack-before-commit", "a message is acked after its commit", lambda: [_replaced(mailroom.Mailroom, "_open", _ack_first)]),
     Mutant("no-digest", "an advance fits the journal it builds on", lambda: [_replaced(advancing, "advance", _any_base)]),
-    Mutant("no-lease-check", "a commit confirms its leases", lambda: [_replaced(MemoryLog, "_held", _no_lease_check)]),
-    Mutant("no-revocation", "cancel and pause revoke permits", lambda: [mock.patch.object(Batch, "revoke", _answers(None))]),
-    Mutant("no-permit", "the gateway executes what the ledger lets it", lambda: [_replaced(Permits, "obtain", _permit_anyway)]),
-    Mutant("never-in-doubt", "an unsafe call that failed is not repeated", lambda: [_replaced(calls, "classify", _never_in_doubt)]),
+    Mutant(
+        "no-lease-check",
+        "a commit confirms its leases",
+        lambda: [_replaced(MemoryLog, "_held", _no_lease_check)],
+        needs=frozenset({"store"}),
+    ),
+    Mutant(
+        "no-revocation",
+        "cancel and pause revoke permits",
+        lambda: [mock.patch.object(Batch, "revoke", _answers(None))],
+        needs=frozenset({"network"}),
+    ),
+    Mutant(
+        "no-permit",
+        "the gateway executes what the ledger lets it",
+        lambda: [_replaced(Permits, "obtain", _permit_anyway)],
+        needs=frozenset({"kills"}),
+    ),
+    Mutant(
+        "never-in-doubt",
+        "an unsafe call that failed is not repeated",
+        lambda: [_replaced(calls, "classify", _never_in_doubt)],
+        needs=frozenset({"tools"}),
+    ),
     Mutant(
         "same-ids",
         "work that is derived again has a new message id",
         lambda: [mock.patch.object(posting.Emissions, "again", _answers(0))],
+        needs=frozenset({"kills"}),
     ),
     Mutant("no-take-over", "a take-over publishes what was not", lambda: [_replaced(takeover.TakeOver, "take_over", _nothing_taken_over)]),
     Mutant(
         "wipes-unnoticed",
         "streams are compared with their marks",
         lambda: [mock.patch.object(sweep.Sweep, "_other", _answers(False)), mock.patch.object(sweep.Sweep, "_shrunk", _answers(False))],
+        needs=frozenset({"streams"}),
     ),
     Mutant(
         "publishes-once", "a publish is repeated until it is confirmed", lambda: [_replaced(settling.Settler, "_settled", _unconfirmed)]
     ),
     Mutant("no-keys", "one run for an idempotency key", lambda: [_replaced(front.FrontDesk, "reserve", _no_keys)]),
     Mutant("early-timers", "a timer fires when it is due", lambda: [_replaced(timers.Timers, "set", _early)]),
-    Mutant("newest-build", "a run stays with its build", lambda: [_replaced(posting.Poster, "build_for", _current_build)]),
+    Mutant(
+        "newest-build",
+        "a run stays with its build",
+        lambda: [_replaced(posting.Poster, "build_for", _current_build)],
+        needs=frozenset({"builds"}),
+    ),
     Mutant(
         "no-approval",
         "a call waits for its approval",
@@ -188,6 +215,7 @@ MUTANTS = (
         "ends-at-once",
         "a run that ends waits for what was started",
         lambda: [_replaced(advancing, "end", _ends_at_once), _replaced(control, "end", _ends_at_once)],
+        needs=frozenset({"tools"}),
     ),
     Mutant(
         "no-limit",

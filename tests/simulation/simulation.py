@@ -87,6 +87,7 @@ def simulate(plan: Plan) -> Report:
     """Run one seed and check everything."""
     if not plan.calm and not _expected:
         _expected.update(undisturbed())
+        gc.freeze()  # modules and the like stay: no collection need look at them again
     gc.disable()  # finalisers of killed coroutines must not run in the middle
     try:
         with ExitStack() as broken:

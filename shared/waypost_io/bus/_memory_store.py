@@ -11,6 +11,8 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
 from typing import Protocol
 
 from waypost_io.bus.ports import ConsumerLoad, ConsumerSpec, Headers, PubAck, StreamLoad, StreamMark, StreamSpec
@@ -321,15 +323,27 @@ class MemoryConsumer:
 
 def matches(pattern: str, subject: str) -> bool:
     """Does `subject` match `pattern` with its `*` and `>`?"""
-    if pattern == subject:
-        return True
-    wanted, found = pattern.split("."), subject.split(".")
-    if wanted[-1] == ">":
-        wanted.pop()
-        if len(found) <= len(wanted):
-            return False
-        found = found[: len(wanted)]
-    return len(wanted) == len(found) and all(a in ("*", b) for a, b in zip(wanted, found, strict=True))
+    start, wanted, more = _parsed(pattern)
+    if wanted is None:
+        return pattern == subject
+    if not subject.startswith(start):
+        return False
+    found = subject.split(".")
+    if len(found) <= len(wanted) if more else len(found) != len(wanted):
+        return False
+    return all(a in ("*", b) for a, b in zip(wanted, found, strict=False))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(pattern: str) -> tuple[str, tuple[str, ...] | None, bool]:
+    """How every match begins, the tokens (None without wildcards) and whether more follow. Brokers ask for every message and listener."""
+    tokens = pattern.split(".")
+    more = tokens[-1] == ">"
+    wanted = tuple(tokens[:-1] if more else tokens)
+    if not more and "*" not in wanted:
+        return pattern, None, False
+    literal = list(takewhile("*".__ne__, wanted))
+    return ".".join([*literal, ""]), wanted, more
 
 
 def overlap(one: str, other: str) -> bool:

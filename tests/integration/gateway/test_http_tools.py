@@ -6,23 +6,18 @@ import asyncio
 import tempfile
 import textwrap
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.gateway.calling import Start, announcements, killed_at_work, reconciled
 from tests.integration.gateway.process import GatewayProcess, World
 from tests.unit.waypost.http.provider import Asked, Provider, Reply, as_json
 from tests.unit.waypost_gateway.rig import Rig
-from tests.waiting import wait_until
-from waypost_io.bus.ports import Message
-from waypost_proto.codec import decode, encode
 from waypost_proto.mailbox import ToolFailed, ToolNotDone, ToolSucceeded, ToolUncertain
-from waypost_proto.registry import Announce, Announced
-
-Start = Callable[..., GatewayProcess]
 
 MODULE = """
     from msgspec import Struct
@@ -98,13 +93,7 @@ def start(bank: tuple[Bank, Provider], world: World, nats_url: str, postgres_url
 
 
 async def test_calls_of_every_effect(rig: Rig, bank: tuple[Bank, Provider], start: Start) -> None:
-    announced: list[Announce] = []
-
-    async def coordinator(message: Message) -> None:
-        announced.append(decode(Announce, message.body))
-        rig.bus.send(message.reply, encode(Announced(ok=True)))
-
-    await rig.bus.subscribe(rig.subjects.announce(), coordinator)
+    announced = await announcements(rig)
     async with start() as gateway:
         for name in ("look", "put", "post"):
             answer = await rig.run(rig.call(name))
@@ -166,26 +155,17 @@ async def test_killed_while_the_bank_has_the_request(rig: Rig, bank: tuple[Bank,
     counting, server = bank
     counting.hang.set()
     call = rig.call("post")
-    async with start() as first:
-        await rig.permit(call)
-        await rig.send(call)
-        await wait_until(lambda: counting.booked[call.idempotency_key])
-        await first.kill()
+    await killed_at_work(start, rig, call, lambda: counting.booked[call.idempotency_key])
     counting.hang.clear()
     if not booked:
         counting.booked.clear()  # the bank rolled it back
     async with start() as second:
-        doubt = await rig.answer(call)
-        assert isinstance(doubt, ToolUncertain), second.log
-        await rig.settled()
-        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
-        settled = await rig.answer(call, 2)
+        settled = await reconciled(rig, call, second)
         if booked:
             assert isinstance(settled, ToolSucceeded)
             assert (settled.via, bytes(settled.result)) == ("reconcile", f'{{"id":"found {call.idempotency_key}"}}'.encode())
         else:
             assert isinstance(settled, ToolNotDone)
-        await rig.settled()
     assert counting.booked[call.idempotency_key] == int(booked)
     assert sum(asked.method == "POST" for asked in server.asked) == 1
 
@@ -195,11 +175,7 @@ async def test_an_idempotent_call_goes_again_under_the_same_key(rig: Rig, bank: 
     counting, _ = bank
     counting.hang.set()
     call = rig.call("put")
-    async with start() as first:
-        await rig.permit(call)
-        await rig.send(call)
-        await wait_until(lambda: counting.booked[call.idempotency_key])
-        await first.kill()
+    await killed_at_work(start, rig, call, lambda: counting.booked[call.idempotency_key])
     counting.hang.clear()
     async with start():
         assert isinstance(await rig.answer(call), ToolSucceeded)

@@ -5,27 +5,22 @@ from __future__ import annotations
 import sys
 import tempfile
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.integration.gateway.calling import Start, announcements, killed_at_work, reconciled
 from tests.integration.gateway.process import GatewayProcess, World
 from tests.unit.waypost.http.provider import Provider, as_json
 from tests.unit.waypost.mcp.conftest import HERE as MCP
 from tests.unit.waypost.mcp.conftest import offered, processes_of
 from tests.unit.waypost_gateway.rig import Rig
-from tests.waiting import wait_until
 from waypost.mcp import McpProcess
 from waypost.mcp.pins import write_pins
-from waypost_io.bus.ports import Message
-from waypost_proto.codec import decode, encode
-from waypost_proto.mailbox import ToolFailed, ToolSucceeded, ToolUncertain
-from waypost_proto.registry import Announce, Announced
+from waypost_proto.mailbox import ToolFailed, ToolSucceeded
 from waypost_proto.values import Effect
-
-Start = Callable[..., GatewayProcess]
 
 MODULE = """
     from pathlib import Path
@@ -84,13 +79,7 @@ async def start(provider: Provider, world: World, nats_url: str, postgres_url: s
 
 
 async def test_both_kinds_are_announced_and_called(rig: Rig, provider: Provider, world: World, start: Start) -> None:
-    announced: list[Announce] = []
-
-    async def coordinator(message: Message) -> None:
-        announced.append(decode(Announce, message.body))
-        rig.bus.send(message.reply, encode(Announced(ok=True)))
-
-    await rig.bus.subscribe(rig.subjects.announce(), coordinator)
+    announced = await announcements(rig)
     provider.handle = lambda asked: as_json({"key": asked.headers["idempotency-key"]})
     async with start() as gateway:
         call = rig.call("put")
@@ -142,17 +131,10 @@ async def test_a_tool_that_was_changed_is_refused_by_the_gateway(rig: Rig, world
 async def test_killed_while_an_mcp_server_is_at_work(rig: Rig, world: World, start: Start) -> None:
     world.set("hang", True)
     call = rig.call("post")
-    async with start() as first:
-        await rig.permit(call)
-        await rig.send(call)
-        await wait_until(lambda: world.effects(call.idempotency_key))
-        await first.kill()
+    await killed_at_work(start, rig, call, lambda: world.effects(call.idempotency_key))
     world.set("hang", False)
     async with start(WAYPOST_GATEWAY_SETTLE_SECONDS="0.1") as second:
-        doubt = await rig.answer(call)
-        assert isinstance(doubt, ToolUncertain), second.log
-        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
-        settled = await rig.answer(call, 2)
+        settled = await reconciled(rig, call, second)
         assert isinstance(settled, ToolSucceeded), second.log
         assert (settled.via, bytes(settled.result)) == ("reconcile", b'"found"')
     assert world.effects(call.idempotency_key) == 1

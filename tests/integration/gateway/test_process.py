@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.integration.gateway.calling import Start, announcements, killed_at_work, reconciled
 from tests.integration.gateway.process import GatewayProcess, World
 from tests.unit.waypost_gateway.rig import Rig
 from tests.waiting import wait_until
-from waypost_io.bus.ports import Message
-from waypost_proto.codec import decode, encode
 from waypost_proto.mailbox import ToolFailed, ToolNotDone, ToolSucceeded, ToolUncertain
-from waypost_proto.registry import Announce, Announced
 from waypost_proto.values import Effect
-
-Start = Callable[..., GatewayProcess]
 
 BOUNDARIES = [
     (name, f"gateway.{boundary}.{side}")
@@ -55,17 +51,11 @@ async def test_calls_of_every_effect_are_answered(rig: Rig, world: World, start:
 
 
 async def test_it_announces_its_tools_and_says_when_it_is_ready(rig: Rig, start: Start, free_port: int) -> None:
-    announced: list[Announce] = []
-
-    async def coordinator(message: Message) -> None:
-        announced.append(decode(Announce, message.body))
-        rig.bus.send(message.reply, encode(Announced(ok=True)))
-
     async with start(ops_port=free_port) as gateway:
         await gateway.serving()
         status, _ = await gateway.page("/readyz")
         assert status == 503, "no coordinator has taken its tools yet"
-        await rig.bus.subscribe(rig.subjects.announce(), coordinator)
+        announced = await announcements(rig)
         await wait_until(lambda: _ready(gateway))
         await rig.run(rig.call("look"))
         await rig.settled()
@@ -105,23 +95,12 @@ async def test_retry_after_reaches_the_coordinator_and_the_next_attempt_succeeds
 async def test_killed_in_the_middle_of_an_unsafe_call(rig: Rig, world: World, start: Start) -> None:
     world.set("hang", True)
     call = rig.call("post")
-    async with start() as first:
-        await rig.permit(call)
-        await rig.send(call)
-        await wait_until(lambda: world.effects(call.idempotency_key))
-        await first.kill()
+    await killed_at_work(start, rig, call, lambda: world.effects(call.idempotency_key))
     world.set("hang", False)
     async with start() as second:
-        doubt = await rig.answer(call)
-        assert isinstance(doubt, ToolUncertain), second.log
-        assert doubt.error.type == "GatewayLost"
-        await rig.settled()
-        assert world.effects(call.idempotency_key) == 1
-        await rig.send(rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile"))
-        settled = await rig.answer(call, 2)
+        settled = await reconciled(rig, call, second)
         assert isinstance(settled, ToolSucceeded)
         assert (settled.via, bytes(settled.result)) == ("reconcile", b'"found 1"')
-        await rig.settled()
     assert world.effects(call.idempotency_key) == 1
     assert (await rig.row(call)).state == "done"
 
@@ -130,11 +109,7 @@ async def test_killed_in_the_middle_of_an_unsafe_call(rig: Rig, world: World, st
 async def test_killed_in_the_middle_of_an_idempotent_call(rig: Rig, world: World, start: Start) -> None:
     world.set("hang", True)
     call = rig.call("put")
-    async with start() as first:
-        await rig.permit(call)
-        await rig.send(call)
-        await wait_until(lambda: world.effects(call.idempotency_key))
-        await first.kill()
+    await killed_at_work(start, rig, call, lambda: world.effects(call.idempotency_key))
     world.set("hang", False)
     async with start():
         assert isinstance(await rig.answer(call), ToolSucceeded)

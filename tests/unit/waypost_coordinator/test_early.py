@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PAY, Replica, Site, call, complete
+from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PAY, SUBJECTS, Replica, Site, call, complete
 from tests.waiting import wait_until
 from waypost_coordinator import dead
 from waypost_proto.mailbox import ToolFailed, ToolSucceeded
@@ -44,6 +44,29 @@ async def test_a_read_is_on_the_road_before_its_commit_and_no_activation_is(desk
     await desk.until(run_id, "run_completed")
     assert len(desk.calls(run_id)) == 1
     await wait_until(lambda: desk.on("MAILBOX") == [])
+
+
+async def test_a_read_that_was_answered_before_its_request_was_recorded_is_asked_for_again(desk: Site, replica: Replica) -> None:
+    """Its commit failed and its advance was lost with a stream; the worker repeats that, after the answer came to a call nobody knew."""
+    await host(desk, READ)
+    run_id = await replica.start()
+    given = await desk.activation(run_id)
+    replica.log.gate.clear()
+    await desk.advance(given, call("look", given))
+    sent = await desk.call(run_id)
+    await wait_until(lambda: replica.log.waiting == 1)
+    for stream in ("MAILBOX", "TOOLS"):
+        desk.broker.streams[SUBJECTS.stream(stream)].purge(None)
+    desk.database.down = True
+    replica.log.gate.set()
+    await wait_until(lambda: not replica.coordinator.leases.epochs)
+    desk.database.down = False
+    await answer(desk, sent, b"2")
+    await wait_until(lambda: desk.on("MAILBOX") == [], message=lambda: str(desk.on("MAILBOX")))
+    assert "tool_call_requested" not in desk.types(run_id)
+    await desk.advance(given, call("look", given))
+    await answer(desk, await desk.call(run_id), b"3")
+    await desk.until(run_id, "tool_call_completed")
 
 
 @pytest.mark.parametrize(
