@@ -17,6 +17,8 @@ ANTHROPIC_MODEL = "claude-sonnet-4-5"
 
 def chosen_model(script: Script, name: str) -> Model:
     """The model that a key is set for, or the script under `name`. Read once, where the example's module is imported."""
+    if os.environ.get("WAYPOST_EXAMPLES_OFFLINE", "") not in ("", "0"):
+        return ScriptedModel(script, name=name)
     wanted = os.environ.get("WAYPOST_EXAMPLES_MODEL", "")
     if os.environ.get("OPENAI_API_KEY"):
         from waypost.models.openai import OpenAIModel

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from tests.chaos.stack import Stack, hosted, stack
@@ -110,18 +112,44 @@ def asked_of(services: Stack) -> dict[tuple[str, int], list[float]]:
     return asked
 
 
-@pytest.mark.crash
+async def until_paused(services: Stack, client: Any, run_id: str) -> None:
+    async def paused() -> bool:
+        return (await client.get(run_id)).status == "paused"
+
+    await wait_until(paused, seconds=20, message=services.log)
+
+
 async def test_a_limit_stops_it_and_an_instruction_at_the_resume_reaches_the_model(tmp_path: Path, nats_url: str, database: str) -> None:
+    """Steps and tokens are reserved before the model is asked; a loop is found without being asked for; what is written is shown."""
     async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=COMMANDS) as services, services.client() as client:
         await hosted(client)
-        run = await client.start("thinker", "r0", budget=Budget(max_steps=3))
+        watching = await nats.connect(nats_url)
+        pieces = await watching.subscribe(f"{services.environment['WAYPOST_PREFIX']}.stream.>")
+        await watching.flush()
 
-        async def paused() -> bool:
-            return (await client.get(run.run_id)).status == "paused"
+        steps = await client.start("thinker", "steps", budget=Budget(max_steps=3))
+        tokens = await client.start("thinker", "tokens", budget=Budget(max_tokens=8_500))
+        loop = await client.start("stubborn", "go")
+        for run in (steps, tokens, loop):
+            await until_paused(services, client, run.run_id)
+        assert ("tokens", 1) not in asked_of(services), "what it might take was not there, so nobody was asked"
+        await client.resume(steps.run_id, budget=Budget(max_steps=50), instruction="be quick")
+        await client.resume(tokens.run_id, budget=Budget(max_tokens=50_000))
+        await client.resume(loop.run_id, instruction="enough of bob")
+        assert await client.result(steps.run_id, timeout=30) == "paid 2", services.log()
+        assert await client.result(tokens.run_id, timeout=30) == "paid 2", services.log()
+        assert await client.result(loop.run_id, timeout=30) == "stopped: Instruction: enough of bob"
+        found = [data["kind"] for data in await log_of(client, loop.run_id) if data["type"] == "loop_detected"]
+        assert found == ["same_call"]
+        assert len(asked_of(services)["steps", 1]) == 1
+        shown = [json.loads(message.data) async for message in _received(pieces)]
+        await watching.close()
+    of_first = [message for message in shown if message["run_id"] == steps.run_id and message["call_id"] == "m1"]
+    text = "".join(piece.get("text", "") for message in of_first for piece in message.get("pieces", []))
+    assert text == "Two look-ups first."
+    assert [message["type"] for message in of_first][-1] == "ended"
 
-        await wait_until(paused, seconds=20, message=services.log)
-        await client.resume(run.run_id, budget=Budget(max_steps=50), instruction="be quick")
-        assert await client.result(run.run_id, timeout=30) == "paid 2", services.log()
-        log = await log_of(client, run.run_id)
-    assert "instruction_added" in [data["type"] for data in log]
-    assert len(asked_of(services)["r0", 1]) == 1
+
+async def _received(subscription: Any) -> AsyncIterator[Any]:
+    while subscription.pending_msgs:
+        yield await subscription.next_msg(timeout=1)

@@ -49,9 +49,16 @@ async def answer(request: ModelRequest) -> Answer:
             return request.messages[-1].text
 
 
+def stubborn_answer(request: ModelRequest) -> Answer:
+    """The same look-up until somebody says something."""
+    told = [message.text for message in request.messages if message.text.startswith("Instruction")]
+    return f"stopped: {told[-1]}" if told else uses("look-up", '{"name":"bob"}', id=f"a{len(request.messages)}")
+
+
 def said(request: ModelRequest) -> Answer:
     return f"heard {request.messages[0].text}"
 
 
 echo = ReasoningAgent(name="echo", model=ScriptedModel(said), instructions="You repeat.")
 thinker = ReasoningAgent(name="thinker", model=ScriptedModel(answer), instructions="You think.", tools=[look_up, pay, echo])
+stubborn = ReasoningAgent(name="stubborn", model=ScriptedModel(stubborn_answer), instructions="You look.", tools=[look_up])

@@ -1,6 +1,7 @@
 """The desk's agents: one reviews a case, one assesses its risk, one finds out who owns a company. A worker hosts this module.
 
-Durable functions: they survive the death of any process at any line, and a result once recorded is never asked for again.
+Two durable functions and a reasoning agent: they survive the death of any process at any line, and a result once recorded is never asked
+for again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from waypost import Approval, ApprovalDenied, Budget, Context, LoopLimits, ToolDenied, agent
+from waypost import Approval, ApprovalDenied, Budget, Context, LoopLimits, ReasoningAgent, ToolDenied, agent
+from waypost.conversion import decode_value, encode_value
+from waypost.models import ModelRequest
+from waypost.reasoning import Window
+from waypost_examples.chosen_model import chosen_model
 from waypost_examples.compliance import rules
 from waypost_examples.compliance.model import (
     Account,
@@ -34,10 +39,26 @@ OWNERS_FROM = Decimal(50_000)
 """From this amount on a foreign counterparty's owners are looked up."""
 
 
-@agent(budget=Budget(max_steps=10))
-async def risk_analyst(ctx: Context, evidence: Evidence) -> Assessment:
-    """Weighs the evidence by rules. The rules are pure; the step records their answer so that a later change of a rule leaves it alone."""
-    return await ctx.step(rules.assess, evidence)
+def weigh(request: ModelRequest) -> str:
+    """The analyst offline: the rules, applied to the letter."""
+    evidence = decode_value("the evidence", Evidence, request.messages[0].text.encode())
+    return encode_value("the assessment", rules.assess(evidence)).decode()
+
+
+risk_analyst = ReasoningAgent(
+    name="risk-analyst",
+    model=chosen_model(weigh, "scripted-analyst"),
+    instructions=(
+        "You are the risk analyst of a bank's compliance desk. Weigh the evidence of one case by the rules below, and by nothing else. "
+        "Give every rule that applies as a reason, heaviest first, with its weight and one sentence that names what it applies to. The "
+        f"risk is the sum of the weights, at most 0.99; from {rules.HIGH_FROM} on the level is high.\n\n{rules.BOOK}"
+    ),
+    input=Evidence,
+    output=Assessment,
+    budget=Budget(max_steps=10),
+    window=Window(max_tokens=1_000_000),  # all of the evidence, however many transactions there are
+    description="Assesses the risk of a case from its evidence.",
+)
 
 
 @agent(

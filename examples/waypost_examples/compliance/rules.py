@@ -26,6 +26,18 @@ STRONG_MATCH = 0.9
 HIGH_RISK_COUNTRIES = frozenset({"IR", "KP", "MM"})
 """The FATF's call-for-action list as of 2024."""
 
+BOOK = f"""\
+sanctions       0.75 where the best hit's score is {STRONG_MATCH} or more, 0.3 for a weaker one; only the best hit counts
+structuring     0.5 for {STRUCTURING_COUNT} or more cash amounts from {JUST_BELOW} to below {REPORTING_LIMIT} within 48 hours
+country         0.3 for a transaction with {", ".join(sorted(HIGH_RISK_COUNTRIES))}
+unusual         0.3 where the case's total is more than {UNUSUAL_FACTOR} times the account's monthly average
+ownership       0.5 for each circular ownership
+new_account     0.15 where the account is younger than {NEW_ACCOUNT.days} days and the total {REPORTING_LIMIT} or more
+kyc_unverified  0.3 where the customer is not verified
+kyc_outdated    0.25 where the customer is verified and was last reviewed more than {REVIEW_EVERY.days} days before the latest transaction
+exposed         0.25 for a politically exposed person"""
+"""The same rules in words, for a model."""
+
 
 def assess(evidence: Evidence) -> Assessment:
     """Apply every rule, heaviest reason first."""

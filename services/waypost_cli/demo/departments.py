@@ -61,6 +61,7 @@ class Plan:
             "WAYPOST_SUPERVISOR_WEBHOOK_URL": f"{self.url(SUPERVISOR)}/notices",
             "WAYPOST_SUPERVISOR_WEBHOOK_SECRET": self.secret,
             "WAYPOST_AUDIT_HEAD_SECONDS": "1",  # it ends with a check of all that was recorded
+            "WAYPOST_EXAMPLES_OFFLINE": "1",  # how the cases end is known, and nobody who tries the demo means to pay a provider
         }
 
     def url(self, service: str) -> str:

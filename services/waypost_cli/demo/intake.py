@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from waypost.client import Client
 from waypost_cli.demo.board import Board
 from waypost_examples.compliance.cases import deadline_of
 from waypost_examples.compliance.model import Case
-from waypost_proto.errors import PermanentError, WaypostError
+from waypost_proto.errors import NotFound, PermanentError, WaypostError
 
 AGENT = "compliance"
 LABEL = "demo"
@@ -40,7 +41,8 @@ class Intake:
         while not row.ended or any(not child.ended for child in row.children.values()):
             await self._catch_up(case.id, row.run_id, row.last_seq)
             for child in [child for child in row.children.values() if not child.ended]:
-                await self._catch_up(case.id, child.run_id, child.last_seq)
+                with suppress(NotFound):  # its parent has asked for it, and it is not started yet
+                    await self._catch_up(case.id, child.run_id, child.last_seq)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _catch_up(self, case: str, run_id: str, after: int) -> None:
