@@ -41,6 +41,10 @@ def _facts(data: dict[str, Any], day: str) -> list[str]:
     facts: list[str] = []
     if data.get("call_id"):
         facts.append(f"({data['call_id']})")
+    if data.get("because"):
+        facts.append(f"chosen by {data['because']}")
+    if isinstance(model := data.get("model"), dict):
+        facts.append(f"{model.get('model')}, {model.get('input_tokens', 0)} + {model.get('output_tokens', 0)} tokens")
     if data.get("max_attempts"):
         facts.append(f"attempt {data.get('attempt')} of {data['max_attempts']}")
     for name, label in (("next_attempt_at", "next at"), ("expires_at", "until"), ("fire_at", "at"), ("reconcile_at", "asked at")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from tests.unit.docs.pages import ROOT, run_blocks, text_of
+from tests.unit.docs.pages import ROOT, blocks, run_blocks, text_of
 from tests.unit.waypost.reasoning.rig import Rig
 from waypost import Agent, ReasoningAgent
 from waypost.reasoning.options import OUTAGE, Window
@@ -51,3 +51,12 @@ def test_every_team_is_told() -> None:
     tests = (ROOT / "tests/integration/teams/test_teams.py").read_text(encoding="utf-8")
     for named in re.findall(r"`(test_\w+)`", text):
         assert f"def {named}" in tests
+
+
+def test_the_agents_of_the_readme_are_agents() -> None:
+    found: dict[str, object] = {"__name__": "readme"}
+    for block in blocks(ROOT / "README.md", "python"):
+        exec(compile(block, "README.md", "exec"), found)
+    planner = found["planner"]
+    assert isinstance(planner, ReasoningAgent)
+    assert planner.definition("b").tools == ["book", "weather"]

@@ -21,7 +21,7 @@ from waypost_cli.demo.officer import Arguments, Desk, Officer
 from waypost_cli.demo.rows import Row
 from waypost_examples.compliance.model import Report
 from waypost_proto import api, codec, events
-from waypost_proto.errors import Conflict, Unreachable, WaypostError
+from waypost_proto.errors import Conflict, NotFound, Unreachable, WaypostError
 
 REPORT = Report(case="C-1", account="A-1", kind="suspicious_activity", total=Decimal(5), risk=0.75, reasons=["r"], transactions=["T-1"])
 
@@ -162,6 +162,26 @@ async def test_following_goes_on_where_it_was_until_the_end() -> None:
     await Intake(platform.client, board).follow(story.case())
     assert board.rows["C-1"].ended
     assert platform.asked == [("events", 0), ("events", 0), ("events", 2)]
+
+
+class SlowToStart(Platform):
+    """A child is known by its id before its run has begun."""
+
+    async def events(self, run_id: str, *, after: int) -> AsyncIterator[events.Event]:
+        if run_id == story.CHILD:
+            raise NotFound(f"no run {run_id}")
+        async for event in super().events(run_id, after=after):
+            yield event
+
+
+async def test_a_child_that_is_not_started_yet_is_waited_for() -> None:
+    platform = SlowToStart()
+    teller = story.Teller(story.board())
+    teller.tell(events.RunStarted(), story.child(), story.assessed(0.75), story.ended())
+    platform.log = teller.told
+    board = story.board()
+    await Intake(platform.client, board).follow(story.case())
+    assert board.rows["C-1"].ended
 
 
 class Quorum(Platform):
