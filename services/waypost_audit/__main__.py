@@ -9,9 +9,11 @@ from functools import partial
 
 import structlog
 
+from waypost_audit.anchors.keeping import AnchorKeeper
+from waypost_audit.anchors.settings import read_anchors
 from waypost_audit.bell import Bell
 from waypost_audit.logger import AuditConfig, AuditLogger
-from waypost_audit.metrics import Metrics
+from waypost_audit.metrics import AnchorMetrics, Metrics
 from waypost_audit.signing import Signer
 from waypost_io.audit.keyfile import read_keys
 from waypost_io.bus.opening import bus_of
@@ -47,6 +49,8 @@ async def serve(stop: Stop) -> None:
     else:
         read_keys(settings.key_file)  # a bad file ends the process here, with what is wrong
 
+    anchors = read_anchors(settings.anchors_file) if settings.anchors_file is not None else []
+
     def open_store() -> PostgresStore:
         return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-audit")
 
@@ -61,7 +65,11 @@ async def serve(stop: Stop) -> None:
             logger = AuditLogger(store, Bell(bus, settings.subjects.all_events()), config, signer=signer, metrics=metrics)
             starting.done({"log": logger.readiness})
             _log.info("audit logger serves", owner=config.owner, batch_max=config.batch_max, poll_seconds=config.poll_seconds)
-            await logger.run(stop)
+            keeper = AnchorKeeper(store.audit, anchors, lambda: logger.active, AnchorMetrics(metrics.registry))
+            async with keeper:
+                was_active = await logger.run(stop)
+            if was_active:
+                await keeper.finish()
 
 
 def main() -> None:

@@ -74,9 +74,11 @@ class AuditLogger:
         """Whether this process is the one that appends."""
         return self._state is not None
 
-    async def run(self, stop: Stop) -> None:
-        """Work until `stop`; then an append under way is finished, and a last head signed. Waits out a silent database. Cancelling is as
-        safe as a crash."""
+    async def run(self, stop: Stop) -> bool:
+        """Work until `stop`; then an append under way is finished, and a last head signed. Whether this process was the active one then.
+
+        Waits out a silent database. Cancelling is as safe as a crash.
+        """
         delay = FIRST_DELAY_SECONDS
         while not stop.requested:
             try:
@@ -98,7 +100,9 @@ class AuditLogger:
                 pause, delay = delay, min(delay * 2, MAX_DELAY_SECONDS)
             if pause:
                 await stop.sleep(pause)
+        was_active = self.active
         await self._end()
+        return was_active
 
     async def take(self) -> int:
         """One look: take over what is new, at most a batch; how many events that were. 0 while another logger is active.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from waypost_io import metrics
+from waypost_io.store.ports import AnchorRow, HeadRow
 
 LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 
@@ -37,3 +38,33 @@ class Metrics:
         for partition in self._partitions:
             self._lag.labels(str(partition)).set(lag.get(partition, 0))
         self._looked.set(now)
+
+
+class AnchorMetrics:
+    """How far each anchor is. Names of anchors are the operator's, and few."""
+
+    def __init__(self, registry: metrics.Metrics) -> None:
+        self._leaves = registry.gauge("waypost_audit_anchor_leaves", "Leaves under the last head that the anchor has.", labels=("anchor",))
+        self._behind = registry.gauge(
+            "waypost_audit_anchor_behind_leaves", "Leaves under a head that the anchor lacks.", labels=("anchor",)
+        )
+        self._at = registry.gauge("waypost_audit_anchor_time_seconds", "Unix time at which the anchor last got a head.", labels=("anchor",))
+        self._failures = registry.counter("waypost_audit_anchor_failures_total", "Heads that could not be kept.", labels=("anchor",))
+        self._conflict = registry.gauge(
+            "waypost_audit_anchor_conflict", "1 while the anchor contradicts the audit log.", labels=("anchor",)
+        )
+
+    def seen(self, name: str, there: AnchorRow | None, newest: HeadRow | None) -> None:
+        """What the anchor has, and what there is."""
+        size = there.size if there else 0
+        self._leaves.labels(name).set(size)
+        self._at.labels(name).set(there.anchored_at if there else 0.0)
+        self._behind.labels(name).set(max(0, (newest.size if newest else 0) - size))
+        if newest is None or size >= newest.size:
+            self._conflict.labels(name).set(0)
+
+    def failed(self, name: str) -> None:
+        self._failures.labels(name).inc()
+
+    def conflict(self, name: str) -> None:
+        self._conflict.labels(name).set(1)

@@ -12,12 +12,6 @@ that is under way when a coordinator dies is sent by another. At least once: the
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from http.client import HTTPException
 from typing import Protocol
 
 import structlog
@@ -25,6 +19,7 @@ import structlog
 from waypost_coordinator.ground import Ground
 from waypost_io.bus.ports import Delivery
 from waypost_io.bus.topology import notices_consumer
+from waypost_io.webhooks import Send, post, signature
 from waypost_proto.codec import decode
 from waypost_proto.errors import BadMessage, WaypostError
 from waypost_proto.notices import Notice
@@ -33,44 +28,11 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 8
 """Notices under way at the same time; an address that hangs holds so many threads and no more."""
-TIMEOUT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 300.0
 KEEP_SECONDS = 10.0
 """How often the server is told that a notice is still being worked on; below the consumer's ack wait."""
 RESTART_SECONDS = 1.0
-
-Post = Callable[[str, bytes, dict[str, str]], int]
-"""Sends a body with headers to an address and returns the status. Blocks; raises `OSError` when there was no answer."""
-
-
-def signature(secret: str, body: bytes, at: float) -> str:
-    """The value of `Waypost-Signature`; without a secret it carries the time alone."""
-    moment = str(int(at))
-    if not secret:
-        return f"t={moment}"
-    digest = hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
-    return f"t={moment},v1={digest}"
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A signed notice goes where it was addressed, and nowhere else."""
-
-    def redirect_request(self, *_args: object) -> None:
-        return None
-
-
-def post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """`Post` by the standard library. The address is the operator's own."""
-    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310  # the settings allow http(s) only
-    try:
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=TIMEOUT_SECONDS) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except HTTPException as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 class Outlet(Protocol):
@@ -91,7 +53,7 @@ class Webhook:
 
     name = "webhook"
 
-    def __init__(self, url: str, secret: str, *, send: Post = post) -> None:
+    def __init__(self, url: str, secret: str, *, send: Send = post) -> None:
         self._url = url
         self._secret = secret
         self._send = send

@@ -238,6 +238,7 @@ class AuditSettings(_WithPostgres, frozen=True, kw_only=True):
     poll_seconds: Annotated[float, Env("WAYPOST_AUDIT_POLL_SECONDS", "longest time without a look at the log", low=0.05, high=60)] = 1.0
     key_file: Annotated[Path | None, Env("WAYPOST_AUDIT_KEY_FILE", "keys that sign the heads of the audit log", check=_file)] = None
     """None: no head is signed, and the log proves nothing to anybody outside."""
+    anchors_file: Annotated[Path | None, Env("WAYPOST_AUDIT_ANCHORS_FILE", "where heads are kept outside, TOML", check=_file)] = None
     head_seconds: Annotated[float, Env("WAYPOST_AUDIT_HEAD_SECONDS", "between signed heads", low=0.05, high=86_400)] = 10.0
     lease_seconds: Annotated[float, Env("WAYPOST_AUDIT_LEASE_SECONDS", "lease of the active audit logger", low=0.5, high=300)] = 5.0
     """Another one takes over this long after a crash."""

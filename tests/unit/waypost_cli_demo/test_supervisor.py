@@ -15,9 +15,9 @@ from waypost.client import Client
 from waypost_cli.demo import supervisor as module
 from waypost_cli.demo.board import Board
 from waypost_cli.demo.supervisor import Notices, Supervisor
-from waypost_coordinator.webhook import signature
 from waypost_examples.compliance.legacy.http import Request
 from waypost_examples.compliance.legacy.sanctions import Entry
+from waypost_io.webhooks import signature
 from waypost_proto import codec, events
 from waypost_proto.errors import Conflict, Unreachable, WaypostError
 from waypost_proto.notices import Notice

@@ -16,7 +16,7 @@ from tests.unit.waypost_coordinator import rig
 from tests.unit.waypost_coordinator.rig import site
 from tests.waiting import wait_until
 from waypost_coordinator.apprise_outlet import AppriseOutlet
-from waypost_coordinator.webhook import post, signature
+from waypost_io.webhooks import post, signature
 from waypost_proto.codec import decode
 from waypost_proto.errors import Misconfigured
 from waypost_proto.mailbox import Pause
