@@ -18,7 +18,7 @@ Line = dict[str, Any]
 def story(run: Run) -> list[Line]:
     """A run's log without what says who did the work: marks, tracebacks, and events that only say that a worker has read.
 
-    What is left is numbered anew.
+    What is left is numbered anew; a child's parent span goes by the old numbers, and only its trace is kept.
     """
     kept = [event for event in run.log if not isinstance(event.data, ev.RunAdvanced)]
     new = {event.seq: number for number, event in enumerate(kept, 1)}
@@ -28,6 +28,8 @@ def story(run: Run) -> list[Line]:
 def _line(event: Logged, new: dict[int, int]) -> Line:
     line: Line = msgspec.json.decode(encode(event.data))
     line.pop("mark", None)
+    if line.get("parent") and line.get("trace"):
+        line["trace"] = line["trace"].split("-")[1]
     if "seen" in line:
         line["seen"] = new.get(line["seen"], 0)
     for holder in (line, line.get("error") or {}):
