@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
 
 PROGRESS_SEEDS = 250
+_PR_SET_PDEATHSIG = 1
 _Work = TypeVar("_Work")
 _Outcome = TypeVar("_Outcome")
 
@@ -102,8 +105,18 @@ def _each(do: Callable[[_Work], _Outcome], work: list[_Work], jobs: int, *, at_a
     if len(work) == 1 or jobs == 1:
         yield from map(do, work)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=200) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), max_tasks_per_child=200, initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
         yield from pool.map(do, work, chunksize=at_a_time)
+
+
+def _end_with(parent: int) -> None:
+    """A process of the pool ends when the one that made it does, also by `kill -9`: it would go on with its seeds for nobody."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the request was in place
+            os._exit(1)
 
 
 def _tell(report: Report, options: argparse.Namespace) -> bool:
