@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from contextlib import AsyncExitStack, suppress
@@ -15,10 +16,12 @@ from waypost_audit.bell import Bell
 from waypost_audit.logger import AuditConfig, AuditLogger
 from waypost_audit.metrics import AnchorMetrics, Metrics
 from waypost_audit.signing import Signer
+from waypost_audit.trace_export import exporting
 from waypost_io.audit.keyfile import read_keys
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.observing import observe
+from waypost_io.otlp_traces import endpoint_of
 from waypost_io.settings import AuditSettings, load
 from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
@@ -44,6 +47,7 @@ async def serve(stop: Stop) -> None:
     metrics = Metrics()
     config = _config(settings)
     starting = Starting(stop, settings.start_seconds)
+    endpoint = endpoint_of(os.environ)
     if settings.key_file is None:
         _log.warning("heads of the audit log are not signed: set WAYPOST_AUDIT_KEY_FILE")
     else:
@@ -66,7 +70,10 @@ async def serve(stop: Stop) -> None:
             starting.done({"log": logger.readiness})
             _log.info("audit logger serves", owner=config.owner, batch_max=config.batch_max, poll_seconds=config.poll_seconds)
             keeper = AnchorKeeper(store.audit, anchors, lambda: logger.active, AnchorMetrics(metrics.registry))
-            async with keeper:
+            async with keeper, asyncio.TaskGroup() as tasks:
+                if endpoint is not None:
+                    exporter = stack.enter_context(exporting(settings, endpoint, store, bus, metrics.registry))
+                    tasks.create_task(exporter.run(stop), name="traces")
                 was_active = await logger.run(stop)
             if was_active:
                 await keeper.finish()

@@ -170,6 +170,18 @@ class _WithPostgres(Settings, frozen=True, kw_only=True):
     postgres_pool: Annotated[int, Env("WAYPOST_POSTGRES_POOL", "connections at most", low=2, high=500)] = 8
 
 
+class TraceContentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a run's contents its trace shows. Read by every process that makes spans."""
+
+    content: Annotated[Literal["none", "intent", "all"], Env("WAYPOST_TRACES_CONTENT", "contents of runs in their traces")] = "none"
+    """`intent`: what a model said it was about to do. `all`: arguments, results, inputs and outputs too."""
+    max_bytes: Annotated[int, Env("WAYPOST_TRACES_CONTENT_BYTES", "longest text in a trace", low=16, high=65_536)] = 4_096
+    redact: Annotated[str, Env("WAYPOST_TRACES_REDACT", "module:function that each text passes")] = ""
+    hide_keys: Annotated[str, Env("WAYPOST_TRACES_HIDE_KEYS", "a pattern: values under such keys of JSON are hidden")] = (
+        "pass(word|wd|phrase)|secret|token|authorization|api[-_]?key|credential|private[-_]?key"
+    )
+
+
 class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     """The coordinator's."""
 
@@ -242,6 +254,23 @@ class AuditSettings(_WithPostgres, frozen=True, kw_only=True):
     head_seconds: Annotated[float, Env("WAYPOST_AUDIT_HEAD_SECONDS", "between signed heads", low=0.05, high=86_400)] = 10.0
     lease_seconds: Annotated[float, Env("WAYPOST_AUDIT_LEASE_SECONDS", "lease of the active audit logger", low=0.5, high=300)] = 5.0
     """Another one takes over this long after a crash."""
+    traces_from: Annotated[Literal["beginning", "now"], Env("WAYPOST_TRACES_FROM", "where the first export of traces begins")] = "beginning"
+    """Of a log that was exported before, where it stopped."""
+    traces_batch_max: Annotated[int, Env("WAYPOST_TRACES_BATCH_MAX", "events of each partition in one export", low=1, high=10_000)] = 500
+    traces_keep_runs: Annotated[
+        int, Env("WAYPOST_TRACES_KEEP_RUNS", "open runs whose traces are kept in memory", low=0, high=10_000_000)
+    ] = 10_000
+    """The trace of another one is made again from its history when it goes on."""
+
+
+class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
+    """The edge's."""
+
+    api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
+    traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
+    traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (
+        50_000
+    )
 
 
 T = TypeVar("T", bound=Settings)
@@ -255,7 +284,7 @@ def load(kind: type[T], env: Mapping[str, str] | None = None) -> T:
 def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
     """Variables named WAYPOST_… that nothing reads: misspelt, or of another version (for `doctor`)."""
     known = set(OTHER_VARIABLES)
-    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings):
+    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings, EdgeSettings, TraceContentSettings):
         known.update(setting.variable for _, setting, _ in environment.variables(kind))
     named = [name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and not name.startswith(SECRETS_PREFIX)]
     return sorted(name for name in named if name not in known)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
 from waypost_io.store.overview import Overview
+from waypost_io.store.traces import Traces
 from waypost_proto.api import DeadView
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.registry import AgentDefinition, ToolDefinition
@@ -645,6 +646,7 @@ class Store(Protocol):
     audit: Audit
     maintenance: Maintenance
     overview: Overview
+    traces: Traces
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *exc: object) -> None: ...

@@ -17,6 +17,7 @@ from waypost_io.store.pg.log import PostgresLog
 from waypost_io.store.pg.overview import PostgresOverview
 from waypost_io.store.pg.reads import PostgresReads
 from waypost_io.store.pg.registry import PostgresDefinitions, PostgresKeys, PostgresStreams
+from waypost_io.store.pg.traces import PostgresTraces
 from waypost_io.store.ports import (
     Approvals,
     Audit,
@@ -32,6 +33,7 @@ from waypost_io.store.ports import (
     Streams,
     Timers,
 )
+from waypost_io.store.traces import Traces
 from waypost_proto.errors import Misconfigured
 
 LEASE_CONNECTIONS = 2
@@ -75,6 +77,7 @@ class PostgresStore:
         self.audit: Audit = PostgresAudit(link)
         self.maintenance: Maintenance = PostgresMaintenance(link)
         self.overview: Overview = PostgresOverview(link)
+        self.traces: Traces = PostgresTraces(link)
 
     async def __aenter__(self) -> Self:
         await self._link.open()

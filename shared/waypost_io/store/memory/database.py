@@ -125,6 +125,7 @@ class MemoryDatabase:
     streams: dict[str, tuple[str, int]] = field(default_factory=dict)
     notices: dict[str, NoticeRow] = field(default_factory=dict)
     audit: AuditTables = field(default_factory=AuditTables)
+    trace_cursors: dict[int, int] = field(default_factory=dict)
 
     def reach(self) -> None:
         """Raise `Unreachable` while the database is `down`."""

@@ -18,6 +18,7 @@ from waypost_io.store.memory.records import (
     MemoryReads,
     MemoryStreams,
 )
+from waypost_io.store.memory.traces import MemoryTraces
 from waypost_io.store.overview import Overview
 from waypost_io.store.ports import (
     Approvals,
@@ -34,6 +35,7 @@ from waypost_io.store.ports import (
     Streams,
     Timers,
 )
+from waypost_io.store.traces import Traces
 
 
 class MemoryStore:
@@ -61,6 +63,7 @@ class MemoryStore:
         self.audit: Audit = MemoryAudit(db)
         self.maintenance: Maintenance = MemoryMaintenance(db)
         self.overview: Overview = MemoryOverview(db)
+        self.traces: Traces = MemoryTraces(db)
 
     def fail_next_commit(self, when: Literal["before", "after"]) -> None:
         """Make the next `log.commit` raise `Unreachable`: `before` nothing is written, or `after` everything is."""

@@ -57,6 +57,7 @@ BEGIN
             ('waypost_audit',       'SELECT, INSERT',                 'audit_keys'),
             ('waypost_audit',       'SELECT, INSERT, UPDATE',         'audit_anchors'),
             ('waypost_audit',       'SELECT, INSERT, UPDATE',         'audit_cursors'),
+            ('waypost_audit',       'SELECT, INSERT, UPDATE',         'trace_cursors'),
             ('waypost_audit',       'SELECT',                         'events'),
             ('waypost_audit',       'SELECT',                         'runs'),
             ('waypost_audit',       'SELECT',                         'partitions')
@@ -65,7 +66,7 @@ BEGIN
         SELECT 'waypost_reader', 'SELECT', t.object
           FROM unnest(ARRAY['events', 'runs', 'partitions', 'timers', 'approvals', 'tool_ledger', 'idempotency', 'definitions', 'inbox',
                             'blobs', 'dead', 'dead_failures', 'streams', 'notices', 'audit_log', 'audit_leaves', 'audit_spans', 'audit_nodes', 'audit_heads', 'audit_keys',
-                            'audit_anchors', 'audit_cursors']) AS t (object)
+                            'audit_anchors', 'audit_cursors', 'trace_cursors']) AS t (object)
         UNION ALL
         SELECT r.role, 'SELECT', 'schema_migrations'
           FROM unnest(ARRAY['waypost_coordinator', 'waypost_gateway', 'waypost_audit', 'waypost_reader']) AS r (role)

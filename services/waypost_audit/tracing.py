@@ -1,0 +1,191 @@
+"""Traces as a projection of the log, exported as each step closes: read what is new, make its spans, send them, move the cursor.
+
+The cursor moves after the collector has taken the spans, so a crash at any instant repeats some and loses none; ids are derived, so what is
+repeated is the same. A collector that is away stops the reading, and nothing else: runs do not know of it, the log waits, and when it is
+back everything follows. What is in memory is one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from waypost_audit.bell import Bell
+from waypost_audit.projecting import Projector
+from waypost_audit.trace_metrics import TraceMetrics
+from waypost_core.tracing import Span
+from waypost_core.tracing.otlp_proto import encode
+from waypost_io import faults
+from waypost_io.lifecycle import Stop
+from waypost_io.otlp_traces import NotTaken, Refused
+from waypost_io.store.traces import TraceEvent, Traces
+from waypost_proto.errors import ConcurrencyError, TransientError
+
+FIRST_DELAY_SECONDS = 0.2
+MAX_DELAY_SECONDS = 30.0
+GATHER_SECONDS = 0.25
+"""Between two looks under load: a batch gathers in it, and the database is left to those who are waited for."""
+STAND_ASIDE_SECONDS = 10.0
+"""How long a process keeps quiet after another one moved its cursors."""
+SAY_SECONDS = 60.0
+MAX_REFUSALS = 8
+"""Single spans refused one after another, with nothing taken in between, before the collector is taken to be at fault."""
+
+Send = Callable[[bytes], None]
+"""Delivers one export request; blocks. Raises `NotTaken`, `Refused`."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracingConfig:
+    """At most `batch_max` events of each partition, and `batch_bytes` of them, at once; at most `spans_max` spans in one request."""
+
+    batch_max: int = 500
+    batch_bytes: int = 4 * 1024 * 1024
+    spans_max: int = 2_000
+    poll_seconds: float = 2.0
+    from_now: bool = False
+    """Where no cursor is yet, begin at what is committed now instead of at the first event of the log."""
+    resource: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+
+
+class TraceExporter:
+    """`run` it once. `send` is called in a thread, once at a time."""
+
+    def __init__(
+        self, traces: Traces, projector: Projector, send: Send, bell: Bell, config: TracingConfig, *, metrics: TraceMetrics | None = None
+    ) -> None:
+        self._traces = traces
+        self._projector = projector
+        self._send = send
+        self._bell = bell
+        self._config = config
+        self._metrics = metrics or TraceMetrics()
+        self._cursors: dict[int, int] | None = None
+        self._said_at = float("-inf")
+        self._refusals = 0
+        self.trouble = ""
+        """What is in the way, for people; never a reason not to be ready: runs do not wait for their traces."""
+
+    async def run(self, stop: Stop) -> None:
+        """Export until `stop`. Waits out a silent database or collector. Cancelling is as safe as a crash."""
+        delay = FIRST_DELAY_SECONDS
+        while not stop.requested:
+            try:
+                taken = await self.step()
+                self.trouble, delay = "", FIRST_DELAY_SECONDS
+            except ConcurrencyError:
+                self._drop()
+                _log.info("another process exports traces, standing aside")
+                await stop.sleep(STAND_ASIDE_SECONDS)
+                continue
+            except TransientError as error:
+                self._drop()
+                self._metrics.failed.inc()
+                pause = error.retry_after_seconds if isinstance(error, NotTaken) and error.retry_after_seconds else delay
+                self._say(error, pause)
+                await stop.sleep(min(pause, MAX_DELAY_SECONDS))
+                delay = min(delay * 2, MAX_DELAY_SECONDS)
+                continue
+            if taken:
+                await stop.sleep(GATHER_SECONDS)
+            else:
+                await self._idle(stop)
+
+    async def step(self) -> int:
+        """One look: export what ended with the next events; how many events that were.
+
+        Raises `ConcurrencyError` when another process was faster, `TransientError`; then nothing is lost, and some of it may be sent again.
+        """
+        if self._cursors is None:
+            if self._config.from_now:
+                await self._traces.skip()
+            self._cursors = await self._traces.cursors()
+        events = await self._traces.pending(self._config.batch_max, self._config.batch_bytes)
+        events = self._expected(events)
+        if not events:
+            return 0
+        spans = await self._projector.project(events)
+        for first in range(0, len(spans), self._config.spans_max):
+            await self._export(spans[first : first + self._config.spans_max])
+        faults.point("audit.traces.before")
+        moves = {event.partition: (self._cursors.get(event.partition, 0), event.position) for event in events}
+        await self._traces.move(moves)
+        faults.point("audit.traces.after")
+        self._cursors.update((partition, after) for partition, (_, after) in moves.items())
+        self._metrics.events.inc(len(events))
+        self._metrics.broken.set(self._projector.broken)
+        self._metrics.kept.set(len(self._projector))
+        return len(events)
+
+    async def look(self) -> bool:
+        """Whether there is anything to do."""
+        behind = await self._traces.behind()
+        self._metrics.behind.set(sum(behind.values()))
+        return bool(behind)
+
+    def _expected(self, events: Sequence[TraceEvent]) -> list[TraceEvent]:
+        """Those behind our own cursors. Raises `ConcurrencyError` when another process has moved one meanwhile."""
+        assert self._cursors is not None
+        first: dict[int, int] = {}
+        for event in events:
+            first.setdefault(event.partition, event.position)
+        for partition, position in first.items():
+            if position <= self._cursors.get(partition, 0):
+                raise ConcurrencyError(f"the cursor of partition {partition} went back")
+        return list(events)
+
+    async def _export(self, spans: Sequence[Span]) -> None:
+        """Send one request; what a collector finds too large or wrong is halved, until the one span at fault is left out."""
+        body = encode(spans, self._config.resource, self._config.version)
+        try:
+            await asyncio.to_thread(self._send, body)
+        except Refused as error:
+            if len(spans) == 1:
+                self._left_out(spans[0], len(body), error)
+                return
+            half = len(spans) // 2
+            await self._export(spans[:half])
+            await self._export(spans[half:])
+            return
+        self._refusals = 0
+        self._metrics.spans.inc(len(spans))
+        self._metrics.bytes.inc(len(body))
+
+    def _left_out(self, span: Span, size: int, error: Refused) -> None:
+        """One span is refused by itself. When nothing but refusals comes, it is not the spans: raises `NotTaken`."""
+        self._refusals += 1
+        if self._refusals > MAX_REFUSALS:
+            raise NotTaken(f"every span is refused: {error}")
+        self._metrics.refused.inc()
+        _log.error("the collector refuses a span", span=span.name, trace_id=span.trace_id.hex(), bytes=size, error=str(error))
+
+    def _drop(self) -> None:
+        """Read everything behind the cursors again."""
+        self._cursors = None
+        self._projector.forget()
+
+    def _say(self, error: TransientError, pause: float) -> None:
+        self.trouble = str(error)
+        now = asyncio.get_running_loop().time()
+        if now - self._said_at > SAY_SECONDS:
+            self._said_at = now
+            _log.warning("traces cannot be exported, trying again", error=str(error), delay_seconds=pause)
+
+    async def _idle(self, stop: Stop) -> None:
+        """Wait for the bell, the poll or the stop, whatever comes first."""
+        ring = asyncio.ensure_future(self._bell.wait(self._config.poll_seconds, self.look))
+        end = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({ring, end}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            end.cancel()
+            ring.cancel()
+            found = await asyncio.gather(ring, end, return_exceptions=True)
+        if isinstance(found[0], Exception) and not isinstance(found[0], TransientError):
+            raise found[0]

@@ -1,0 +1,75 @@
+"""What of a run's contents its trace shows, as the settings say: the redaction that every text passes before it is cut.
+
+In this order: values under keys of JSON that look like secrets, then secrets that this process knows, then the operator's own function
+(`WAYPOST_TRACES_REDACT=my_company.redaction:hide`, called with the attribute's name and the text).
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+
+from waypost_core.tracing import Capture
+from waypost_io import environment
+from waypost_io.known_secrets import KNOWN
+from waypost_io.redaction import MASK, redact
+from waypost_io.settings import TraceContentSettings
+from waypost_proto.errors import Misconfigured
+
+Own = Callable[[str, str], str]
+
+
+def capture_of(env: Mapping[str, str] | None = None) -> Capture:
+    """The policy of this process. Raises `Misconfigured` for a pattern or a function that cannot be used."""
+    settings = environment.read(TraceContentSettings, env)
+    return Capture(
+        intent=settings.content in ("intent", "all"),
+        content=settings.content == "all",
+        max_bytes=settings.max_bytes,
+        redact=redaction(settings.hide_keys, _own(settings.redact)),
+    )
+
+
+def redaction(hide_keys: str, own: Own | None = None) -> Own:
+    """The whole of it. Raises `Misconfigured`."""
+    hidden = _values_of(hide_keys) if hide_keys else None
+
+    def shown(name: str, text: str) -> str:
+        if hidden is not None:
+            text = hidden.sub(rf'\g<1>"{MASK}"', text)
+        text = redact(text)
+        if KNOWN:
+            text = KNOWN.hide(text)
+        return text if own is None else own(name, text)
+
+    return shown
+
+
+def _values_of(keys: str) -> re.Pattern[str]:
+    """Strings, numbers and words that are values of keys in which `keys` is found. An object or list under such a key keeps its shape: the
+    strings directly in a list are hidden too."""
+    value = r'(?:"(?:[^"\\]|\\.)*+"?|\[[^\[\]{}]*+\]?|[^\s,{}\[\]"]++)'
+    try:
+        return re.compile(rf'("[^"\\]*(?:{keys})[^"\\]*"\s*:\s*){value}', re.IGNORECASE)
+    except re.error as error:
+        raise Misconfigured(f"WAYPOST_TRACES_HIDE_KEYS={keys!r} is no regular expression: {error}") from error
+
+
+def _own(path: str) -> Own | None:
+    if not path:
+        return None
+    module, colon, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name) if colon else None
+    except (ImportError, AttributeError) as error:
+        raise Misconfigured(f"WAYPOST_TRACES_REDACT={path!r}: {error}") from error
+    if not callable(found):
+        raise Misconfigured(
+            f"WAYPOST_TRACES_REDACT={path!r}: use module:function, a function of (attribute name, text) that returns a text"
+        )
+
+    def own(attribute: str, text: str) -> str:
+        return str(found(attribute, text))
+
+    return own
