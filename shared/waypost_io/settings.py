@@ -263,16 +263,6 @@ class AuditSettings(_WithPostgres, frozen=True, kw_only=True):
     """The trace of another one is made again from its history when it goes on."""
 
 
-class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
-    """The edge's."""
-
-    api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
-    traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
-    traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (
-        50_000
-    )
-
-
 T = TypeVar("T", bound=Settings)
 
 
@@ -284,7 +274,7 @@ def load(kind: type[T], env: Mapping[str, str] | None = None) -> T:
 def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
     """Variables named WAYPOST_… that nothing reads: misspelt, or of another version (for `doctor`)."""
     known = set(OTHER_VARIABLES)
-    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings, EdgeSettings, TraceContentSettings):
+    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings, TraceContentSettings):
         known.update(setting.variable for _, setting, _ in environment.variables(kind))
     named = [name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and not name.startswith(SECRETS_PREFIX)]
     return sorted(name for name in named if name not in known)

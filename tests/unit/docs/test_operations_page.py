@@ -14,7 +14,14 @@ from waypost_io.bus.topology import stream_specs
 from waypost_proto.subjects import Subjects
 
 PAGE = text_of("operations.md")
-KINDS = (settings.Settings, settings.CoordinatorSettings, settings.WorkerSettings, settings.GatewaySettings, settings.AuditSettings)
+KINDS = (
+    settings.Settings,
+    settings.CoordinatorSettings,
+    settings.WorkerSettings,
+    settings.GatewaySettings,
+    settings.AuditSettings,
+    settings.TraceContentSettings,
+)
 CODE = "\n".join(path.read_text() for root in ("services", "shared") for path in sorted((ROOT / root).rglob("*.py")))
 
 
