@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 
 from waypost_cli.connect import use_running_dev
-from waypost_proto.errors import BadInput
+from waypost_proto.errors import BadInput, Misconfigured
 
 Modules = Annotated[str, Parameter(help="Importable modules or .py files.")]
 
@@ -45,6 +46,13 @@ def gateway(
 def audit_logger() -> None:
     """Run the audit logger: it makes every event a leaf of a Merkle log and signs its heads. Needs NATS and Postgres."""
     become("waypost_audit", [])
+
+
+def edge() -> None:
+    """Run the edge: HTTP on WAYPOST_HTTP_ADDR. It answers Grafana's data source of type Tempo at /tempo. Needs Postgres."""
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise Misconfigured("the edge needs two packages more: pip install 'waypost[edge]'")
+    become("waypost_edge", [])
 
 
 def dev(

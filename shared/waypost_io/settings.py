@@ -177,8 +177,8 @@ class TraceContentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`intent`: what a model said it was about to do. `all`: arguments, results, inputs and outputs too."""
     max_bytes: Annotated[int, Env("WAYPOST_TRACES_CONTENT_BYTES", "longest text in a trace", low=16, high=65_536)] = 4_096
     redact: Annotated[str, Env("WAYPOST_TRACES_REDACT", "module:function that each text passes")] = ""
-    hide_keys: Annotated[str, Env("WAYPOST_TRACES_HIDE_KEYS", "a pattern: values under such keys of JSON are hidden")] = (
-        "pass(word|wd|phrase)|secret|token|authorization|api[-_]?key|credential|private[-_]?key"
+    hide_keys: Annotated[str, Env("WAYPOST_TRACES_HIDE_KEYS", "words: values under keys of JSON in which one is found are hidden")] = (
+        "password,passwd,passphrase,secret,token,authorization,api-key,credential,private-key"
     )
 
 
@@ -263,6 +263,18 @@ class AuditSettings(_WithPostgres, frozen=True, kw_only=True):
     """The trace of another one is made again from its history when it goes on."""
 
 
+class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
+    """The edge's."""
+
+    api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
+    auth: Annotated[Literal["auto", "required", "off"], Env("WAYPOST_AUTH", "whether callers must be authenticated")] = "auto"
+    """`auto`: if there are identities; without any, everybody may read, on loopback."""
+    traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
+    traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (
+        50_000
+    )
+
+
 T = TypeVar("T", bound=Settings)
 
 
@@ -274,7 +286,7 @@ def load(kind: type[T], env: Mapping[str, str] | None = None) -> T:
 def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
     """Variables named WAYPOST_… that nothing reads: misspelt, or of another version (for `doctor`)."""
     known = set(OTHER_VARIABLES)
-    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings, TraceContentSettings):
+    for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings, EdgeSettings, TraceContentSettings):
         known.update(setting.variable for _, setting, _ in environment.variables(kind))
     named = [name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and not name.startswith(SECRETS_PREFIX)]
     return sorted(name for name in named if name not in known)

@@ -21,7 +21,7 @@ Own = Callable[[str, str], str]
 
 
 def capture_of(env: Mapping[str, str] | None = None) -> Capture:
-    """The policy of this process. Raises `Misconfigured` for a pattern or a function that cannot be used."""
+    """The policy of this process. Raises `Misconfigured` for a function that cannot be used."""
     settings = environment.read(TraceContentSettings, env)
     return Capture(
         intent=settings.content in ("intent", "all"),
@@ -32,8 +32,8 @@ def capture_of(env: Mapping[str, str] | None = None) -> Capture:
 
 
 def redaction(hide_keys: str, own: Own | None = None) -> Own:
-    """The whole of it. Raises `Misconfigured`."""
-    hidden = _values_of(hide_keys) if hide_keys else None
+    """The whole of it. `hide_keys`: words separated by commas."""
+    hidden = _values_of(hide_keys)
 
     def shown(name: str, text: str) -> str:
         if hidden is not None:
@@ -46,14 +46,12 @@ def redaction(hide_keys: str, own: Own | None = None) -> Own:
     return shown
 
 
-def _values_of(keys: str) -> re.Pattern[str]:
-    """Strings, numbers and words that are values of keys in which `keys` is found. An object or list under such a key keeps its shape: the
-    strings directly in a list are hidden too."""
+def _values_of(hide_keys: str) -> re.Pattern[str] | None:
+    """Strings, numbers, words and lists of them that are values of keys in which one of the words is found. `-` in a word stands for `_`
+    and for nothing too. An object under such a key keeps its shape."""
+    words = [re.escape(word.strip()).replace(r"\-", "[-_]?") for word in hide_keys.split(",") if word.strip()]
     value = r'(?:"(?:[^"\\]|\\.)*+"?|\[[^\[\]{}]*+\]?|[^\s,{}\[\]"]++)'
-    try:
-        return re.compile(rf'("[^"\\]*(?:{keys})[^"\\]*"\s*:\s*){value}', re.IGNORECASE)
-    except re.error as error:
-        raise Misconfigured(f"WAYPOST_TRACES_HIDE_KEYS={keys!r} is no regular expression: {error}") from error
+    return re.compile(rf'("[^"\\]*(?:{"|".join(words)})[^"\\]*"\s*:\s*){value}', re.IGNORECASE) if words else None
 
 
 def _own(path: str) -> Own | None:

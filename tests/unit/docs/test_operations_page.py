@@ -20,6 +20,7 @@ KINDS = (
     settings.WorkerSettings,
     settings.GatewaySettings,
     settings.AuditSettings,
+    settings.EdgeSettings,
     settings.TraceContentSettings,
 )
 CODE = "\n".join(path.read_text() for root in ("services", "shared") for path in sorted((ROOT / root).rglob("*.py")))

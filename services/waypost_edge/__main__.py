@@ -1,0 +1,73 @@
+"""`python -m waypost_edge`: the composition root of the edge."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AsyncExitStack, suppress
+from importlib.metadata import version
+
+import structlog
+from starlette.routing import Mount
+
+from waypost_edge.access import Access
+from waypost_edge.app import application
+from waypost_edge.metrics import Metrics
+from waypost_edge.serving import listen, serve_http
+from waypost_edge.tempo.reading import Reading
+from waypost_edge.tempo.routes import Tempo
+from waypost_io.identities import Identities
+from waypost_io.lifecycle import Stop, run_service
+from waypost_io.observing import observe
+from waypost_io.otlp_traces import resource_of
+from waypost_io.settings import EdgeSettings, load
+from waypost_io.starting import StartAbandoned, Starting
+from waypost_io.store.postgres import PostgresStore
+from waypost_io.trace_content import capture_of
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(stop: Stop) -> None:
+    """Answer until `stop`. Raises `Misconfigured`, or `Unreachable` when Postgres is not there in time."""
+    settings = load(EdgeSettings)
+    metrics = Metrics()
+    access = Access(Identities(settings.api_tokens_file), settings.auth, settings.http_addr, time.time)
+    capture = capture_of()
+    release = version("waypost")
+    starting = Starting(stop, settings.start_seconds)
+
+    def open_store() -> PostgresStore:
+        return PostgresStore(settings.postgres_url, pool_size=settings.postgres_pool, application_name="waypost-edge")
+
+    async with AsyncExitStack() as stack:
+        await observe(stack, "edge", settings.ops_addr, checks=starting.checks, metrics=metrics.registry)
+        with suppress(StartAbandoned):
+            listening = stack.enter_context(listen(settings.http_addr))
+            store = await starting.enter(stack, open_store)
+            reading = Reading(
+                traces=store.traces,
+                capture=capture,
+                prefix=settings.prefix,
+                resource=resource_of(os.environ, release),
+                max_events=settings.traces_max_events,
+            )
+            tempo = Tempo(store=store, reading=reading, access=access, metrics=metrics, version=release, look_at=settings.traces_look_at)
+
+            async def postgres() -> str:
+                return f"{await store.leases.now():.0f}"
+
+            starting.done({"postgres": postgres})
+            app = application([Mount("/tempo", routes=tempo.routes())], metrics)
+            host, port = listening.getsockname()[:2]
+            _log.info("edge serves", host=host, port=port, authenticated=access.required)
+            await serve_http(app, listening, stop, drain_seconds=settings.drain_seconds)
+
+
+def main() -> None:
+    """Serve until SIGTERM; exit codes are `lifecycle`'s."""
+    raise SystemExit(run_service("edge", serve))
+
+
+if __name__ == "__main__":
+    main()
