@@ -167,21 +167,35 @@ async def test_following_goes_on_where_it_was_until_the_end() -> None:
 class SlowToStart(Platform):
     """A child is known by its id before its run has begun."""
 
+    def __init__(self, child: list[events.Event]) -> None:
+        super().__init__()
+        self.child = child
+        self.looked_early = 0
+
     async def events(self, run_id: str, *, after: int) -> AsyncIterator[events.Event]:
         if run_id == story.CHILD:
+            if self.looked_early == 2:
+                for event in self.child[after:]:
+                    yield event
+                return
+            self.looked_early += 1
             raise NotFound(f"no run {run_id}")
         async for event in super().events(run_id, after=after):
             yield event
 
 
-async def test_a_child_that_is_not_started_yet_is_waited_for() -> None:
-    platform = SlowToStart()
-    teller = story.Teller(story.board())
-    teller.tell(events.RunStarted(), story.child(), story.assessed(0.75), story.ended())
-    platform.log = teller.told
+async def test_a_child_that_is_not_started_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "POLL_SECONDS", 0.0)
+    parent, child = story.Teller(story.board()), story.Teller(story.board(), run_id=story.CHILD)
+    parent.tell(events.RunStarted(), story.child(), story.assessed(0.75), story.ended())
+    child.tell(events.RunStarted(), events.RunCompleted(result=Raw(b"1")))
+    platform = SlowToStart(child.told)
+    platform.log = parent.told
     board = story.board()
-    await Intake(platform.client, board).follow(story.case())
+    async with asyncio.timeout(5):
+        await Intake(platform.client, board).follow(story.case())
     assert board.rows["C-1"].ended
+    assert platform.looked_early == 2
 
 
 class Quorum(Platform):
