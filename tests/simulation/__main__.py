@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,12 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.simulation.hunting import Hunt, hunted
+from tests.simulation.lifelines import end_with
 from tests.simulation.mutants import MUTANTS, mutants
 from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
 
 PROGRESS_SEEDS = 250
-_PR_SET_PDEATHSIG = 1
 _Work = TypeVar("_Work")
 _Outcome = TypeVar("_Outcome")
 
@@ -106,17 +104,9 @@ def _each(do: Callable[[_Work], _Outcome], work: list[_Work], jobs: int, *, at_a
         yield from map(do, work)
         return
     with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), max_tasks_per_child=200, initializer=_end_with, initargs=(os.getpid(),)
+        jobs, mp_context=get_context("spawn"), max_tasks_per_child=200, initializer=end_with, initargs=(os.getpid(),)
     ) as pool:
         yield from pool.map(do, work, chunksize=at_a_time)
-
-
-def _end_with(parent: int) -> None:
-    """A process of the pool ends when the one that made it does, also by `kill -9`: it would go on with its seeds for nobody."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the request was in place
-            os._exit(1)
 
 
 def _tell(report: Report, options: argparse.Namespace) -> bool:
