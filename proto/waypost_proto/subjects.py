@@ -109,6 +109,9 @@ class Subjects:
         """Model tokens as they arrive."""
         return f"{self.prefix}.stream.{run_id}"
 
+    def all_tokens(self) -> str:
+        return f"{self.prefix}.stream.*"
+
     def confirm(self, worker: str) -> str:
         return f"{self.prefix}.confirm.{worker}"
 

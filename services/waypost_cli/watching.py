@@ -13,6 +13,7 @@ from waypost_cli.event_lines import line_of
 from waypost_cli.exits import FAILED
 from waypost_cli.options import AsJson
 from waypost_cli.output import console, note, print_json_line, say
+from waypost_cli.tokens_shown import show_tokens
 from waypost_proto.api import RunView
 from waypost_proto.values import RunStatus
 
@@ -37,12 +38,20 @@ async def events(
                 say(line_of(event))
 
 
-async def watch(run_id: str, /, *, json: AsJson = False) -> int:
+async def watch(
+    run_id: str,
+    /,
+    *,
+    tokens: Annotated[bool, Parameter(name=["--tokens", "-t"], help="What models write, as it arrives, instead of the events.")] = False,
+    json: AsJson = False,
+) -> int:
     """Follow a run live until it ends: each event as it happens, and what the run waits for.
 
-    With --json one event a line. Exit 1 if the run fails or is cancelled.
+    With --json one event (or, with --tokens, one item) a line. Exit 1 if the run fails or is cancelled.
     """
     async with connected() as client:
+        if tokens:
+            return await show_tokens(client, run_id, as_json=json)
         if json:
             await events_to_stdout(client, run_id)
             view = await client.get(run_id)

@@ -23,7 +23,9 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from waypost import _following as following
+from waypost import _streaming as streaming
 from waypost._requests import Requests
+from waypost.streamed import Streamed
 from waypost_io.bus.ports import Bus
 from waypost_io.identity import Signer, token_from
 from waypost_io.settings import Settings, load
@@ -192,6 +194,22 @@ class Client:
         async with self._tail(parsed) as tail, aclosing(following.follow(self._requests, tail, parsed, after)) as live:
             async for event in live:
                 yield event
+
+    async def stream(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Streamed, None]:
+        """What models write for the run, as it arrives, until the run has ended; answers recorded after event `after` come first.
+
+            async for item in client.stream(run_id):
+                if item.kind == "text":
+                    print(item.text, end="")
+
+        Pieces are a preview that may have gaps (`gap`) or become void (`restarted`); `answered` is the recorded answer, once, and replaces
+        them. A slow reader loses pieces and holds up nobody. Raises `NotFound`.
+        """
+        parsed = parse_run_id(run_id)
+        tail = streaming.StreamTail(self._bus, self._subjects, parsed, self._tails)
+        async with tail, aclosing(streaming.stream(self._requests, tail, parsed, after)) as items:
+            async for item in items:
+                yield item
 
     async def signal(self, run_id: str, name: str, payload: Any = None, *, by: str = "", request_id: str = "") -> api.RunAnswer:
         """Hand something from outside to a run; it gets it where it awaits `ctx.signal(name)`, even later.

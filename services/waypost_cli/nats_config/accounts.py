@@ -4,9 +4,9 @@
     POOL_<name>    one per pool: workers or gateways; neither streams nor consumers of its own
     PEOPLE         clients: the API, tasks, and events to follow
 
-Accounts do not hear each other. What crosses is an export of WAYPOST that is named here, and each user is denied everything that is
-not named for it. A pool's announcements, heartbeats, questions for consumers and journals arrive under `waypost.pool.<name>.…`:
-the server puts the name in. See ADR 0248 for what a shared account would leave open.
+Accounts do not hear each other. What crosses is an export of WAYPOST that is named here (and, from pools to people, what models write), and
+each user is denied everything that is not named for it. A pool's announcements, heartbeats, questions for consumers and journals arrive
+under `waypost.pool.<name>.…`: the server puts the name in. See ADR 0248 for what a shared account would leave open.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def accounts(subjects: Subjects, pools: dict[str, Pool], keys: dict[str, str]) -
     made: Block = {}
     for name, pool in pools.items():
         made[pool_account(name)] = _importing(exports, pool_account(name), name, keys[name], _of_pool(subjects, name, pool))
+    showing = [name for name, pool in pools.items() if pool.agents]
+    for name in showing:
+        made[pool_account(name)]["exports"] = [{"stream": subjects.all_tokens(), "accounts": [PEOPLE]}]
     made[PEOPLE] = _importing(exports, PEOPLE, CLIENT, keys[CLIENT], _of_people(subjects))
+    made[PEOPLE]["imports"] += [{"stream": {"account": pool_account(name), "subject": subjects.all_tokens()}} for name in showing]
     core: Block = {
         "jetstream": "enabled",
         "users": [_coordinator(subjects, keys[COORDINATOR]), _audit(subjects, keys[AUDIT])],
@@ -58,7 +62,9 @@ class _Needs:
         self.services: list[tuple[str, str, bool]] = []
         self.streams: list[str] = []
         self.inside: list[str] = []
-        """Heard from others of the same account."""
+        """Heard from others than WAYPOST."""
+        self.said: list[str] = []
+        """Said without WAYPOST hearing it."""
 
     def service(self, subject: str, *, as_: str = "", many: bool = False) -> None:
         self.services.append((subject, as_ or subject, many))
@@ -80,6 +86,7 @@ def _of_pool(subjects: Subjects, name: str, pool: Pool) -> _Needs:
         needs.service(subjects.api("runs", "journal"), as_=subjects.pool(name, "journal"))
         needs.service(subjects.api("payloads", "get"))
         needs.service(subjects.api("payloads", "put"))
+        needs.said.append(subjects.all_tokens())
     if pool.tools:
         needs.service(subjects.dead("tools"))
         needs.service(subjects.gateways(), as_=subjects.pool(name, "gateways"))  # its gateways hear each other, coordinators hear it too
@@ -93,6 +100,7 @@ def _of_people(subjects: Subjects) -> _Needs:
     needs.service(f"{subjects.prefix}.api.*.*")
     needs.service(f"{subjects.prefix}.tasks.*")
     needs.streams += [subjects.all_events(), subjects.all_supervisor()]
+    needs.inside.append(subjects.all_tokens())  # from the pools' accounts, not from WAYPOST: nobody there listens
     return needs
 
 
@@ -110,7 +118,7 @@ def _importing(exports: dict[tuple[str, str], Block], account: str, user: str, k
         exports.setdefault(("stream", subject), {"stream": subject, "accounts": []})["accounts"].append(account)
         imports.append({"stream": {"account": CORE, "subject": subject}})
     permissions = {
-        "publish": {"allow": [subject for subject, _, _ in needs.services]},
+        "publish": {"allow": [*(subject for subject, _, _ in needs.services), *needs.said]},
         "subscribe": {"allow": [f"{inbox_of(user)}.>", *needs.streams, *needs.inside]},
     }
     return {"users": [{"nkey": key, "permissions": permissions}], "imports": imports}

@@ -23,7 +23,7 @@ from waypost.models.messages import (
 )
 from waypost.models.options import ModelOptions
 from waypost.models.output import AnswerUnusable, Output, output_of
-from waypost.models.prices import FREE, Price, Prices, default_prices
+from waypost.models.prices import FREE, Price, Prices, default_prices, read_prices
 from waypost.models.protocol import AnswerTooLarge, Model, ModelBusy, ModelCut, ModelRefused, ModelTimeout, ModelUnpriced
 
 __all__ = [
@@ -56,4 +56,5 @@ __all__ = [
     "UserMessage",
     "default_prices",
     "output_of",
+    "read_prices",
 ]

@@ -188,6 +188,32 @@ async def test_nobody_announces_for_another_pool_or_speaks_for_its_workers(clien
     assert "anything" not in views["payer"].definition.tools
 
 
+async def test_workers_show_what_models_write_to_people_and_hear_none_of_it(client: Client, fence: Fenced) -> None:
+    subject = f"{fence.prefix}.stream.0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e55"
+    heard: list[bytes] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.data)
+
+    async with fence.connect("client") as (people, _), fence.connect("desk") as (desk, _), fence.connect("rival") as (rival, refused):
+        await people.subscribe(subject, cb=hear)
+        await people.flush()
+        await rival.subscribe(subject)
+        await rival.flush()
+        await wait_until(lambda: bool(refused))
+        await desk.publish(subject, b"pieces")
+        await desk.flush()
+        await wait_until(lambda: heard == [b"pieces"])
+    async with fence.connect("bank") as (gateway, denied):
+        await gateway.publish(subject, b"forged")
+        await gateway.flush()
+        await wait_until(lambda: bool(denied))
+    async with fence.connect("client") as (people, denied):
+        await people.publish(subject, b"forged")
+        await people.flush()
+        await wait_until(lambda: bool(denied))
+
+
 async def test_gateways_of_a_pool_hear_each_other_and_no_other_pool(client: Client, fence: Fenced) -> None:
     subject = f"{fence.prefix}.registry.gateways"
     async with fence.connect("bank") as (one, _), fence.connect("bank") as (other, _), fence.connect("rival") as (rival, refused):

@@ -1,0 +1,98 @@
+"""A run's model output, live: the stream's messages between the pages of the log. Lossy but for the answers, which are the log's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Self
+
+from msgspec.structs import replace
+
+from waypost import _following as following
+from waypost._requests import Requests
+from waypost.streamed import Preview, Streamed, text_of_answer
+from waypost_io.bus.ports import Bus, Message
+from waypost_proto.codec import decode_union
+from waypost_proto.errors import BadMessage
+from waypost_proto.events import TERMINAL_TYPES, Event
+from waypost_proto.ids import RunId
+from waypost_proto.streams import AnyStreamed
+from waypost_proto.subjects import Subjects
+
+
+class StreamTail(following.Tail):
+    """What arrives on NATS about one run, what models write included. A slow reader loses pieces, never events for good."""
+
+    def __init__(self, bus: Bus, subjects: Subjects, run_id: RunId, tails: set[following.Tail]) -> None:
+        super().__init__(bus, subjects, run_id, tails)
+        self._bus = bus
+        self._tokens = subjects.tokens(run_id)
+        self.arrived: asyncio.Queue[Event | AnyStreamed | None] = self._arrived  # type: ignore[assignment]
+
+    async def __aenter__(self) -> Self:
+        self._pieces = await self._bus.subscribe(self._tokens, self._receive_piece)
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self._pieces.close()
+            raise
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._pieces.close()
+        await super().__aexit__(*exc)
+
+    async def next_of_both(self, within_seconds: float) -> Event | AnyStreamed | None:
+        """The next thing that arrived; None when it is time to look at the log."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                return await self.arrived.get()
+        except TimeoutError:
+            return None
+
+    async def _receive_piece(self, message: Message) -> None:
+        if self.arrived.full():
+            return
+        try:
+            self.arrived.put_nowait(decode_union(AnyStreamed, message.body))
+        except BadMessage:  # of a later version
+            return
+
+
+async def stream(requests: Requests, tail: StreamTail, run_id: RunId, after: int) -> AsyncGenerator[Streamed, None]:
+    """The items of the run after event `after`, until it has ended."""
+    preview = Preview()
+    last = after
+    while True:
+        async with aclosing(following.pages(requests, run_id, last)) as committed:
+            async for event in committed:
+                last = event.seq
+                for item in preview.settle(event):
+                    yield await _whole(requests, item)
+                if event.type in TERMINAL_TYPES:
+                    return
+        async with aclosing(_arriving(tail)) as arriving:
+            async for message in arriving:
+                if not isinstance(message, Event):
+                    for item in preview.take(message):
+                        yield item
+                elif message.seq > last:
+                    break  # pages give it, and whatever was lost before it
+
+
+async def _arriving(tail: StreamTail) -> AsyncGenerator[Event | AnyStreamed, None]:
+    """What arrives, until it is time to look at the log."""
+    loop = asyncio.get_running_loop()
+    look_at = loop.time() + following.POLL_SECONDS
+    while (left := look_at - loop.time()) > 0:
+        arrived = await tail.next_of_both(left)
+        if arrived is None:
+            return
+        yield arrived
+
+
+async def _whole(requests: Requests, item: Streamed) -> Streamed:
+    """An answer with its text, wherever that is."""
+    if item.ref is None:
+        return item
+    return replace(item, text=text_of_answer(await requests.download(item.ref)), ref=None)
