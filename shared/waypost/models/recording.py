@@ -29,7 +29,7 @@ from waypost_proto.codec import decode, encode
 from waypost_proto.errors import BadMessage, Misconfigured
 
 Mode = Literal["auto", "replay", "record"]
-_ERRORS = {kind.__name__: kind for kind in (ModelBusy, ModelCut, ModelTimeout, ModelRefused)}
+_BUSY: dict[str, type[ModelBusy]] = {kind.__name__: kind for kind in (ModelBusy, ModelCut, ModelTimeout)}
 _EXCERPT_CHARS = 120
 
 
@@ -156,10 +156,10 @@ class Cassette:
 
 def _played(take: Take, on_delta: Callable[[Delta], None] | None) -> ModelResponse:
     if take.error is not None:
-        kind = _ERRORS.get(take.error.type, ModelRefused)
-        if issubclass(kind, ModelBusy):
-            raise kind(take.error.message, retry_after=take.error.retry_after)
-        raise kind(take.error.message)
+        busy = _BUSY.get(take.error.type)
+        if busy is None:
+            raise ModelRefused(take.error.message)
+        raise busy(take.error.message, retry_after=take.error.retry_after)
     assert take.response is not None
     message = take.response.message
     if on_delta is not None:
