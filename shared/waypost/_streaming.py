@@ -61,23 +61,41 @@ class StreamTail(following.Tail):
 
 async def stream(requests: Requests, tail: StreamTail, run_id: RunId, after: int) -> AsyncGenerator[Streamed, None]:
     """The items of the run after event `after`, until it has ended."""
-    preview = Preview()
-    last = after
-    while True:
-        async with aclosing(following.pages(requests, run_id, last)) as committed:
-            async for event in committed:
-                last = event.seq
-                for item in preview.settle(event):
-                    yield await _whole(requests, item)
-                if event.type in TERMINAL_TYPES:
-                    return
+    log = _Log(requests, run_id, after)
+    while not log.over:
+        async with aclosing(log.items()) as recorded:
+            async for item in recorded:
+                yield item
+        if log.over:
+            return
         async with aclosing(_arriving(tail)) as arriving:
             async for message in arriving:
-                if not isinstance(message, Event):
-                    for item in preview.take(message):
-                        yield item
-                elif message.seq > last:
-                    break  # pages give it, and whatever was lost before it
+                if isinstance(message, Event):
+                    if message.seq > log.last:
+                        break  # the log gives it, and whatever was lost before it
+                    continue
+                for item in log.preview.take(message):
+                    yield item
+
+
+class _Log:
+    """What is committed of a run: read as far as `last`, and `over` when that was its end."""
+
+    def __init__(self, requests: Requests, run_id: RunId, after: int) -> None:
+        self._requests = requests
+        self._run_id = run_id
+        self.preview = Preview()
+        self.last = after
+        self.over = False
+
+    async def items(self) -> AsyncGenerator[Streamed, None]:
+        """What the events say that were not read before."""
+        async with aclosing(following.pages(self._requests, self._run_id, self.last)) as committed:
+            async for event in committed:
+                self.last = event.seq
+                self.over = event.type in TERMINAL_TYPES
+                for item in self.preview.settle(event):
+                    yield await _whole(self._requests, item)
 
 
 async def _arriving(tail: StreamTail) -> AsyncGenerator[Event | AnyStreamed, None]:
