@@ -66,16 +66,21 @@ async def stream(requests: Requests, tail: StreamTail, run_id: RunId, after: int
         async with aclosing(log.items()) as recorded:
             async for item in recorded:
                 yield item
-        if log.over:
-            return
-        async with aclosing(_arriving(tail)) as arriving:
-            async for message in arriving:
-                if isinstance(message, Event):
-                    if message.seq > log.last:
-                        break  # the log gives it, and whatever was lost before it
-                    continue
+        if not log.over:
+            async with aclosing(_live(tail, log)) as shown:
+                async for item in shown:
+                    yield item
+
+
+async def _live(tail: StreamTail, log: _Log) -> AsyncGenerator[Streamed, None]:
+    """What is written meanwhile, until the log has more."""
+    async with aclosing(_arriving(tail)) as arriving:
+        async for message in arriving:
+            if not isinstance(message, Event):
                 for item in log.preview.take(message):
                     yield item
+            elif message.seq > log.last:
+                return  # the log gives it, and whatever was lost before it
 
 
 class _Log:
