@@ -24,13 +24,15 @@ class CoordinatorMetrics:
         self._published = metrics.counter("waypost_dispatches_total", "Dispatches confirmed by JetStream.").labels()
         self._dead = metrics.counter("waypost_dead_letters_total", "Messages that could not be handled.", labels=("origin",))
         self._owned = metrics.gauge("waypost_partitions_owned", "Partitions that this replica owns.").labels()
+        self._partitions = metrics.gauge("waypost_partitions", "Partitions that there are.").labels()
         self._waiting = metrics.gauge("waypost_letters_waiting", "Messages in memory that are not decided yet.").labels()
         self._cached = metrics.gauge("waypost_runs_cached", "Runs in memory.").labels()
         for why in ("refused", "unknown"):
             self._failed.labels(why)
 
-    def follow(self, *, waiting: Callable[[], int], cached: Callable[[], int]) -> None:
-        """Where to look at each scrape for the letters that wait, and the runs in memory."""
+    def follow(self, *, partitions: int, waiting: Callable[[], int], cached: Callable[[], int]) -> None:
+        """Where to look at each scrape for the letters that wait, and the runs in memory; and how many partitions there are."""
+        self._partitions.set(partitions)
         self._waiting.follow(waiting)
         self._cached.follow(cached)
 

@@ -81,7 +81,7 @@ class Coordinator:
             published={},
             look=self._look,
         )
-        counted.follow(waiting=ground.box.__len__, cached=ground.runs.__len__)
+        counted.follow(partitions=settings.partitions, waiting=ground.box.__len__, cached=ground.runs.__len__)
         self._known_pools = {} if settings.pools_file is None else read_pools(settings.pools_file)
         self._gate = gatekeeper(settings, ground.clock.now)
         self._registry = registry = Registry(
