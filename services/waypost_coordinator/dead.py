@@ -33,7 +33,9 @@ class Undertaker:
 
     async def failed(self, letter: Letter, reason: str) -> None:
         """A letter could not be decided or committed. After `TRIES` it is dead; before that it stays unacked and comes again."""
-        log.error("letter_failed", run_id=letter.run_id, kind=type(letter.mail).__name__, reason=reason)
+        live = self._ground.runs.get(letter.run_id)
+        agent = "" if live is None else live.state.agent
+        log.error("letter_failed", run_id=letter.run_id, agent=agent, kind=type(letter.mail).__name__, reason=reason)
         reply = Reply(run_id=letter.run_id, ok=False, code="500", message=f"could not be handled: {reason}")
         if letter.buried is not None:
             letter.buried()

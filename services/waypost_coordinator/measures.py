@@ -10,6 +10,10 @@ PEOPLE_BUCKETS_SECONDS = (10.0, 60.0, 300.0, 900.0, 3_600.0, 4 * 3_600.0, 12 * 3
 SHARE_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0)
 
 
+LIMITS = ("max_steps", "max_tokens", "max_cost_usd", "max_seconds", "max_repeats", "divergence", "loop")
+LOOPS = ("same_call", "cycle", "no_progress", "similar_outputs")
+
+
 class Measures:
     """Counters and histograms of one replica; those of all replicas are summed."""
 
@@ -59,3 +63,14 @@ class Measures:
         self.tool_calls = family(genai_metrics.TOOL_CALLS)
         self.execute_tool = family(genai_metrics.EXECUTE_TOOL_DURATION)
         self.workflow = family(genai_metrics.INVOKE_WORKFLOW_DURATION)
+
+    def expect(self, agent: str) -> None:
+        """Begin the series of what is rare at 0: `increase()` does not see the first of a series that begins at 1."""
+        for status in ("completed", "failed", "cancelled"):
+            self.ended.labels(agent, status)
+        for limit in LIMITS:
+            self.breakers.labels(agent, limit)
+        for kind in LOOPS:
+            self.loops.labels(agent, kind)
+        self.deadlines.labels(agent)
+        self.pauses.labels(agent)

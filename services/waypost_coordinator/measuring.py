@@ -19,7 +19,7 @@ from waypost_core import genai
 from waypost_core.budgets import known
 from waypost_core.state import RunState
 from waypost_io.genai_metrics import MODALITY_UNKNOWN
-from waypost_io.metrics import Metrics
+from waypost_io.metrics import MAX_LABEL_VALUES, Metrics
 from waypost_proto import events as ev
 from waypost_proto.models import ModelCall
 from waypost_proto.usage import MICROS_PER_USD, Usage, micros_of
@@ -34,11 +34,19 @@ class Measuring:
     def __init__(self, metrics: Metrics, lines: StepLines) -> None:
         self._measures = Measures(metrics)
         self._lines = lines
+        self._agents: set[str] = set()
 
     def committed(self, batch: Batch) -> None:
         """Measure what a commit made true."""
         for live, at, data in batch.told:
+            if live.state.agent not in self._agents:
+                self._expect(live.state.agent)
             _HANDLERS[type(data)](self, live, at, data)
+
+    def _expect(self, agent: str) -> None:
+        if len(self._agents) < MAX_LABEL_VALUES:
+            self._agents.add(agent)
+        self._measures.expect(agent)
 
     # -- runs
 

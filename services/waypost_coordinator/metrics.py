@@ -27,8 +27,11 @@ class CoordinatorMetrics:
         self._partitions = metrics.gauge("waypost_partitions", "Partitions that there are.").labels()
         self._waiting = metrics.gauge("waypost_letters_waiting", "Messages in memory that are not decided yet.").labels()
         self._cached = metrics.gauge("waypost_runs_cached", "Runs in memory.").labels()
+        # from 0 on: `increase()` does not see the first of a series that begins at 1
         for why in ("refused", "unknown"):
             self._failed.labels(why)
+        for origin in ("tasks", "mailbox"):
+            self._dead.labels(origin)
 
     def follow(self, *, partitions: int, waiting: Callable[[], int], cached: Callable[[], int]) -> None:
         """Where to look at each scrape for the letters that wait, and the runs in memory; and how many partitions there are."""

@@ -23,7 +23,6 @@ from waypost_proto.subjects import Subjects
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 10.0
 SHARE = 0.01
 """Of the time that looks may take, all in all."""
 LOOKER = 0
@@ -37,11 +36,12 @@ STICKY = "sticky"
 class SystemOverview:
     """Run `run()` in a task."""
 
-    def __init__(self, ground: Ground, registry: Registry, metrics: Metrics) -> None:
+    def __init__(self, ground: Ground, registry: Registry, metrics: Metrics, *, look_seconds: float = 10.0) -> None:
         self._ground = ground
         self._registry = registry
         self._metrics = OverviewMetrics(metrics)
         self._doubts = Doubts(ground)
+        self._look_seconds = look_seconds
 
     def committed(self, batch: Batch) -> None:
         """After every commit: a set look-up per event."""
@@ -56,7 +56,7 @@ class SystemOverview:
             except WaypostError as error:
                 log.debug("overview_not_taken", error=str(error))
             took = self._ground.clock.monotonic() - started
-            await asyncio.sleep(max(LOOK_SECONDS, took / SHARE))
+            await asyncio.sleep(max(self._look_seconds, took / SHARE))
 
     async def look(self) -> None:
         """One look. Raises what the store and the bus raise; then the old numbers stay."""

@@ -102,7 +102,7 @@ class Coordinator:
         waker = Waker(poster, registry, self._later)
         settler = Settler(ground, timers)
         self._settler = settler
-        self._overview = SystemOverview(ground, registry, metrics)
+        self._overview = SystemOverview(ground, registry, metrics, look_seconds=settings.look_seconds)
         intents = settings.capture in ("answers", "all") and not settings.capture_redact  # whose function is the worker's to run
         self._measuring = Measuring(metrics, StepLines(on=settings.log_steps == "yes", intents=intents))
         stages = Stages(before=settler.before, after=self._after, bury=undertaker.failed)

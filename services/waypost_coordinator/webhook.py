@@ -125,7 +125,14 @@ class Courier:
         except (OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"
         if why:
-            log.warning("notice_not_delivered", outlet=self._outlet.name, notice_id=notice.notice_id, run_id=notice.run_id, error=why)
+            log.warning(
+                "notice_not_delivered",
+                outlet=self._outlet.name,
+                notice_id=notice.notice_id,
+                run_id=notice.run_id,
+                agent=notice.agent,
+                error=why,
+            )
         return not why
 
     async def _hold(self, delivery: Delivery, seconds: float) -> None:

@@ -17,6 +17,7 @@ import structlog
 from msgspec import UNSET, structs
 
 from waypost import Tool, ToolContext
+from waypost_gateway.about import about
 from waypost_gateway.allowlist import AllowList
 from waypost_gateway.answers import Answers, encoded
 from waypost_gateway.arguments import exact_arguments, inline_arguments
@@ -155,7 +156,7 @@ class Calls:
         """Answer a call whose code was told to stop and goes on: what it means when a time limit passes, whatever the code does later."""
         work.given_up = True
         seconds = self._seconds_asked(call, tool)
-        _log.error("a tool will not stop, its call is answered without it", tool=tool.name, run_id=call.run_id, call_id=call.call_id)
+        _log.error("a tool will not stop, its call is answered without it", **about(call))
         ending = Interrupted(work.interrupted) if work.interrupted is not None else TimedOut(seconds)
         return await self._conclude(call, tool, work, classify(work.effect, ending), Told(seconds))
 
@@ -265,7 +266,7 @@ class Calls:
     async def _doubtful(self, call: ToolCall, tool: AnyTool, work: Work, failure: Failure) -> Outcome:
         assert work.permit is not None, "an unsafe call was started without a permit"
         settle_seconds = self._desk.permits.settle_seconds(work.permit, tool.policy.settle_seconds)
-        _log.warning("a call is in doubt", run_id=call.run_id, call_id=call.call_id, tool=call.tool, error_type=failure.type)
+        _log.warning("a call is in doubt", **about(call), error_type=failure.type)
         answer = self._desk.answers.uncertain(call, failure, settle_seconds=settle_seconds)
         return await self._settled(call, work, "doubt", encoded(answer), "uncertain")
 

@@ -96,6 +96,8 @@ class Gateway:
         answers = Answers(config.peer)
         self._watchdog = Watchdog(self._inflight, self._metrics, blocked_seconds=config.blocked_seconds)
         now = asyncio.get_running_loop().time
+        for tool in tools:
+            self._metrics.expect(tool.name)
         breakers = {tool.name: (self._breaker(tool, policy), policy) for tool in tools if (policy := tool.policy.breaker) is not None}
         buckets = {tool.name: TokenBucket(tool.policy.rate, now=now()) for tool in tools if tool.policy.rate is not None}
         guard = Guard(rules.policy, answers, self._metrics, breakers=breakers, now=self._clock.now)

@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from waypost_gateway.about import about
 from waypost_gateway.calls import AnyTool, Calls
 from waypost_gateway.dead_letters import DeadLetters
 from waypost_gateway.inflight import InFlight, Work, key_of
@@ -54,7 +55,7 @@ class Handler:
         except Exception:  # noqa: BLE001 - the supervisor of one call
             # a bug of ours: the message comes again, the others go on
             name = "bug"
-            _log.exception("handling a tool call failed, it will be delivered again", tool=tool.name, key=work.key)
+            _log.exception("handling a tool call failed, it will be delivered again", **about(work.call))
         finally:
             self._inflight.drop(work)
             run_id = "" if work.call is None else work.call.run_id
@@ -73,7 +74,7 @@ class Handler:
             name = await self._conclude(call, work, outcome)
         except Exception:  # noqa: BLE001 - the supervisor of one call
             name = "bug"
-            _log.exception("giving a tool call up failed, it will be delivered again", tool=tool.name, key=work.key)
+            _log.exception("giving a tool call up failed, it will be delivered again", **about(work.call))
         finally:
             self._inflight.drop(work)
             self._metrics.call(tool.name, name, self._time() - began, call.run_id)
@@ -91,6 +92,7 @@ class Handler:
         if not self._inflight.claim(work, key_of(call)):
             return "joined"
         work.call = call
+        structlog.contextvars.bind_contextvars(**about(call))  # of this task: whatever the tool logs says which run it is
         if self._stops.is_over(call):
             work.ack()
             return "ignored"
@@ -109,9 +111,9 @@ class Handler:
                 await self._mailer.post(call, work.deliveries[0], body)
             case Ignored(why):
                 name = "ignored"
-                _log.debug("a call is ignored", run_id=call.run_id, call_id=call.call_id, tool=call.tool, why=why)
+                _log.debug("a call is ignored", **about(call), why=why)
             case Left(why):
-                _log.debug("a call is left for later", run_id=call.run_id, call_id=call.call_id, tool=call.tool, why=why)
+                _log.debug("a call is left for later", **about(call), why=why)
                 if work.interrupted == "draining":
                     work.give_back()
                 return "left"

@@ -9,6 +9,7 @@ import asyncio
 
 import structlog
 
+from waypost_gateway.about import about
 from waypost_gateway.inflight import InFlight, Permit, Work
 from waypost_gateway.metrics import Metrics
 from waypost_io.store.ports import Ledger
@@ -62,10 +63,10 @@ class KeepAlive:
                 key.run_id, key.call_id, gateway=permit.owner, lease_seconds=min(self._lease_seconds, permit.hard_until - now)
             )
         except TransientError as error:
-            _log.warning("a lease cannot be extended", run_id=key.run_id, call_id=key.call_id, error=str(error))
+            _log.warning("a lease cannot be extended", **about(work.call), error=str(error))
             return
         permit.renewed_at = now
         if not ours and work.permit is permit:
             permit.lost = True
             self._metrics.leases_lost.inc()
-            _log.warning("a lease is lost while the call is running", run_id=key.run_id, call_id=key.call_id)
+            _log.warning("a lease is lost while the call is running", **about(work.call))

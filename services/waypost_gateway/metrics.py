@@ -44,12 +44,18 @@ class Metrics:
             "Files that changed and were read again, by what they are and what came of it.",
             labels=("what", "outcome"),
         )
+        for what in ("policy", "secrets"):
+            self._reloads.labels(what, "refused")
         self._blocked = self.registry.counter("waypost_gateway_blocked_total", "Times at which a tool blocked the event loop for too long.")
         self.blocked = self._blocked.labels()
 
     def breaker(self, tool: str, state: Callable[[], str]) -> None:
         """Show the breaker of a tool, asked whenever metrics are."""
         self._breaker.labels(tool).follow(lambda: {"open": 1.0, "half_open": 0.5}.get(state(), 0.0))
+
+    def expect(self, tool: str) -> None:
+        """Begin the series of what is rare at 0: `increase()` does not see the first of a series that begins at 1."""
+        self.stuck.labels(tool)
 
     def policy(self, verdict: str) -> None:
         self._policy.labels(verdict).inc()

@@ -14,6 +14,7 @@ from typing import Literal, assert_never
 
 import structlog
 
+from waypost_gateway.about import about
 from waypost_gateway.answers import Answers, encoded
 from waypost_gateway.inflight import Permit
 from waypost_gateway.ledger_rules import (
@@ -127,7 +128,7 @@ class Permits:
         if row is not None and row.attempt == attempt and row.state in ("done", "failed") and row.result is not None:
             # ours, after a statement whose outcome was unknown; or what somebody else settled first
             return answer if row.result == answer else encoded(self._answers.repeated(call, row.result))
-        _log.warning("the ledger row has moved on, the answer is dropped", run_id=call.run_id, call_id=call.call_id, attempt=attempt)
+        _log.warning("the ledger row has moved on, the answer is dropped", **about(call), attempt=attempt)
         self._metrics.ledger("settle_lost")
         return None
 

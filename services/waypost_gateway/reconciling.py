@@ -12,6 +12,7 @@ from typing import assert_never
 import structlog
 
 from waypost import NOT_DONE
+from waypost_gateway.about import about
 from waypost_gateway.answers import encoded
 from waypost_gateway.arguments import exact_arguments
 from waypost_gateway.calls import AnyTool, Desk, context_of
@@ -114,5 +115,5 @@ class Reconciler:
         return Left("somebody else settled it") if body is None else Answered(body, "reconciled")
 
     def _unknown(self, call: ToolCall, failure: Failure) -> Answered:
-        _log.info("the reconcile hook cannot tell", run_id=call.run_id, call_id=call.call_id, tool=call.tool, error_type=failure.type)
+        _log.info("the reconcile hook cannot tell", **about(call), error_type=failure.type)
         return Answered(encoded(self._desk.answers.unknown(call, failure)), "unknown")

@@ -11,6 +11,7 @@ import asyncio
 
 import structlog
 
+from waypost_gateway.about import about
 from waypost_gateway.execution import execute
 from waypost_gateway.failures import Scrubber
 from waypost_gateway.inflight import Work
@@ -41,9 +42,7 @@ class Suspects:
         self._metrics.suspects.inc()
         _log.warning(
             "a call may be what ends gateways, holding it back",
-            tool=call.tool,
-            run_id=call.run_id,
-            call_id=call.call_id,
+            **about(call),
             delivered=work.delivered,
             delay_seconds=delay,
         )

@@ -108,7 +108,7 @@ class JournalReader:
             try:
                 return decode(JournalPage, answer_of(await self._bus.request(self._subject, request, timeout_seconds=patience)).body)
             except TransientError as error:
-                _log.info("waiting for a coordinator to read a journal", run_id=run_id, error=str(error))
+                _log.info("waiting for a coordinator to read a journal", error=str(error))
             patience = min(patience * 2, _PATIENCE_SECONDS)
             delay = await _pause(delay)
 

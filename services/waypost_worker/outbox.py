@@ -188,11 +188,17 @@ class Outbox:
             return  # closed meanwhile
         error = None if done.cancelled() else done.exception()
         if error is not None and not isinstance(error, WaypostError):
-            _log.error("publish failed", run_id=self._sender.run_id, exc_info=error)
+            _log.error("publish failed", run_id=self._sender.run_id, agent=self._sender.agent, exc_info=error)
         if done.cancelled() or error is not None:
             delay = self._tuning.retry_seconds
             if isinstance(error, TooLarge):  # a server whose limit is lower than ours: nothing that trying at once could mend
-                _log.error("an advance does not fit into a message", run_id=self._sender.run_id, size=len(sent.body), error=str(error))
+                _log.error(
+                    "an advance does not fit into a message",
+                    run_id=self._sender.run_id,
+                    agent=self._sender.agent,
+                    size=len(sent.body),
+                    error=str(error),
+                )
                 delay = self._tuning.republish_max_seconds
             self._retry = self._loop.call_later(delay, self._next)
             return

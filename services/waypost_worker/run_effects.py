@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import structlog
 
 from waypost.execution import EffectResult, LocalEffect
 from waypost.step_scope import StepScope
@@ -15,11 +18,21 @@ _NOT_STARTED = Failure(type="Cancelled", message="the step was cancelled before 
 
 
 class RunEffects:
-    """`done` gets the result of every effect that was wanted, once, unless `drop` came first. `scope` is asked for each that is started."""
+    """`done` gets the result of every effect that was wanted, once, unless `drop` came first. `scope` is asked for each that is started.
+
+    `about` is bound to the context in which an effect runs, with its step: whatever it logs says which run it is.
+    """
 
     def __init__(
-        self, runner: EffectRunner, clock: Callable[[], float], done: Done, scope: Callable[[CallId], StepScope | None] = lambda _: None
+        self,
+        runner: EffectRunner,
+        clock: Callable[[], float],
+        done: Done,
+        scope: Callable[[CallId], StepScope | None] = lambda _: None,
+        *,
+        about: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._about = about
         self._runner = runner
         self._scope = scope
         self._clock = clock
@@ -50,7 +63,8 @@ class RunEffects:
         for effect in wanted:
             if effect.wanted:
                 effect.scope = self._scope(effect.call_id)
-                self._handles[effect.call_id] = self._runner.start(effect, self._ended)
+                with structlog.contextvars.bound_contextvars(**self._about, step=effect.call_id):
+                    self._handles[effect.call_id] = self._runner.start(effect, self._ended)
             else:
                 self._done(EffectResult(call_id=effect.call_id, at=self._clock(), error=_NOT_STARTED, usage=Usage()))
         return bool(wanted)

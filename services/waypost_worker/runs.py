@@ -252,7 +252,7 @@ class Runs:
 
     def _failed(self, slot: RunSlot) -> None:
         """The supervisor's last resort, called while an exception is handled."""
-        _log.exception("letting a run go after an error", run_id=slot.run_id)
+        _log.exception("letting a run go after an error", run_id=slot.run_id, agent=slot.agent)
         self._hosting.metrics.failures.inc()
         self.gone(slot)
 

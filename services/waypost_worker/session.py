@@ -47,6 +47,11 @@ class Holder(Protocol):
     token: Token
     paused: bool
 
+    @property
+    def agent(self) -> str:
+        """The agent's name."""
+        ...
+
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]: ...
     def guarded(self, call: Callable[[], None]) -> None: ...
     def sent(self) -> None:
@@ -73,7 +78,9 @@ class Session:
         self._hosting = hosting
         self._holder = holder
         self._loop = asyncio.get_running_loop()
-        self._effects = RunEffects(hosting.effects, hosting.run_clock, self._effect_done, self._scope)
+        self._effects = RunEffects(
+            hosting.effects, hosting.run_clock, self._effect_done, self._scope, about={"run_id": begin.run_id, "agent": begin.agent}
+        )
         sender = Sender(
             run_id=begin.run_id,
             agent=begin.agent,
@@ -245,7 +252,9 @@ class Session:
                 parts = await check_in(items, self._hosting.payloads)
                 break
             except TransientError as error:
-                _log.warning("cannot store a large value, trying again", run_id=self._holder.run_id, error=str(error))
+                _log.warning(
+                    "cannot store a large value, trying again", run_id=self._holder.run_id, agent=self._holder.agent, error=str(error)
+                )
         self._uploading = None
         self._send(parts)
 

@@ -55,6 +55,11 @@ class RunSlot:
     # -- what the owner asks
 
     @property
+    def agent(self) -> str:
+        """The agent's name."""
+        return self._agent.name
+
+    @property
     def idle(self) -> bool:
         """Nothing is held, runs, or waits for a confirmation: the coroutine can be dropped and brought back from the journal."""
         working = self._session is not None and self._session.working
@@ -92,7 +97,7 @@ class RunSlot:
         """The coordinator's journal is another one: let go; it sends a new activation where one is needed."""
         if self._session is None or not self._session.outbox.is_refused(base):
             return
-        _log.info("the coordinator has another journal, letting the run go", run_id=self.run_id, reason=reason)
+        _log.info("the coordinator has another journal, letting the run go", run_id=self.run_id, agent=self.agent, reason=reason)
         self._hosting.metrics.rejected.inc()
         self._dismiss()
 
@@ -152,7 +157,7 @@ class RunSlot:
         newer = _rank(activation.token) > _rank(self.token)
         if newer:
             if self._session is not None and not self._session.outbox.knows(activation.base):
-                _log.info("the journal has gone on without this worker, reading it again", run_id=self.run_id)
+                _log.info("the journal has gone on without this worker, reading it again", run_id=self.run_id, agent=self.agent)
                 self._let_go()
             self.token = activation.token
             self.paused = False
@@ -187,19 +192,20 @@ class RunSlot:
         self._reading = self._owner.spawn(self._read_and_feed(activation, journal), self)
 
     async def _read_and_feed(self, activation: Activation, journal: bool) -> None:
+        structlog.contextvars.bind_contextvars(run_id=self.run_id, agent=self.agent)  # of this task: for what the reader logs
         reader, session = self._hosting.reader, self._session
         read: Journal | None = None
         if journal:
             try:
                 read = await reader.read(self.run_id, session.seen if session is not None and session.checked else 0)
             except NotFound:
-                _log.warning("an activation of a run that nobody knows", run_id=self.run_id)
+                _log.warning("an activation of a run that nobody knows", run_id=self.run_id, agent=self.agent)
                 self._dismiss()
                 return
         try:
             values = await reader.values_of([*(read.entries if read else ()), *activation.entries])
         except PermanentError as error:  # unacknowledged it is tried again, and can be seen
-            _log.error("cannot read a value that the run needs", run_id=self.run_id, error=str(error))
+            _log.error("cannot read a value that the run needs", run_id=self.run_id, agent=self.agent, error=str(error))
             self._owner.gone(self)
             return
         self._reading = None

@@ -61,7 +61,11 @@ class Suspects:
         try:
             delay = min(2.0 ** (delivery.delivered - self._tuning.suspect_after - 1), self._tuning.suspect_max_seconds)
             _log.warning(
-                "suspect activation, taking it up late", run_id=activation.run_id, delivered=delivery.delivered, delay_seconds=delay
+                "suspect activation, taking it up late",
+                run_id=activation.run_id,
+                agent=activation.agent,
+                delivered=delivery.delivered,
+                delay_seconds=delay,
             )
             await self._sleep(delay)
             async with self._turn:
@@ -73,7 +77,7 @@ class Suspects:
                     async with asyncio.timeout(_ALONE_SECONDS):
                         await rested.wait()
                 except TimeoutError:
-                    _log.info("a suspect works longer than others wait", run_id=activation.run_id)
+                    _log.info("a suspect works longer than others wait", run_id=activation.run_id, agent=activation.agent)
                 finally:
                     self._alone = None
         finally:

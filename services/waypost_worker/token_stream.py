@@ -56,14 +56,14 @@ class TokenStreams:
 
         return opened
 
-    def send(self, run_id: RunId, message: AnyStreamed) -> None:
+    def send(self, run_id: RunId, agent: str, message: AnyStreamed) -> None:
         """Never waits, never raises: what cannot be sent now is of no use later."""
         if not self._bus.connected:
             return
         try:
             self._bus.send(self._subjects.tokens(run_id), encode(message))
         except (WaypostError, UnicodeEncodeError) as error:
-            _log.debug("pieces of a model's answer were not shown", run_id=run_id, error=str(error))
+            _log.debug("pieces of a model's answer were not shown", run_id=run_id, agent=agent, error=str(error))
 
 
 class CallStream:
@@ -89,7 +89,7 @@ class CallStream:
         message = replace(
             self._started, attempt=self._attempt, number=self._number, model=model, provider=provider, at=round(time.time(), 3)
         )
-        self._streams.send(self._started.run_id, message)
+        self._streams.send(self._started.run_id, self._started.agent, message)
 
     def piece(self, piece: Piece) -> None:
         """Collect it; the first of a batch sets the timer."""
@@ -116,7 +116,9 @@ class CallStream:
         self._seq += 1
         told = None if error is None else Failure(type=error.type, message=error.message[:_MAX_ERROR_CHARS])
         run_id, call_id = self._started.run_id, self._started.call_id
-        self._streams.send(run_id, StreamEnded(run_id=run_id, call_id=call_id, attempt=self._attempt, seq=self._seq, error=told))
+        self._streams.send(
+            run_id, self._started.agent, StreamEnded(run_id=run_id, call_id=call_id, attempt=self._attempt, seq=self._seq, error=told)
+        )
         self._attempt = ""
 
     def _flush(self) -> None:
@@ -127,7 +129,9 @@ class CallStream:
         run_id, call_id = self._started.run_id, self._started.call_id
         for part in _parts(pieces):
             self._seq += 1
-            self._streams.send(run_id, StreamPieces(run_id=run_id, call_id=call_id, attempt=self._attempt, seq=self._seq, pieces=part))
+            self._streams.send(
+                run_id, self._started.agent, StreamPieces(run_id=run_id, call_id=call_id, attempt=self._attempt, seq=self._seq, pieces=part)
+            )
 
     def _drop(self) -> None:
         if self._timer is not None:

@@ -201,6 +201,9 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     supervisor_webhook_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_SECRET", "what notices are signed with")] = ""
     supervisor_apprise_urls_secret: Annotated[str, Env("WAYPOST_SUPERVISOR_APPRISE_URLS", "where notices go by Apprise")] = ""
     """Named so that it is not shown: such addresses hold tokens."""
+    look_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_LOOK_SECONDS", "between looks for gauges of the whole", low=0.1, high=600)] = (
+        10.0
+    )
     log_steps: Annotated[Literal["yes", "no"], Env("WAYPOST_LOG_STEPS", "a log line for each reasoning step")] = "yes"
     capture: Annotated[Literal["off", "prompts", "answers", "all"], Env("WAYPOST_CAPTURE", "what of model calls is shown")] = "off"
     """Whether those lines say what the model meant to do, in its own words: with `answers` or `all`."""

@@ -86,7 +86,7 @@ async def reasoned(site: Site, replica: Replica) -> RunId:
 async def test_a_run_its_steps_and_its_model_calls() -> None:
     async with working() as (site, replica):
         run_id = await reasoned(site, replica)
-        await wait_until(lambda: ("waypost_runs_ended_total", "clerk", "completed") in shown(replica))
+        await wait_until(lambda: shown(replica).get(("waypost_runs_ended_total", "clerk", "completed")))
         found = shown(replica)
     assert found["waypost_runs_started_total", "clerk"] == 1
     assert found["waypost_granted_usd_total", "clerk"] == 0.01
@@ -150,7 +150,7 @@ async def test_lines_can_be_switched_off() -> None:
     with capture_logs() as lines:
         async with working(WAYPOST_LOG_STEPS="no") as (site, replica):
             await reasoned(site, replica)
-            await wait_until(lambda: ("waypost_runs_ended_total", "clerk", "completed") in shown(replica))
+            await wait_until(lambda: shown(replica).get(("waypost_runs_ended_total", "clerk", "completed")))
     assert not [line for line in lines if line["event"] == "reasoning_step"]
 
 
