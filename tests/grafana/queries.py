@@ -33,27 +33,28 @@ class Named:
 def named(query: str) -> Named:
     """Read a query. Raises `AssertionError` for what it cannot read."""
     found = Named()
-    tokens = _TOKEN.findall(query)
+    tokens = [*_TOKEN.findall(query), ""]
     index = 0
-    while index < len(tokens):
-        token, following = tokens[index], tokens[index + 1] if index + 1 < len(tokens) else ""
+    while index < len(tokens) - 1:
+        token, following = tokens[index], tokens[index + 1]
         if token in ("by", "without", "on", "ignoring"):
             assert following == "(", query
             end = tokens.index(")", index)
             found.groups |= {each for each in tokens[index + 2 : end] if each != ","}
             index = end
         elif _NAME.match(token) and token not in _KEYWORDS and following not in ("(", "by", "without"):
-            selected = found.metrics.setdefault(token, {})
-            if following == "{":
-                end = tokens.index("}", index)
-                inner = tokens[index + 2 : end]
-                for at, each in enumerate(inner):
-                    if each in ("=", "!=", "=~", "!~"):
-                        literal = {inner[at + 1].strip('"')} if each == "=" else set()
-                        selected.setdefault(inner[at - 1], set()).update(literal)
-                index = end
+            end = tokens.index("}", index) if following == "{" else index
+            _select(found.metrics.setdefault(token, {}), tokens[index + 2 : end])
+            index = end
         index += 1
     return found
+
+
+def _select(selected: dict[str, set[str]], inner: list[str]) -> None:
+    """Take in what stands between a selector's braces."""
+    for at, each in enumerate(inner):
+        if each in ("=", "!=", "=~", "!~"):
+            selected.setdefault(inner[at - 1], set()).update({inner[at + 1].strip('"')} if each == "=" else ())
 
 
 def dashboards() -> dict[str, dict[str, Any]]:

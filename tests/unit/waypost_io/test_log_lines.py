@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
+from collections.abc import Iterator
 
+import pytest
 import structlog
 
 from waypost_io import logs
@@ -13,6 +16,16 @@ from waypost_io.logs import FastLog
 
 RUN = "01890000-0000-7000-8000-00000000000a"
 TRACE = "0189000000007000800000000000000a"
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, direct = root.handlers[:], root.level, FastLog.direct
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    FastLog.direct = direct
 
 
 def configured(**environment: str) -> io.StringIO:

@@ -18,7 +18,7 @@ def delivery(times: int) -> Any:
 
 
 def activation(number: int) -> Any:
-    return SimpleNamespace(run_id=RunId(f"run-{number}"))
+    return SimpleNamespace(run_id=RunId(f"run-{number}"), agent="clerk")
 
 
 async def test_row_14_suspects_come_late_and_alone() -> None:
