@@ -58,7 +58,7 @@ class LangGraphAgent(Agent[..., Any]):
         reserve: Usage | None = None,
         config: RunnableConfig | None = None,
         context: Any = None,
-        durability: Durability = "sync",
+        durability: Durability = "async",
         serializer: SerializerProtocol | None = None,
         budget: Budget | None = None,
         version: str = "1",
@@ -73,8 +73,8 @@ class LangGraphAgent(Agent[..., Any]):
         - `asks` says who answers what `interrupt()` asks; `unanswered` gives the answer when nobody does (else the run fails).
         - `reserve` is what one model call may use at most, reserved before it where the run's tokens or cost are limited.
         - `config` is the graph's `RunnableConfig` (its `recursion_limit`, its `configurable`), `context` its runtime context.
-        - `durability="sync"`: a step of the graph begins when the checkpoint before it is stored. "async": it does not wait for that; what
-          is asked of models and tools follows the checkpoint all the same, only raw code in nodes may run before.
+        - `durability="async"`: a step of the graph does not wait until the checkpoint before it is stored. What nodes ask of models and
+          tools begins after it all the same; only raw code in nodes may run before. "sync" waits, as LangGraph's own "sync" does.
         - `serializer` writes the state; LangGraph's `JsonPlusSerializer` by default.
 
         Raises `TypeError`, `ValueError` or `BadInput` at the definition.

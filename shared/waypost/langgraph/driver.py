@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.serde.types import INTERRUPT, RESUME
+from langgraph.checkpoint.serde.types import INTERRUPT
 from langgraph.types import Command, Interrupt
 from msgspec import Raw, Struct
 
@@ -118,7 +118,7 @@ class Driver:
         self._thread = thread
         self._ended = ended
         self._task: asyncio.Task[None] | None = None
-        self._asked: set[CallId] = set()
+        self._asked: dict[CallId, int] = {}
         self._answers: dict[CallId, bytes] = {}
         self._refusals: dict[CallId, Failure] = {}
         self._passed: set[CallId] = set()
@@ -132,8 +132,8 @@ class Driver:
     # -- what is known from the log
 
     def asked(self, call_id: CallId) -> None:
-        """The log has this question."""
-        self._asked.add(call_id)
+        """The log has this question, and this many checkpoints and writes before it."""
+        self._asked[call_id] = self._thread.entries
 
     def answered(self, call_id: CallId, answer: bytes) -> None:
         """Somebody has answered."""
@@ -197,7 +197,7 @@ class Driver:
         activity = self.calls.activity
         output: Any = None
         chunks = graph.astream(
-            given, config, stream_mode=["values", "tasks"], subgraphs=True, durability="sync", context=self.agent.context
+            given, config, stream_mode=["values", "tasks"], subgraphs=True, durability=self.agent.durability, context=self.agent.context
         )
         async for namespace, mode, chunk in chunks:
             if mode == "values":
@@ -216,17 +216,16 @@ class Driver:
         `first`: the graph is taken up from the log. If it was not interrupted by a question but by the end of a worker, it goes on.
         """
         while True:
-            pending, under_way = self._pending()
+            pending = self._pending()
             if not pending:
                 stops = await self._breakpoint(graph, config)
                 if stops is None:
                     return None if first else _THROUGH
                 questions = [stops]
+            elif first and not self._rests(pending):
+                return None  # the tasks under way run again, and ask again what they still have to
             else:
-                if first and (under_way or any(CallId(_QUESTION + i.id) not in self._asked for i in pending)):
-                    answers = self._answers_to(pending)
-                    return Command(resume=answers) if answers else None
-                questions = [question_of(i, self.agent.asks) for i in pending]
+                questions = [question_of(interrupt, self.agent.asks) for interrupt in pending]
             for question in questions:
                 self._ask(question)
             answers = self._answers_to(pending)
@@ -237,22 +236,18 @@ class Driver:
             self._news.clear()
             await self._news.wait()
 
-    def _pending(self) -> tuple[list[Interrupt[Any]], bool]:
-        """The interrupts at the newest checkpoint that no task has gone on from, and whether any task has gone on from one."""
-        found: dict[str, Interrupt[Any]] = {}
-        consumed: set[str] = set()
-        for name, space in list(self._thread.namespaces.items()):
-            writes = self._thread.writes_of(name, space.newest)
-            resumed = {write.task: write.order for write in writes if write.channel == RESUME}
-            for write in writes:
-                if write.channel != INTERRUPT:
-                    continue
-                for interrupt in self._thread.load(write):
-                    if resumed.get(write.task, 0) > write.order:
-                        consumed.add(interrupt.id)
-                    if not name:
-                        found[interrupt.id] = interrupt
-        return [interrupt for i, interrupt in found.items() if i not in consumed], not consumed.isdisjoint(found)
+    def _pending(self) -> list[Interrupt[Any]]:
+        """The interrupts at the newest checkpoint of the root, of tasks that have not ended since."""
+        root = self._thread.namespaces.get("")
+        writes = self._thread.writes_of("", root.newest) if root is not None else []
+        ended = {write.task for write in writes if write.index >= 0}
+        lists = [self._thread.load(write) for write in writes if write.channel == INTERRUPT and write.task not in ended]
+        return [interrupt for interrupts in lists for interrupt in interrupts]
+
+    def _rests(self, pending: list[Interrupt[Any]]) -> bool:
+        """Of a graph that is taken up: it had come back with these interrupts, and nothing has been saved since they were asked."""
+        asked = [self._asked.get(CallId(_QUESTION + interrupt.id), -1) for interrupt in pending]
+        return min(asked) >= 0 and max(asked) == self._thread.entries
 
     async def _breakpoint(self, graph: Any, config: RunnableConfig) -> Question | None:
         """The question at a `compile(interrupt_before=…)`; None where there is none, or it is answered."""
@@ -266,7 +261,7 @@ class Driver:
 
     def _ask(self, question: Question) -> None:
         if question.call_id not in self._asked:
-            self._asked.add(question.call_id)
+            self._asked[question.call_id] = self._thread.entries
             self.calls.issue(question.item(self.calls.seen))
 
     def _answers_to(self, pending: list[Interrupt[Any]]) -> dict[str, Any]:

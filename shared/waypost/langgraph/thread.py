@@ -67,14 +67,13 @@ class Saved(Struct, kw_only=True):
 
 
 class TaskWrite(Struct, frozen=True, kw_only=True):
-    """One write in memory; `order` counts the writes of the whole thread."""
+    """One write in memory."""
 
     task: str
     path: str
     index: int
     channel: str
     value: Written
-    order: int
 
 
 class _Live(Struct):
@@ -108,7 +107,8 @@ class Thread:
         self.pieces = Pieces(serializer)
         self.namespaces: dict[str, Namespace] = {}
         self.lock = threading.RLock()
-        self._order = 0
+        self.entries = 0
+        """Checkpoints and sets of writes so far."""
 
     # -- reading the log
 
@@ -269,6 +269,7 @@ class Thread:
         return [self.pieces.load(number) for number in _spliced(_resolved(space, channel, written.base), written)]
 
     def _apply(self, namespace: str, checkpoint: str, parent: str, state: State) -> None:
+        self.entries += 1
         space = self.namespaces.setdefault(namespace, Namespace())
         before = space.checkpoints.get(parent)
         versions = dict(before.versions) if before else {}
@@ -290,11 +291,9 @@ class Thread:
     def _apply_writes(self, namespace: str, checkpoint: str, task: str, packed: Writes) -> None:
         space = self.namespaces.setdefault(namespace, Namespace())
         held = space.writes.setdefault(checkpoint, {})
+        self.entries += 1
         for write in packed.writes:
-            self._order += 1
-            held[task, write.index] = TaskWrite(
-                task=task, path=packed.path, index=write.index, channel=write.channel, value=write.value, order=self._order
-            )
+            held[task, write.index] = TaskWrite(task=task, path=packed.path, index=write.index, channel=write.channel, value=write.value)
 
     def _forget(self, namespace: str, checkpoint: str) -> None:
         space = self.namespaces.get(namespace)
