@@ -56,6 +56,7 @@ class LangGraphAgent(Agent[..., Any]):
         asks: Asks | str = "operator",
         unanswered: Callable[[Interrupt[Any], Unanswered], Any] | None = None,
         reserve: Usage | None = None,
+        stream: bool = False,
         config: RunnableConfig | None = None,
         context: Any = None,
         durability: Durability = "async",
@@ -71,7 +72,10 @@ class LangGraphAgent(Agent[..., Any]):
 
         - `output` makes the run's result of the graph's output; without it the result is the output as JSON.
         - `asks` says who answers what `interrupt()` asks; `unanswered` gives the answer when nobody does (else the run fails).
-        - `reserve` is what one model call may use at most, reserved before it where the run's tokens or cost are limited.
+        - `reserve` is what one model call may use at most, reserved before it where the run's tokens or cost are limited; without it
+          that is estimated from the prompt and the model's `max_tokens`.
+        - `stream`: models that can stream do, so that people can watch the answers come on `waypost.stream.<run_id>`. A node that streams
+          by itself (`astream`) shows its answers in any case.
         - `config` is the graph's `RunnableConfig` (its `recursion_limit`, its `configurable`), `context` its runtime context.
         - `durability="async"`: a step of the graph does not wait until the checkpoint before it is stored. What nodes ask of models and
           tools begins after it all the same; only raw code in nodes may run before. "sync" waits, as LangGraph's own "sync" does.
@@ -99,6 +103,7 @@ class LangGraphAgent(Agent[..., Any]):
         self.asks = Asks(role=asks) if isinstance(asks, str) else asks
         self.unanswered = unanswered
         self.reserve = reserve
+        self.stream = stream
         self.config: RunnableConfig = config or {}
         self.context = context
         self.durability = durability

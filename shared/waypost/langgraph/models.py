@@ -7,8 +7,7 @@ real model for goes through the run. LangChain's caches are passed by: what coun
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -23,8 +22,10 @@ from waypost.langgraph.book import Ask, Call
 from waypost.langgraph.driver import Driver
 from waypost.langgraph.errors import ModelFailed
 from waypost.langgraph.place import Place
-from waypost.langgraph.pricing import cost_of
+from waypost.langgraph.pricing import check_priced, cost_of, most_of
 from waypost.langgraph.records import chunk_of, decode_result, digest_of_request, encode_result, model_call
+from waypost.langgraph.showing import Shown
+from waypost_proto.usage import Usage
 
 _COPIED = ("callbacks", "verbose", "tags", "metadata", "disable_streaming", "output_version", "custom_get_token_ids", "name")
 
@@ -75,13 +76,15 @@ class StandIn(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         inner = self.inner
+        request = _Request(self, messages, stop, kwargs, run_manager)
 
-        async def work(_started: float) -> tuple[ChatResult, float | None]:
+        async def work(shown: Shown) -> ChatResult:
             if inner.rate_limiter is not None:
                 await inner.rate_limiter.aacquire(blocking=True)
-            return await inner._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs), None
+            if request.streams:
+                return await _gathered(inner._astream(messages, stop=stop, **kwargs), shown.chunk)
+            return await inner._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
 
-        request = _Request(self, messages, stop, kwargs, run_manager)
         return await request.result(request.as_step(work))
 
     async def _astream(
@@ -95,16 +98,15 @@ class StandIn(BaseChatModel):
         inner, seen = self.inner, 0
         request = _Request(self, messages, stop, kwargs, run_manager)
 
-        async def work(started: float) -> tuple[ChatResult, float | None]:
+        async def work(shown: Shown) -> ChatResult:
             if inner.rate_limiter is not None:
                 await inner.rate_limiter.aacquire(blocking=True)
-            whole: ChatGenerationChunk | None = None
-            first: float | None = None
-            async for chunk in inner._astream(messages, stop=stop, **kwargs):
-                first = time.monotonic() - started if first is None else first
-                whole = chunk if whole is None else whole + chunk
+
+            def each(chunk: ChatGenerationChunk) -> None:
+                shown.chunk(chunk)
                 pieces.put_nowait(chunk)
-            return _whole(whole), first
+
+            return await _gathered(inner._astream(messages, stop=stop, **kwargs), each)
 
         asked = asyncio.ensure_future(request.result(request.as_step(work)))
         asked.add_done_callback(lambda _: pieces.put_nowait(None))
@@ -149,7 +151,7 @@ class StandIn(BaseChatModel):
         yield chunk_of(self._generate(messages, stop, run_manager, **kwargs).generations[0].message)
 
 
-Work = Callable[[float], Any]
+Work = Callable[[Shown], Awaitable[ChatResult]]
 
 
 class _Request:
@@ -164,8 +166,17 @@ class _Request:
         self.model = str(params.get("ls_model_name") or getattr(inner, "model_name", "") or inner._llm_type)
         self.provider = str(params.get("ls_provider") or "")
         self.digest = digest_of_request(self.model, messages, stop, options)
-        self.reserve = None if self.run.agent.reserve is None else self.run.agent.reserve.to_wire()
+        self.reserve = self._reserve(messages, params.get("ls_max_tokens"))
+        self.streams = self.run.agent.stream and inner._should_stream(async_api=True, stream=True)
         self.place: Place = place_of(self.run, getattr(manager, "metadata", None))
+
+    def _reserve(self, messages: list[BaseMessage], output_tokens: int | None) -> Usage | None:
+        """What is reserved before the call where tokens or cost are limited; elsewhere nobody asks, and nothing is counted for it."""
+        if self.run.agent.reserve is not None:
+            return self.run.agent.reserve.to_wire()
+        if not self.run.calls.steps.metered:
+            return None
+        return most_of(self.provider, self.model, messages, output_tokens).to_wire()
 
     async def result(self, start: Callable[[Call], None]) -> ChatResult:
         """The answer: recorded, or begun with `start`. Raises `ModelFailed`."""
@@ -179,16 +190,27 @@ class _Request:
         """How a new call is begun: `work` as a local effect."""
 
         async def body(effect: LocalEffect) -> bytes:
-            effect.meter.model = model_call(self.model, self.provider, None, self.digest, None)
-            result, first = await work(time.monotonic())
-            return self._recorded(effect, result, first)
+            self._begun(effect)
+            shown = Shown(effect.scope, self.model, self.provider)
+            try:
+                result = await work(shown)
+            except BaseException as error:
+                shown.end(error)
+                raise
+            shown.end()
+            return self._recorded(effect, result, shown.first_token_seconds)
 
         return lambda call: self.run.calls.begin_step(call, body, self.reserve)
 
     def told(self, effect: LocalEffect, work: Callable[[], ChatResult]) -> bytes:
         """The same for plain code."""
-        effect.meter.model = model_call(self.model, self.provider, None, self.digest, None)
+        self._begun(effect)
         return self._recorded(effect, work(), None)
+
+    def _begun(self, effect: LocalEffect) -> None:
+        effect.meter.model = model_call(self.model, self.provider, None, self.digest, None)
+        if effect.scope is not None and effect.scope.cost_limited:
+            check_priced(self.provider, self.model)
 
     def _recorded(self, effect: LocalEffect, result: ChatResult, first: float | None) -> bytes:
         known = effect.meter.model = model_call(self.model, self.provider, result, self.digest, first)
@@ -199,10 +221,15 @@ class _Request:
         return body
 
 
-def _whole(chunk: ChatGenerationChunk | None) -> ChatResult:
-    if chunk is None:
+async def _gathered(chunks: AsyncIterator[ChatGenerationChunk], each: Callable[[ChatGenerationChunk], None]) -> ChatResult:
+    """The whole answer of a stream, whose pieces are given to `each` as they come."""
+    whole: ChatGenerationChunk | None = None
+    async for chunk in chunks:
+        whole = chunk if whole is None else whole + chunk
+        each(chunk)
+    if whole is None:
         raise ValueError("the model's stream ended without a piece")
-    return ChatResult(generations=[chunk])
+    return ChatResult(generations=[whole])
 
 
 __all__ = ["StandIn"]
