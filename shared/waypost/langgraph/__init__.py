@@ -11,6 +11,7 @@ from waypost.langgraph import _installed  # noqa: F401 - first: it says what to 
 from waypost.langgraph.agent import LangGraphAgent
 from waypost.langgraph.asking import call, step, step_now
 from waypost.langgraph.errors import ModelFailed
+from waypost.langgraph.history import Past, fork, past
 from waypost.langgraph.pieces import StateNotSerializable
 from waypost.langgraph.questions import Asks
 from waypost.langgraph.saver import LogSaver
@@ -22,11 +23,14 @@ __all__ = [
     "LangGraphAgent",
     "LogSaver",
     "ModelFailed",
+    "Past",
     "StateNotSerializable",
     "call",
     "durable",
+    "fork",
     "in_node",
     "langchain_tools",
+    "past",
     "step",
     "step_now",
 ]

@@ -108,6 +108,7 @@ class LangGraphAgent(Agent[..., Any]):
         self.context = context
         self.durability = durability
         self.serializer = serializer or JsonPlusSerializer()
+        self.own_serializer = serializer is not None
         install()
 
     # -- as every agent

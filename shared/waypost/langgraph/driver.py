@@ -17,11 +17,13 @@ from waypost.errors import Unanswered
 from waypost.execution.effects import failure_of, text_of
 from waypost.execution.ports import Beginning
 from waypost.langgraph.calls import INSIDE, Calls
+from waypost.langgraph.history import first_checkpoint, fork_of
 from waypost.langgraph.questions import QUESTION as _QUESTION
 from waypost.langgraph.questions import Question, breakpoint_question, question_of
 from waypost.langgraph.records import Chosen
 from waypost.langgraph.saver import LogSaver
 from waypost.langgraph.thread import Thread
+from waypost_core.checkpoints import saved
 from waypost_proto import commands as cmd
 from waypost_proto.codec import encode
 from waypost_proto.errors import ContractError
@@ -175,7 +177,7 @@ class Driver:
     async def _to_end(self) -> Any:
         graph = self.agent.compiled(LogSaver(self.threads, serde=self.agent.serializer))
         config = self._config()
-        known = "" in self._thread.namespaces
+        known = "" in self._thread.namespaces or self._begin_fork()
         given: Any = await self._goes_on(graph, config, first=True) if known else self.agent.decode_input(self.input or b"null")
         output: Any = None
         while given is not _THROUGH:
@@ -187,6 +189,16 @@ class Driver:
                 self.calls.activity.end()
             given = await self._goes_on(graph, config, first=False)
         return (await graph.aget_state(config)).values if output is None else output
+
+    def _begin_fork(self) -> bool:
+        """Whether the run begins at another run's checkpoint, which is its own first one then."""
+        beginning = fork_of(self.input or b"")
+        if beginning is None:
+            return False
+        item = first_checkpoint(beginning, self.calls.seen)
+        self._thread.fold(saved(item), bytes(beginning.state))
+        self.calls.issue(item)
+        return True
 
     def _config(self) -> RunnableConfig:
         mine = self.agent.config

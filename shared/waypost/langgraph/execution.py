@@ -19,6 +19,7 @@ from waypost.langgraph.activity import Activity
 from waypost.langgraph.book import Book, Outcome
 from waypost.langgraph.calls import Calls
 from waypost.langgraph.driver import Driver, Ended
+from waypost.langgraph.history import fork_of, serializer_of_forks
 from waypost.langgraph.thread import Thread
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
@@ -129,7 +130,9 @@ class GraphExecution:
             self._driver.taint = merged(self._driver.taint, taint)
         match data:
             case ev.RunStarted():
-                self._driver.input = self._value(data.input, data.input_ref)
+                self._driver.input = body = self._value(data.input, data.input_ref)
+                if fork_of(body) is not None:
+                    self._thread.pieces.serializer = serializer_of_forks(self._agent)
             case ev.QuestionAnswered():
                 self._driver.answered(data.call_id, b"null" if data.answer is UNSET else bytes(data.answer))
             case ev.QuestionUnanswered():

@@ -15,6 +15,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import UNSET, Raw
 
+from waypost_core.checkpoints import saved
 from waypost_io.bus.ports import Bus, ConsumerSpec, Message, Puller
 from waypost_io.bus.topology import stream_specs
 from waypost_proto import commands as cmd
@@ -312,6 +313,8 @@ class StandIn:
                 run.record(ev.ChildRequested(seen=seen, call_id=item.id, child_agent=item.agent, child_run_id=child, input=item.input))
             case cmd.CancelCall():
                 run.record(ev.SignalWaitCancelled(seen=seen, call_id=item.target))
+            case cmd.SaveCheckpoint() | cmd.SaveWrites():
+                run.record(saved(item))
             case cmd.SetState():
                 run.record(ev.StateChanged(seen=seen, value=item.value))
             case cmd.CompleteRun():
