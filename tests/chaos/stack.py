@@ -144,11 +144,11 @@ async def stack(
         await made.stop()
 
 
-async def hosted(client: Client) -> None:
-    """Wait until worker and gateway are known, so that a test starts from a whole system."""
+async def hosted(client: Client, *, seconds: float = 20) -> None:
+    """Wait until worker and gateway are known, so that a test starts from a whole system. Modules that import much take longer."""
 
     async def known() -> bool:
         agents, tools = await client.agents(), await client.tools()
         return any(view.workers for view in agents) and any(view.gateways for view in tools)
 
-    await wait_until(known, seconds=20, ignore=(Exception,))
+    await wait_until(known, seconds=seconds, ignore=(Exception,))

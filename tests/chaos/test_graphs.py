@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.graph_module import LETTERS
+from tests.chaos.graph_module import LETTERS, secretary
 from tests.chaos.stack import COMMANDS, Stack, hosted, stack
+from waypost.client import Client
+from waypost.langgraph import fork, past
+from waypost_proto.errors import ContractError, NotFound
 
 MODULE = Path(__file__).with_name("graph_module.py")
 GRAPH = {name: [str(MODULE) if part.endswith("desk_module.py") else part for part in parts] for name, parts in COMMANDS.items()}
 ASKED = {"messages": [{"role": "user", "content": "write to everybody"}]}
+KINDS = ["human", "ai", "tool", "tool", "tool", "ai", "tool", "tool", "tool", "ai", "ai"]
+"""The messages of a whole run."""
 PASSAGES = 7
 """Advances that a run publishes, at least: each of them is a step of the graph, or of a node of it."""
 
@@ -21,7 +26,7 @@ PASSAGES = 7
 def check(services: Stack, result: dict[str, object], events: list[object]) -> None:
     messages: list[dict[str, object]] = result["messages"]  # type: ignore[assignment]
     kinds = [message["type"] for message in messages]
-    assert kinds == ["human", "ai", "tool", "tool", "tool", "ai", "tool", "tool", "tool", "ai", "ai"], kinds
+    assert kinds == KINDS, kinds
     noted = Counter(line.split(":")[0] + ":" + line.split(":")[1] if ":" in line else line for line in services.effects())
     assert all(noted[f"letter:{name}"] == 1 for name in LETTERS), services.effects()
     recorded = Counter(getattr(event, "type", "") for event in events)
@@ -31,13 +36,36 @@ def check(services: Stack, result: dict[str, object], events: list[object]) -> N
 
 async def test_a_graph_on_real_servers(tmp_path: Path, nats_url: str, database: str) -> None:
     async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH) as services, services.client() as client:
-        await hosted(client)
+        await hosted(client, seconds=50)
         started = (await client.start("secretary", ASKED)).run_id
         result = await client.result(started, timeout=40)
         events = [event async for event in client.events(started)]
         check(services, result, events)
         assert Counter(services.effects())["number"] == 1
         assert [line for line in services.effects() if line.startswith("model")] == ["model:0", "model:3", "model:6"]
+        await look_back(services, client, started)
+
+
+async def look_back(services: Stack, client: Client, first: str) -> None:
+    """Time travel: the run's checkpoints from its log, and new runs from one of them."""
+    there = await past(client, secretary, first)
+    states = [state async for state in there.graph.aget_state_history(there.config)]
+    assert len(states[0].values["messages"]) == 11
+    assert [state.next for state in states[-2:]] == [("think",), ("__start__",)]
+    with pytest.raises(ContractError, match="only reads"):
+        await there.graph.aupdate_state(there.config, {"messages": []})
+    before_writing = next(state for state in states if len(state.next) == 3 and len(state.values["messages"]) == 6)
+    at = before_writing.config["configurable"]["checkpoint_id"]
+    forked = await fork(client, secretary, first, at, labels={"why": "again"})
+    again = await client.result(forked.run_id, timeout=40)
+    assert [message["type"] for message in again["messages"]] == KINDS
+    assert len([line for line in services.effects() if line.startswith("letter:ada")]) == 2, "once for each run"
+    assert services.effects().count("model:0") == 1
+    changed = await fork(client, secretary, first, at, update={"messages": [{"role": "user", "content": "stop"}]}, as_node="think")
+    ended = await client.result(changed.run_id, timeout=40)
+    assert "stop" in [message["content"] for message in ended["messages"]]
+    with pytest.raises(NotFound, match="no checkpoint"):
+        await fork(client, secretary, first, "nothing")
 
 
 def case(boundary: str, passage: int) -> Any:
@@ -60,7 +88,7 @@ async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_
         stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH, worker=fault) as services,
         services.client() as client,
     ):
-        await hosted(client)
+        await hosted(client, seconds=50)
         started = (await client.start("secretary", ASKED)).run_id
         await services.died("worker")
         await services.start("worker")

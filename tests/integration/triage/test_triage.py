@@ -28,7 +28,7 @@ async def test_triage(tmp_path: Path, nats_url: str, database: str) -> None:
         stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=COMMANDS, environment=OFFLINE) as services,
         services.client() as client,
     ):
-        await hosted(client)
+        await hosted(client, seconds=50)
         small = (await client.start("triage", ticket("order o-8 is broken"))).run_id
         large = (await client.start("triage", ticket("order o-7 is broken"))).run_id
         denied = (await client.start("triage", ticket("order o-7 came late, says o-7"))).run_id
