@@ -215,6 +215,9 @@ class SimulatedBus(MemoryBus):
         purged: int = await self._admin("purge", super().purge, stream, subject)
         return purged
 
+    async def load(self, stream: str) -> Any:
+        return await self._admin("load", super().load, stream)
+
     async def subjects(self, stream: str, subject: str) -> dict[str, int]:
         found: dict[str, int] = await self._admin("subjects", super().subjects, stream, subject)
         return found

@@ -20,24 +20,10 @@ from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.trace import Trace
 from tests.simulation.trouble import Trouble
 from waypost_io.store.memory import MemoryDatabase, MemoryStore
-from waypost_io.store.ports import Commit
+from waypost_io.store.ports import Commit, Store
 from waypost_proto.errors import Unreachable
 
-FACETS = (
-    "leases",
-    "log",
-    "timers",
-    "keys",
-    "definitions",
-    "ledger",
-    "approvals",
-    "blobs",
-    "dead",
-    "streams",
-    "reads",
-    "audit",
-    "maintenance",
-)
+FACETS = tuple(Store.__annotations__)
 WRITES = frozenset(
     {
         "acquire",
