@@ -29,7 +29,7 @@ MAX_DELAY_SECONDS = 30.0
 GATHER_SECONDS = 0.25
 """Between two looks under load: a batch gathers in it, and the database is left to those who are waited for."""
 STAND_ASIDE_SECONDS = 10.0
-"""How long a process keeps quiet after another one moved its cursors."""
+"""A process whose cursors another one has moved looks this often whether that one still moves them."""
 SAY_SECONDS = 60.0
 MAX_REFUSALS = 8
 """Single spans refused one after another, with nothing taken in between, before the collector is taken to be at fault."""
@@ -69,6 +69,8 @@ class TraceExporter:
         self._cursors: dict[int, int] | None = None
         self._said_at = float("-inf")
         self._refusals = 0
+        self._left_to_another: dict[int, int] | None = None
+        """Where the cursors were when they were last looked at, while another process moves them."""
         self.trouble = ""
         """What is in the way, for people; never a reason not to be ready: runs do not wait for their traces."""
 
@@ -77,12 +79,16 @@ class TraceExporter:
         delay = FIRST_DELAY_SECONDS
         while not stop.requested:
             try:
+                if self._left_to_another is not None:
+                    await stop.sleep(STAND_ASIDE_SECONDS)
+                    await self.watch()
+                    continue
                 taken = await self.step()
                 self.trouble, delay = "", FIRST_DELAY_SECONDS
             except ConcurrencyError:
                 self._drop()
+                self._left_to_another = {}
                 _log.info("another process exports traces, standing aside")
-                await stop.sleep(STAND_ASIDE_SECONDS)
                 continue
             except TransientError as error:
                 self._drop()
@@ -122,6 +128,16 @@ class TraceExporter:
         self._metrics.broken.set(self._projector.broken)
         self._metrics.kept.set(len(self._projector))
         return len(events)
+
+    async def watch(self) -> None:
+        """Look whether the process that exports still does: if there is something to do and no cursor has moved since the last look, it is
+        ours again. Raises `TransientError`."""
+        cursors, behind = await self._traces.cursors(), await self.look()
+        if behind and cursors == self._left_to_another:
+            self._left_to_another = None
+            _log.info("nobody exports traces any more, taking over")
+        else:
+            self._left_to_another = cursors
 
     async def look(self) -> bool:
         """Whether there is anything to do."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import page, report, scale
+from tests.bench import page, report, scale, tracing
 from tests.bench.measuring import measure
 from tests.bench.peer import command as peer_command
 from tests.bench.plan import Plan
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return peer_command.main(arguments[1:])
     if arguments[:1] == ["scale"]:
         return scale.main(arguments[1:], progress())
+    if arguments[:1] == ["tracing"]:
+        return tracing.main(arguments[1:])
     options = _parser().parse_args(arguments)
     plan = Plan(
         runs=options.runs,

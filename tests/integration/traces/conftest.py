@@ -50,7 +50,7 @@ class Tap:
         return sorted(span.name for span in self.of(run_id))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def tap() -> AsyncIterator[Tap]:
     tap = await Tap().open()
     yield tap

@@ -33,8 +33,10 @@ CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Attributes = Callable[[Span], dict[str, object]]
 
 
-@pytest.fixture
-async def services(tmp_path: Path, nats_url: str, postgres: EmbeddedPostgres, postgres_template: str, tap: Tap) -> AsyncIterator[Stack]:
+@pytest.fixture(scope="module")
+async def services(
+    tmp_path_factory: pytest.TempPathFactory, nats_url: str, postgres: EmbeddedPostgres, postgres_template: str, tap: Tap
+) -> AsyncIterator[Stack]:
     name = f"traces{uuid.uuid4().hex[:8]}"
     database = await postgres.create_database(name, template=postgres_template)
     environment = {
@@ -44,7 +46,8 @@ async def services(tmp_path: Path, nats_url: str, postgres: EmbeddedPostgres, po
         "WAYPOST_TRACES_BATCH_MAX": "3",
         "WAYPOST_TRACES_CONTENT": "all",
     }
-    async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=COMMANDS, environment=environment) as running:
+    folder = tmp_path_factory.mktemp("traces")
+    async with stack(folder, nats_url=nats_url, postgres_url=database, commands=COMMANDS, environment=environment) as running:
         async with running.client() as client:
             await hosted(client)
         yield running
