@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import queue
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future as ThreadFuture
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from waypost.execution.effects import EffectResult, LocalEffect
 from waypost.execution.steps import LocalSteps
@@ -37,7 +38,8 @@ class Calls:
     def __init__(self, book: Book, activity: Activity, steps_left: int | None, outer: contextvars.Context) -> None:
         self.book = book
         self.activity = activity
-        self.items: list[AnyItem] = []
+        self.items: deque[AnyItem] = deque()
+        """What is new. Threads of plain nodes add checkpoints to it."""
         self.seen = 0
         self.clock = 0.0
         """Of the run: the time of the last thing it was told."""
@@ -48,6 +50,7 @@ class Calls:
         self.outer = outer
         self._futures: dict[CallId, asyncio.Future[Outcome]] = {}
         self._given = asyncio.Event()
+        self._told = 0
 
     # -- for nodes
 
@@ -98,6 +101,17 @@ class Calls:
         if not self.closed:
             self.items.append(item)
             self.activity.stir()
+
+    def take_items(self) -> list[AnyItem]:
+        """What is new, in order. `seen` never falls: a thread may have been a moment late."""
+        taken: list[AnyItem] = []
+        while self.items:
+            item = self.items.popleft()
+            if item.seen < self._told:
+                item = structs.replace(item, seen=self._told)
+            self._told = item.seen
+            taken.append(item)
+        return taken
 
     def begin_step(self, call: Call, run: Callable[[LocalEffect], Awaitable[bytes]], reserve: Usage | None = None) -> None:
         """Have `run` run as a local effect, in the context of the caller."""

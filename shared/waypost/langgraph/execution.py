@@ -102,7 +102,7 @@ class GraphExecution:
             self._driver.threads.was_stored()
         if self._activity.settling and not self._over:
             return []
-        items, self._calls.items = self._calls.items, []
+        items = self._calls.take_items()
         self._taken = bool(items)
         if self._taken:
             self._driver.threads.was_taken()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import operator
 import threading
 from typing import Annotated, Any, TypedDict
@@ -21,7 +22,11 @@ from tests.unit.waypost.langgraph.models import Scripted, Streaming, call
 from tests.unit.waypost.langgraph.world import World
 from waypost import tool
 from waypost.langgraph import LangGraphAgent, durable, in_node, langchain_tools, step, step_now
+from waypost.langgraph.activity import Activity
+from waypost.langgraph.book import Book
+from waypost.langgraph.calls import Calls
 from waypost_proto import commands as cmd
+from waypost_proto.ids import CallId
 
 
 class State(TypedDict):
@@ -325,3 +330,35 @@ async def test_a_tool_node_run_outside_of_a_run_is_what_it_was() -> None:
     calls = [call("weather", "w", city="ulm"), call("population", "p", city="ulm", year=2027)]
     result = await graph.compile().ainvoke({"messages": [AIMessage("", tool_calls=calls)]})
     assert [m.content for m in result["messages"][1:]] == ["sun in ulm", "128001"]
+
+
+async def test_a_graph_invoked_in_a_plain_node_saves_from_its_threads() -> None:
+    def leaf(state: State) -> dict[str, Any]:
+        return {"said": [weather.invoke({"city": state["said"][-1]})]}
+
+    inner = StateGraph(State)
+    inner.add_node("leaf", leaf)
+    inner.add_node("again", leaf)
+    inner.add_edge(START, "leaf")
+    inner.add_edge("leaf", "again")
+    compiled = inner.compile()
+
+    def node(_state: State) -> dict[str, Any]:
+        return {"said": compiled.invoke({"said": ["ulm"]})["said"]}
+
+    for at in (0, 3, 6, 9, 12):
+        world = await crashing(one_node(node, tools=[durable(weather, effect="read")]), {"said": []}, at)
+        assert (await world.end())["said"] == ["ulm", "sun in ulm", "sun in sun in ulm"]
+        assert world.tool_calls == {"weather": 2}
+        await world.close()
+
+
+def test_what_a_late_thread_saves_has_seen_what_was_told() -> None:
+    async def told() -> list[int]:
+        context = contextvars.copy_context()
+        calls = Calls(Book(), Activity(lambda: None, context), None, context)
+        for seen in (1, 3, 2, 4):
+            calls.items.append(cmd.CancelCall(seen=seen, target=CallId("x")))
+        return [item.seen for item in calls.take_items()]
+
+    assert asyncio.run(told()) == [1, 3, 3, 4]
