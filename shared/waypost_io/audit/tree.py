@@ -13,10 +13,11 @@ from waypost_proto.errors import NotFound
 
 async def read_hashes(audit: Audit, ranges: Sequence[Range]) -> list[bytes]:
     """The hash of each of these subtrees, by a few index scans whatever the size. Raises `NotFound` when the log lacks some of it."""
-    pieces = {
-        level: [(low, await audit.hashes(level, low, high)) for low, high in found]  # a handful
-        for level, found in needed(ranges).items()
-    }
+    wanted = [(level, low, high) for level, found in needed(ranges).items() for low, high in found]
+    read = await audit.pieces(wanted)
+    pieces: dict[int, list[tuple[int, bytes]]] = {}
+    for (level, low, _), hashes in zip(wanted, read, strict=True):
+        pieces.setdefault(level, []).append((low, hashes))
     try:
         return hashes_of(ranges, KnownHashes(pieces))
     except LookupError as error:

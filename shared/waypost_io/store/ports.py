@@ -571,6 +571,10 @@ class Audit(Protocol):
         """Kept hashes `[low, high)` of a level, one behind another; level 0 are the leaves. Ends before the first that is missing."""
         ...
 
+    async def pieces(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """`hashes` of several (level, low, high) in one round trip, for a proof: some hundred hashes in all."""
+        ...
+
     async def entries(self, low: int, high: int) -> list[tuple[int, EventRow]]:
         """The events whose leaves are `[low, high)`, by index. An event that is missing is left out; two for one leaf come twice."""
         ...

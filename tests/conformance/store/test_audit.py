@@ -61,6 +61,9 @@ async def test_events_become_leaves_and_cursors_move(me: Owner) -> None:
     assert await audit.hashes(1, 0, 9) == b"n" * 32 + b"m" * 32
     assert await audit.hashes(2, 0, 1) == b"o" * 32
     assert await audit.hashes(1, 5, 6) == b""
+    pieces = [(0, 1, 3), (1, 0, 2), (0, 3, 5), (2, 0, 1), (0, 4, 5), (1, 1, 3), (0, 7, 9)]
+    assert await audit.pieces(pieces) == [await audit.hashes(*piece) for piece in pieces]
+    assert await audit.pieces([]) == []
     assert [(index, event.seq) for index, event in await audit.entries_of_run(one[0].run_id, after=1)] == [(1, 2), (4, 3)]
     found = await audit.find(one[2].run_id, 3)
     assert found is not None

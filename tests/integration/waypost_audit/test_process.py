@@ -18,6 +18,10 @@ import pytest
 
 from tests.unit.waypost_audit.events import Scribe, check_log, taken
 from tests.waiting import wait_until
+from waypost_core.audit.heads import parse_head
+from waypost_core.audit.kept import read_heads
+from waypost_io.audit.keyfile import ensure_key
+from waypost_io.audit.verifying import Wanted, verify
 from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.servers import EmbeddedPostgres
 from waypost_io.store.migrate import migrate
@@ -40,6 +44,7 @@ class AuditProcess:
             "WAYPOST_PREFIX": prefix,
             "WAYPOST_AUDIT_POLL_SECONDS": "0.2",
             "WAYPOST_AUDIT_BATCH_MAX": "20",
+            "WAYPOST_AUDIT_LEASE_SECONDS": "1",
             "WAYPOST_LOG_FORMAT": "json",
             **({"WAYPOST_OPS_ADDR": f"127.0.0.1:{ops_port}"} if ops_port else {}),
             **env,
@@ -141,6 +146,37 @@ async def test_killed_around_an_append(scribe: Scribe, start: Start, fault: str)
     async with start():
         await wait_until(partial(taken, scribe))
     await check_log(scribe.store, scribe.written)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("fault", ["audit.key.before", "audit.key.after", "audit.head.before", "audit.head.after:2", "audit.anchor.after"])
+async def test_killed_around_what_is_signed_and_anchored(scribe: Scribe, start: Start, tmp_path: Path, fault: str) -> None:
+    key_file, heads, anchors = tmp_path / "audit.key", tmp_path / "heads.jsonl", tmp_path / "anchors.toml"
+    (key,) = ensure_key(key_file)
+    anchors.write_text(f'[[anchor]]\nkind = "file"\nname = "worm"\npath = "{heads}"\nevery_seconds = 0\n')
+    env = {"WAYPOST_AUDIT_KEY_FILE": str(key_file), "WAYPOST_AUDIT_ANCHORS_FILE": str(anchors), "WAYPOST_AUDIT_HEAD_SECONDS": "0.05"}
+    await scribe.write({0: 50, 1: 50})
+    stop = asyncio.Event()
+    writing = asyncio.create_task(_write_on(scribe, stop))
+    async with start(WAYPOST_FAULTS=fault, **env) as first:
+        assert await first.process.wait() == -signal.SIGKILL, first.log
+    stop.set()
+    await writing
+    async with start(**env) as second:
+        await wait_until(partial(_signed, scribe))
+        second.process.send_signal(signal.SIGTERM)
+        assert await second.process.wait() == 0, second.log
+    await check_log(scribe.store, scribe.written)
+    kept = read_heads(heads.read_text(), str(heads))
+    report = await verify(scribe.store.audit, Wanted(trusted=[key.verifier], heads=kept))
+    assert report.ok, report.findings
+    assert report.signed_size == len(scribe.written)
+    assert parse_head(kept[-1])[0].size == len(scribe.written)  # at the stop
+
+
+async def _signed(scribe: Scribe) -> bool:
+    newest = await scribe.store.audit.newest_head()
+    return newest is not None and newest.size == len(scribe.written)
 
 
 @pytest.mark.crash

@@ -101,6 +101,9 @@ class MemoryAudit:
             found.append(self._log.nodes[level, number])
         return b"".join(found)
 
+    async def pieces(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        return [await self.hashes(*each) for each in wanted]
+
     async def entries(self, low: int, high: int) -> list[tuple[int, EventRow]]:
         """See `ports.Audit.entries`."""
         found = []

@@ -96,8 +96,19 @@ class PostgresAudit:
             result += hashes[(at - index) * _HASH_BYTES : (high - index) * _HASH_BYTES]
         return bytes(result)
 
+    async def pieces(self, wanted: Sequence[tuple[int, int, int]]) -> list[bytes]:
+        """See `ports.Audit.pieces`."""
+        if not wanted:
+            return []
+        found = [row["hashes"] for row in await self._link.fetch(_NODES["pieces"], *map(list, zip(*wanted, strict=True)))]
+        for at, (level, low, high) in enumerate(wanted):
+            if len(found[at]) != (high - low) * _HASH_BYTES:  # a hole: what is behind it must not take its place
+                found[at] = await self.hashes(level, low, high)
+        return found
+
     async def entries(self, low: int, high: int) -> list[tuple[int, EventRow]]:
-        return [(row["index"], rows.event(row)) for row in await self._link.fetch(_SPANS["entries"], low, high)]
+        found = [(row["index"], rows.event(row)) for row in await self._link.fetch(_SPANS["entries"], low, high)]
+        return sorted(found, key=lambda entry: (entry[0], entry[1].run_id, entry[1].seq))
 
     async def entries_of_run(self, run_id: RunId, *, after: int = 0, limit: int = 1_000) -> list[tuple[int, EventRow]]:
         return [(row["index"], rows.event(row)) for row in await self._link.fetch(_SPANS["of_run"], run_id, after, limit)]
