@@ -12,9 +12,8 @@ import msgspec
 from tests.simulation.customers import Order
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.provider import Provider
+from tests.states import differ
 from waypost_core.audit.leaves import event_leaf
-from waypost_core.evolve import fold
-from waypost_core.state import decode_state, encode_state
 from waypost_io.store.memory import MemoryDatabase
 from waypost_io.store.ports import Commit, EventRow
 from waypost_proto.codec import decode
@@ -121,19 +120,8 @@ def logs(tables: MemoryDatabase) -> Iterator[str]:
         row = tables.runs.get(run_id)
         if row is None:
             yield f"run {run_id}: it has a log and no row"
-        elif not _same(msgspec.json.decode(encode_state(fold(events))), msgspec.json.decode(encode_state(decode_state(row.state)))):
-            yield f"run {run_id}: the stored state is not the fold of the log:\n  {encode_state(fold(events))!r}\n  {row.state!r}"
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal but for fractions of a microsecond: the log has times in microseconds, the stored state as they were decided."""
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) < 2e-6
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
+        elif difference := differ(events, row.state):
+            yield f"run {run_id}: the stored state is not the fold of the log:\n  {difference}"
 
 
 def _results(run_id: RunId, events: list[Event]) -> Iterator[str]:

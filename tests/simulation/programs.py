@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from tests.bumps import bumps
 from tests.simulation.provider import Provider
-from waypost import NOT_DONE, Approval, ChildFailed, Context, Retry, StepFailed, ToolContext, ToolFailed, agent, tool
+from waypost import NOT_DONE, Approval, Context, Retry, ToolContext, agent, tool
 
 WORLD: list[Provider] = []
 """The provider of the simulation that is running."""
@@ -91,24 +92,9 @@ async def bumpy(ctx: Context, n: int) -> list:
     """Failures that are caught, a timeout, a child that fails, a task that is given up."""
     if n < 0:
         raise ValueError("negative")
-    told: list[str] = []
-    try:
-        await ctx.call(closed)
-    except ToolFailed as error:
-        told.append(error.type)
-    try:
-        await ctx.step(_broken, f"{ctx.run_id}/broken", name="broken")
-    except StepFailed as error:
-        told.append(error.type)
-    try:
-        async with asyncio.timeout(0.3):
-            await ctx.signal("never")
-    except TimeoutError:
-        told.append("timeout")
-    try:
-        await ctx.call(bumpy, -1)
-    except ChildFailed as error:
-        told.append(error.failure.type)
+    told = await bumps(
+        ctx, closed=closed, broken=lambda: ctx.step(_broken, f"{ctx.run_id}/broken", name="broken"), failing=bumpy, patience_seconds=0.3
+    )
     ctx.start(clerk_child, n).cancel()
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(_job(ctx, n + k)) for k in range(2)]

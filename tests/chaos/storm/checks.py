@@ -14,8 +14,7 @@ import msgspec
 from tests.chaos.storm.customers import Hold, Order
 from tests.chaos.storm.programs import EXPECTED
 from tests.chaos.storm.provider import Effect
-from waypost_core.evolve import fold
-from waypost_core.state import decode_state, encode_state
+from tests.states import differ
 from waypost_proto.codec import decode
 from waypost_proto.events import TERMINAL_TYPES, Event
 
@@ -45,20 +44,9 @@ def log_of(run_id: str, events: Sequence[Event], state: bytes) -> Iterator[str]:
         if event.type in RESULTS | TIMER_ENDS:
             results["timer" if event.type in TIMER_ENDS else "call", str(msgspec.json.decode(event.data)["call_id"])] += 1
     yield from (f"run {run_id}: {count} results of {kind} {key}" for (kind, key), count in results.items() if count > 1)
-    folded, stored = (msgspec.json.decode(encode_state(each)) for each in (fold(events), decode_state(state)))
-    if not _same(folded, stored):
-        yield f"run {run_id}: the stored state is not the fold of the log:\n  {folded}\n  {stored}"
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal but for fractions of a microsecond: the log has times in microseconds, the stored state as they were decided."""
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) < 2e-6
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
+    difference = differ(events, state)
+    if difference:
+        yield f"run {run_id}: the stored state is not the fold of the log:\n  {difference}"
 
 
 def order_of(order: Order, row: Mapping[str, Any] | None) -> Iterator[str]:

@@ -16,7 +16,9 @@ import nats.errors
 import nats.js.errors
 
 from tests.chaos.storm.deployment import PREFIX, Deployment
+from tests.chaos.storm.links import Link
 from tests.chaos.storm.plan import KINDS, SERVICES, Strike
+from tests.chaos.storm.processes import Server
 
 Fault = Callable[[Deployment, Strike], Awaitable[bool]]
 """False when there was nothing to strike."""
@@ -48,21 +50,31 @@ async def _freeze(made: Deployment, strike: Strike) -> bool:
     return True
 
 
-# -- NATS
+# -- either server
 
 
-async def _nats_kill(made: Deployment, strike: Strike) -> bool:
-    async with made.nats.struck():
-        await made.nats.server.kill()
+def _server(made: Deployment, strike: Strike) -> Server:
+    """The one that the strike is named after."""
+    return made.nats if strike.kind.startswith("nats") else made.postgres
+
+
+async def _server_kill(made: Deployment, strike: Strike) -> bool:
+    server = _server(made, strike)
+    async with server.struck():
+        await server.server.kill()
         await asyncio.sleep(strike.seconds)
     return True
 
 
-async def _nats_freeze(made: Deployment, strike: Strike) -> bool:
-    async with made.nats.struck():
-        with made.nats.frozen():
+async def _server_freeze(made: Deployment, strike: Strike) -> bool:
+    server = _server(made, strike)
+    async with server.struck():
+        with server.frozen():
             await asyncio.sleep(strike.seconds)
     return True
+
+
+# -- NATS
 
 
 async def _nats_wipe(made: Deployment, strike: Strike) -> bool:
@@ -140,20 +152,6 @@ async def _ignore(error: Exception) -> None:
 # -- Postgres
 
 
-async def _postgres_kill(made: Deployment, strike: Strike) -> bool:
-    async with made.postgres.struck():
-        await made.postgres.server.kill()
-        await asyncio.sleep(strike.seconds)
-    return True
-
-
-async def _postgres_freeze(made: Deployment, strike: Strike) -> bool:
-    async with made.postgres.struck():
-        with made.postgres.frozen():
-            await asyncio.sleep(strike.seconds)
-    return True
-
-
 async def _backend_kill(made: Deployment, strike: Strike) -> bool:
     """kill -9 of one server process: Postgres ends all sessions and recovers."""
     async with made.postgres.turn:
@@ -185,7 +183,7 @@ async def _backend_cut(made: Deployment, strike: Strike) -> bool:
 
 
 async def _disk_full(made: Deployment, strike: Strike) -> bool:
-    server = made.nats if strike.kind.startswith("nats") else made.postgres
+    server = _server(made, strike)
     disk = made.disks[strike.kind.partition("-")[0]]
     async with server.turn:  # the supervisor goes on: a full disk may end the server, and it must come up again by itself
         disk.fill()
@@ -198,36 +196,29 @@ async def _disk_full(made: Deployment, strike: Strike) -> bool:
 
 async def _twice(made: Deployment, strike: Strike) -> bool:
     before = made.mischief.repeated
-    made.mischief.twice += 1
-    try:
+    with made.mischief.repeating():
         await asyncio.sleep(strike.seconds)
-    finally:
-        made.mischief.twice -= 1
     return made.mischief.repeated > before
 
 
 async def _acks_lost(made: Deployment, strike: Strike) -> bool:
     before = made.mischief.swallowed
-    made.mischief.acks_lost += 1
-    try:
+    with made.mischief.swallowing():
         await asyncio.sleep(strike.seconds)
-    finally:
-        made.mischief.acks_lost -= 1
     return made.mischief.swallowed > before
 
 
-async def _stall(made: Deployment, strike: Strike) -> bool:
-    links = made.nats_links if strike.kind.startswith("nats") else made.postgres_links
-    with links[strike.target].stalled():
-        await asyncio.sleep(strike.seconds)
-    return True
+def _on_link(trouble: Callable[[Link], contextlib.AbstractContextManager[None]]) -> Fault:
+    async def fault(made: Deployment, strike: Strike) -> bool:
+        links = made.nats_links if strike.kind.startswith("nats") else made.postgres_links
+        with trouble(links[strike.target]):
+            await asyncio.sleep(strike.seconds)
+        return True
+
+    return fault
 
 
-async def _half_open(made: Deployment, strike: Strike) -> bool:
-    links = made.nats_links if strike.kind.startswith("nats") else made.postgres_links
-    with links[strike.target].half_open():
-        await asyncio.sleep(strike.seconds)
-    return True
+_stall, _half_open = _on_link(Link.stalled), _on_link(Link.half_open)
 
 
 async def _clock(made: Deployment, strike: Strike) -> bool:
@@ -247,15 +238,15 @@ FAULTS: dict[str, Fault] = {
     "kill-all": _kill_all,
     "drain": _drain,
     "freeze": _freeze,
-    "nats-kill": _nats_kill,
-    "nats-freeze": _nats_freeze,
+    "nats-kill": _server_kill,
+    "nats-freeze": _server_freeze,
     "nats-wipe": _nats_wipe,
     "nats-old-copy": _nats_old_copy,
     "stream-deleted": _stream_deleted,
     "consumer-deleted": _consumer_deleted,
-    "postgres-kill": _postgres_kill,
-    "postgres-freeze": _postgres_freeze,
-    "postgres-outage": _postgres_kill,
+    "postgres-kill": _server_kill,
+    "postgres-freeze": _server_freeze,
+    "postgres-outage": _server_kill,
     "backend-kill": _backend_kill,
     "backend-cut": _backend_cut,
     "nats-disk-full": _disk_full,

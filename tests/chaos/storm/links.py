@@ -32,6 +32,24 @@ class Mischief:
     swallowed: int = 0
     chance: random.Random = field(default_factory=random.Random)
 
+    @contextlib.contextmanager
+    def repeating(self) -> Iterator[None]:
+        """Messages are repeated until the context ends."""
+        self.twice += 1
+        try:
+            yield
+        finally:
+            self.twice -= 1
+
+    @contextlib.contextmanager
+    def swallowing(self) -> Iterator[None]:
+        """Half of the acks are lost until the context ends."""
+        self.acks_lost += 1
+        try:
+            yield
+        finally:
+            self.acks_lost -= 1
+
     def apply(self, frame: Frame, later: Callable[[float, bytes], None]) -> bytes:
         """What to send for it now; `later` takes what to send after so many seconds."""
         if self.twice and frame.subject.startswith(self.prefix):

@@ -9,19 +9,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from tests.bumps import bumps
 from tests.chaos.storm.provider import ask
 from waypost import (
     NOT_DONE,
     Approval,
     ApprovalDenied,
-    ChildFailed,
     Context,
     DoNotRetry,
     NotExecuted,
     Retry,
-    StepFailed,
     ToolContext,
-    ToolFailed,
     agent,
     tool,
 )
@@ -149,24 +147,7 @@ async def bumpy(ctx: Context, n: int) -> list[Any]:
     """Failures that are caught, a timeout, a child that fails, a child that is given up, a group of tasks."""
     if n < 0:
         raise ValueError("negative")
-    told: list[Any] = []
-    try:
-        await ctx.call(closed)
-    except ToolFailed as error:
-        told.append(error.type)
-    try:
-        await ctx.step(_broken)
-    except StepFailed as error:
-        told.append(error.type)
-    try:
-        async with asyncio.timeout(0.5):
-            await ctx.signal("never")
-    except TimeoutError:
-        told.append("timeout")
-    try:
-        await ctx.call(bumpy, -1)
-    except ChildFailed as error:
-        told.append(error.failure.type)
+    told = await bumps(ctx, closed=closed, broken=lambda: ctx.step(_broken), failing=bumpy, patience_seconds=0.5)
     ctx.start(idler, n).cancel()
     async with asyncio.TaskGroup() as group:
         jobs = [group.create_task(_job(ctx, n + k)) for k in range(2)]
