@@ -35,6 +35,8 @@ from waypost_io.store.memory import MemoryDatabase
 
 PATIENCE_SECONDS = 400.0
 """After the trouble is over, everything must have ended within this (virtual) time."""
+CALM_SECONDS = 30.0
+"""The same where there was no trouble: services that do not even work then are told about at once."""
 SETTLE_SECONDS = 60.0
 """And what follows an end (events, audit, cleaning up) within this."""
 UNTOLD_SECONDS = 8.0
@@ -185,12 +187,12 @@ class _Simulation:
         self._faults.calm()
         await asyncio.wait([vandal])
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(CALM_SECONDS if self._plan.calm else PATIENCE_SECONDS):
                 await asyncio.wait([served])
         except TimeoutError:
             pass
         violations: list[str] = []
-        until = self._loop.now + SETTLE_SECONDS
+        until = self._loop.now + (CALM_SECONDS if self._plan.calm else SETTLE_SECONDS)
         while True:
             await asyncio.sleep(1.0)
             late = self._look_late()

@@ -24,6 +24,7 @@ from waypost_io.store.ports import Commit, Store
 from waypost_proto.errors import Unreachable
 
 FACETS = tuple(Store.__annotations__)
+"""What a store has; what is added to it is simulated as soon as it is there."""
 WRITES = frozenset(
     {
         "acquire",
