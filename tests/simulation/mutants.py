@@ -19,7 +19,7 @@ from waypost_coordinator import front, mailroom, posting, settling, sweep, takeo
 from waypost_coordinator.batch import Batch
 from waypost_core import advancing, control
 from waypost_core import ending as ends
-from waypost_gateway import calls, handling
+from waypost_gateway import calls
 from waypost_gateway.classify import Doubt, Fail
 from waypost_gateway.permits import Permits, _permit
 from waypost_io.store.batch import positions_of
@@ -227,12 +227,6 @@ MUTANTS = (
         "a worker repeats what nobody confirmed",
         lambda: [mock.patch.object(Outbox, "republish", _answers(0))],
         needs=frozenset({"wipes"}),
-    ),
-    Mutant(
-        "joined-forgotten",
-        "a call that joined one that settled nothing is handled",
-        lambda: [mock.patch.object(handling, "UNSETTLED", frozenset())],
-        needs=frozenset({"store"}),
     ),
 )
 """In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""
