@@ -1,4 +1,5 @@
-"""Decide, commit, publish, ack: three stages, each working on its own batch. Under no load a batch is one message and waits for nothing.
+"""Decide, commit, publish, ack: three stages, each working on its own batch. Under no load a batch is one message and waits for nothing;
+under load it waits a moment for company, because each batch costs every process and both servers a round of waking up.
 
     letters ─▶ decide ─▶ commit ─▶ publish and settle ─▶ ack
                batch k+1  batch k    batches before k
@@ -35,6 +36,11 @@ from waypost_proto.ids import RunId
 log = structlog.get_logger(__name__)
 
 IDLE_LOOK_SECONDS = 0.01
+BUSY_LETTERS = 8
+"""A batch of so many says that there is load."""
+COMPANY_SECONDS = 0.002
+"""How long a batch that is smaller than a busy one before it waits for more letters: a fifth of what a commit and its dispatches take
+then."""
 COMMIT_SECONDS = 0.5
 """How long a partition's leaving waits for a commit under way. Not longer: with it renewals wait, and a late commit is fenced anyway."""
 
@@ -86,6 +92,8 @@ class Pipeline:
         self._next: Batch | None = None
         self._committed_positions: dict[int, int] = {}
         self._in_commit: set[RunId] = set()
+        self._taken = 0
+        """Letters of the last batch."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -121,8 +129,11 @@ class Pipeline:
         while True:
             await self._free.wait()
             await self._ground.box.filled()
+            if self._taken >= BUSY_LETTERS and len(self._ground.box) < self._taken:
+                await asyncio.sleep(COMPANY_SECONDS)
             async with self._deciding:  # taken inside: what a refused commit puts back comes before what arrived later
                 letters = self._ground.box.take(self._batch_max)
+                self._taken = len(letters)
                 undecidable = await self._decide(letters) if letters else None
             if undecidable is not None:  # outside the lock: it waits for the commit, and a refused commit waits for the lock
                 await self._without(undecidable, letters)

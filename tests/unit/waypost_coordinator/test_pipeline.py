@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.waypost_coordinator.rig import Replica, Site, call, complete, new_run, start
 from tests.waiting import wait_until
+from waypost_coordinator import pipeline
 from waypost_proto.mailbox import Pause, Resume, Signal
 from waypost_proto.values import RunStatus
 
@@ -59,6 +60,32 @@ async def test_a_duplicate_shares_the_fate_of_the_batch_with_the_first(desk: Sit
     await wait_until(lambda: desk.on("MAILBOX") == [], message="not acked after the take-over")
     assert desk.types(run_id) == ["run_started", "signal_received"]
     assert given.run_id == run_id
+
+
+async def test_after_a_large_batch_a_letter_waits_for_company(desk: Site, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "COMPANY_SECONDS", 0.2)
+    run_id = await replica.start()
+    await desk.activation(run_id)
+    stages, box = replica.coordinator._pipeline, replica.coordinator._pipeline._ground.box
+
+    async def send(*numbers: int) -> None:
+        for number in numbers:
+            await desk.mail(Signal(run_id=run_id, request_id=f"s{number}", name="go"), kind="control")
+
+    replica.log.gate.clear()
+    await send(0)
+    await wait_until(lambda: replica.log.waiting == 1)
+    await send(1)
+    await wait_until(lambda: stages._next is not None)
+    await send(*range(2, 2 + pipeline.BUSY_LETTERS))
+    await wait_until(lambda: len(box) == pipeline.BUSY_LETTERS)
+    replica.log.gate.set()
+    await wait_until(lambda: stages._taken == pipeline.BUSY_LETTERS)
+    await send(20)
+    await wait_until(lambda: len(box) == 1, message="it did not wait")
+    await send(21)
+    await wait_until(lambda: stages._taken == 2, message="they were not one batch")
+    await wait_until(lambda: desk.types(run_id).count("signal_received") == pipeline.BUSY_LETTERS + 4)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
