@@ -8,8 +8,8 @@ and nobody is refunded twice.
     waypost run triage --input '{"messages": [{"role": "user", "content": "Order o-7 arrived broken, I want my 120 back"}]}' --wait
     waypost approvals list
 
-Offline the model is a script. With OPENAI_API_KEY or ANTHROPIC_API_KEY set (and langchain-openai or langchain-anthropic installed) it is a
-real one.
+Offline the model is a script. With OPENAI_API_KEY or ANTHROPIC_API_KEY set it is a real one (langchain and langchain-openai or
+langchain-anthropic must be there).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import os
 import re
 from typing import Any
 
-from langchain.chat_models import init_chat_model
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -111,11 +110,13 @@ class Clerk(BaseChatModel):
 
 def chosen() -> BaseChatModel:
     """The model that a key is set for, or the script."""
-    if os.environ.get("OPENAI_API_KEY"):
-        return init_chat_model("openai:gpt-5-mini")
-    if os.environ.get("ANTHROPIC_API_KEY"):
-        return init_chat_model("anthropic:claude-sonnet-4-5")
-    return Clerk()
+    names = {"OPENAI_API_KEY": "openai:gpt-5-mini", "ANTHROPIC_API_KEY": "anthropic:claude-sonnet-4-5"}
+    name = next((name for key, name in names.items() if os.environ.get(key)), None)
+    if name is None:
+        return Clerk()
+    from langchain.chat_models import init_chat_model
+
+    return init_chat_model(name)
 
 
 # -- the graph

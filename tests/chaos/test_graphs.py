@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ GRAPH = {name: [str(MODULE) if part.endswith("desk_module.py") else part for par
 ASKED = {"messages": [{"role": "user", "content": "write to everybody"}]}
 KINDS = ["human", "ai", "tool", "tool", "tool", "ai", "tool", "tool", "tool", "ai", "ai"]
 """The messages of a whole run."""
-PASSAGES = 7
-"""Advances that a run publishes, at least: each of them is a step of the graph, or of a node of it."""
+PASSAGES = 9
+"""Advances that a run publishes at most when several results come together or not; each is a step of the graph, or of a node of it."""
+SURE = {"activation.before": 3, "publish.before": 5, "publish.after": 5}
+"""… and at least; and activations, by which several results may come at once."""
 
 
 def check(services: Stack, result: dict[str, object], events: list[object]) -> None:
@@ -90,8 +93,13 @@ async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_
     ):
         await hosted(client, seconds=50)
         started = (await client.start("secretary", ASKED)).run_id
-        await services.died("worker")
-        await services.start("worker")
-        result = await client.result(started, timeout=40)
+        ended = asyncio.ensure_future(client.result(started, timeout=80))
+        died = asyncio.ensure_future(services.died("worker", seconds=60))
+        await asyncio.wait([ended, died], return_when=asyncio.FIRST_COMPLETED)
+        if passage <= SURE[boundary] or died.done():
+            await died
+            await services.start("worker")
+        result = await ended
+        died.cancel()
         events = [event async for event in client.events(started)]
         check(services, result, events)
