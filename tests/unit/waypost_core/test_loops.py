@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,3 +207,12 @@ def test_a_fingerprint_is_total_and_stable(text: str) -> None:
 def test_fingerprints_of_another_form_are_compared_as_they_are(one: str, other: str) -> None:
     assert alike(one, other) in (True, False)
     assert alike(one, one)
+
+
+def test_a_fingerprint_is_the_majority_of_each_bit() -> None:
+    for size in (1, 2, 3, 4, 9, 60):
+        words = [f"word{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(size)]
+        groups = {" ".join(words[i : i + 3]) for i in range(max(1, size - 2))}
+        numbers = [int.from_bytes(blake2b(group.encode(), digest_size=8).digest(), "big") for group in groups]
+        plain = sum(1 << bit for bit in range(64) if sum(number >> bit & 1 for number in numbers) > len(groups) / 2)
+        assert fingerprint(" ".join(words)) == f"{plain:016x}"
