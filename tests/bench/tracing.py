@@ -26,7 +26,7 @@ from tests.bench.measuring import MEASURED, WARM_UP_RUNS
 from tests.bench.platform import ROOT, Waypost, temporary_folder, waypost
 from tests.bench.terminal import positive
 from tests.waiting import wait_until
-from waypost_io.servers import ChildProcess, ProcessSpec, free_port
+from waypost_io.servers import ChildProcess, ProcessSpec, free_port, http
 
 Mode = Literal["neither", "audit", "audit and traces"]
 MODES: tuple[Mode, ...] = ("neither", "audit", "audit and traces")
@@ -85,6 +85,7 @@ async def measure(
             for mode in MODES if number % 2 == 0 else reversed(MODES):
                 on_progress(f"round {number + 1} of {rounds}: {mode}")
                 async with audit_logger(platform, mode, sink) as pids:
+                    await driver.in_flight(WARM_UP_RUNS, steps, WARM_UP_RUNS, lambda _: None)
                     await _caught_up(connection, mode)
                     before = await gauges.read({**platform.side.pids, **pids})
                     await driver.in_flight(runs, steps, in_flight, lambda _: None)
@@ -100,19 +101,27 @@ async def audit_logger(platform: Waypost, mode: Mode, collector_url: str) -> Asy
     if mode == "neither":
         yield {}
         return
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | {
         "WAYPOST_NATS_URL": platform.nats.url,
         "WAYPOST_POSTGRES_URL": platform.postgres_url,
         "WAYPOST_PREFIX": platform.side.prefix,
         "WAYPOST_AUDIT_LEASE_SECONDS": "1",
         "WAYPOST_LOG_FORMAT": "json",
+        "WAYPOST_OPS_ADDR": f"127.0.0.1:{port}",
     }
     if mode == "audit and traces":
         environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector_url, "OTEL_METRICS_EXPORTER": "none"}
     command = (sys.executable, "-m", "waypost_audit")
     log_path = platform.data_dir / "audit.log"
     process = await ChildProcess.start(ProcessSpec(name="audit", command=command, log_path=log_path, environment=environment, folder=ROOT))
+
+    async def ready() -> bool:
+        answer = await http.get(port, "/readyz", seconds=2.0)
+        return answer is not None and answer[0] == 200
+
     try:
+        await wait_until(ready, seconds=60, message="the audit logger is not ready")
         yield {"audit": process.pid}
     finally:
         await process.kill()

@@ -294,7 +294,9 @@ def _closed(trace: RunTrace, call: Call, at_us: int, out: Out, more: Attributes,
 def _whole(trace: RunTrace, call: Call, at_us: int, error: str | None = None) -> Span:
     name, fixed = fixed_of_call(trace.agent, call.name)
     shown = dict(call.attributes)
-    return trace.span(name, call.seq, 0, call.start_us, at_us, call.parent, service=WORKER, fixed=fixed, attributes=shown, error=error)
+    return trace.span(
+        name, call.seq, call.span, call.start_us, at_us, call.parent, service=WORKER, fixed=fixed, attributes=shown, error=error
+    )
 
 
 def _used(trace: RunTrace, usage: Any) -> None:

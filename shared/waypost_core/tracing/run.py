@@ -109,11 +109,13 @@ class RunTrace:
 
     # -- what the families use
 
-    def span(self, name: str, seq: int, part: int | str, start_us: int, end_us: int, parent: bytes | None = None, **more: Any) -> Span:
-        """A span of this trace whose id is derived from `seq` and `part`, under the run's own unless it has a `parent`."""
+    def span(
+        self, name: str, seq: int, part: int | str | bytes, start_us: int, end_us: int, parent: bytes | None = None, **more: Any
+    ) -> Span:
+        """A span of this trace whose id is derived from `seq` and `part`, or is `part`; under the run's own unless it has a `parent`."""
         return Span(
             trace_id=self.trace_id,
-            span_id=span_id(self.run_id, seq, part),
+            span_id=part if isinstance(part, bytes) else span_id(self.run_id, seq, part),
             parent_id=self.root if parent is None else parent,
             name=name,
             start_us=start_us,

@@ -37,7 +37,7 @@ class Link(Struct, frozen=True, gc=False):
     """caller, parent or child; an attribute of the link."""
 
 
-class SpanEvent(Struct, frozen=True):
+class SpanEvent(Struct, frozen=True, gc=False):
     """Something that happened at one moment of a span."""
 
     at_us: int
@@ -57,7 +57,7 @@ class Fixed:
 NOTHING_FIXED: Final = Fixed({})
 
 
-class Span(Struct, frozen=True, kw_only=True):
+class Span(Struct, frozen=True, kw_only=True, gc=False):
     """One span: `fixed` and `attributes` together are its attributes, and no name is in both.
 
     `error` is the message of a span that failed, None for one that did not. `service` is the process it stands for.
