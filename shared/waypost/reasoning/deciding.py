@@ -112,7 +112,7 @@ def _failed(state: State, failure: Failure, agent: ReasoningAgent[Any, Any], see
 
 
 def _replied(state: State, reply: Reply, agent: ReasoningAgent[Any, Any], seen: int) -> Next:
-    if state.notes:  # somebody said something while it thought
+    if state.notes and state.turns < agent.plan.max_turns:  # somebody said something while it thought
         return _another_turn(state, agent, seen)
     verdict = judged(reply, agent.returns, f"the answer of agent {agent.name!r}")
     if isinstance(verdict, bytes):

@@ -52,10 +52,14 @@ class Rig:
 
     def think(self, call_id: str | None = None) -> list[Any]:
         """Run the model call that was asked for, and report it."""
-        (effect,) = [self.effects.pop(call_id or next(iter(self.effects)))]
+        return asyncio.run(self.think_here(call_id))
+
+    async def think_here(self, call_id: str | None = None) -> list[Any]:
+        """The same, on the loop of the test: for models with connections."""
+        effect = self.effects.pop(call_id or next(iter(self.effects)))
         result, error = None, None
         try:
-            result = asyncio.run(effect.run())
+            result = await asyncio.create_task(effect.run())
         except Exception as raised:  # noqa: BLE001 - as the worker does
             error = failure_of(raised)
         meter = effect.meter

@@ -359,6 +359,20 @@ def test_an_instruction_that_comes_while_the_model_thinks_is_heard_before_the_en
     assert rig.result == "after all"
 
 
+def test_an_answer_of_the_last_turn_counts_whatever_was_said_meanwhile() -> None:
+    rig = Rig(thinker("what I have", max_turns=1))
+    effect = rig.effects["m1"]
+
+    async def late() -> Any:
+        body = await effect._run()
+        rig.instruct("too late")
+        return body
+
+    rig.effects["m1"] = type(effect)(effect.call_id, effect.name, late)
+    rig.think()
+    assert rig.result == "what I have"
+
+
 def test_an_instruction_that_comes_before_the_model_begins_is_part_of_the_question() -> None:
     rig = Rig(thinker("ok"))
     rig.instruct("be brief")
