@@ -7,7 +7,7 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 COPY . .
 # the versions that the tests ran with; extras that you do not need can be left out
-ARG EXTRAS=http,mcp,apprise
+ARG EXTRAS=http,mcp,apprise,edge,otlp,openai,anthropic
 RUN python -m venv /opt/waypost \
     && /opt/waypost/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[${EXTRAS}]" \
     # the embedded servers are for `waypost dev` and `waypost demo`: a cluster brings its own

@@ -38,7 +38,7 @@ class Pod:
         self._mounts = self._mounted(place, pod)
         made = environment(place.folder, self._container)
         made = {key: self._here(place, value) for key, value in made.items()}
-        self.variables = {**made, "WAYPOST_OPS_ADDR": f"127.0.0.1:{port}"}
+        self.variables = {**made, "WAYPOST_OPS_ADDR": f"127.0.0.1:{port}", "WAYPOST_HTTP_ADDR": "127.0.0.1:0"}
         self.command = [self._here(place, part) for part in arguments(self._container, made)]
         self._log = place.path / f"{name}.log"
         self.process: asyncio.subprocess.Process | None = None

@@ -49,7 +49,7 @@ async def test_it_comes_up_does_its_work_and_drains(tmp_path: Path, own_nats: Em
             run_id = (await client.start("greeter", " ada ")).run_id
             assert await client.result(run_id) == f"Hello Ada, this is run {run_id}."
             assert any(view.gateways for view in await client.tools())
-        for name in ("desk", "desk-gateway", "waypost-audit-logger", "waypost-coordinator"):
+        for name in ("desk", "desk-gateway", "waypost-audit-logger", "waypost-edge", "waypost-coordinator"):
             assert await pods[name].stop() == 0, pods[name].says()
 
 
