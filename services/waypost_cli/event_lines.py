@@ -44,15 +44,14 @@ def _facts(data: dict[str, Any], day: str) -> list[str]:
     if data.get("because"):
         facts.append(f"chosen by {data['because']}")
     if isinstance(model := data.get("model"), dict):
-        facts.append(f"{model.get('model')}, {model.get('input_tokens', 0)} + {model.get('output_tokens', 0)} tokens")
+        facts.append(
+            f"{model.get('answered_by') or model.get('model')}, {model.get('input_tokens', 0)} + {model.get('output_tokens', 0)} tokens"
+        )
     if data.get("max_attempts"):
         facts.append(f"attempt {data.get('attempt')} of {data['max_attempts']}")
     for name, label in (("next_attempt_at", "next at"), ("expires_at", "until"), ("fire_at", "at"), ("reconcile_at", "asked at")):
         if isinstance(data.get(name), (int, float)):
             facts.append(f"{label} {format_time(data[name])[:19]}Z".replace(f" {day}T", " "))
-    if isinstance(model := data.get("model"), dict):
-        tokens = f"{model.get('input_tokens', 0)}+{model.get('output_tokens', 0)} tokens"
-        facts.append(f"{model.get('answered_by') or model.get('model')} {tokens}")
     if data.get("role"):
         facts.append(f"by {data['role']}")
     if data.get("by"):
