@@ -31,8 +31,11 @@ class Activity:
         self._waits: Counter[str] = Counter()
         self._turns = 0
         self._ticking = False
+        self._given: set[str] = set()
         self.invoked = False
         """The graph runs: it was invoked and has not come back."""
+        self.driven = False
+        """Between two invocations: what goes on with the graph is at it, and does not wait for an answer."""
 
     # -- what happens
 
@@ -71,6 +74,17 @@ class Activity:
                 del self._waits[task_id]
             self.stir()
 
+    def given(self, call_id: str) -> None:
+        """Who waits for this has got it, and goes on within a few turns: from now on it works, though it has not noticed yet.
+
+        An advance that says otherwise would leave the run to nobody if this worker died now.
+        """
+        self._given.add(call_id)
+
+    def taken(self, call_id: str) -> None:
+        """It has noticed, or waits no more."""
+        self._given.discard(call_id)
+
     def stir(self) -> None:
         """Something happened: look again when it has come to rest."""
         self._turns = _TURNS
@@ -83,7 +97,7 @@ class Activity:
     @property
     def works(self) -> bool:
         """Code of the graph is under way that waits for nothing an activation would bring."""
-        return self.invoked and not self._blocked()
+        return not self._blocked() if self.invoked else self.driven
 
     @property
     def settling(self) -> bool:
@@ -91,7 +105,7 @@ class Activity:
         return self._ticking
 
     def _blocked(self) -> bool:
-        if self.in_store or not self._open:
+        if self.in_store or self._given or not self._open:
             return False
         parents = {segment.rpartition(":")[2] for namespace in self._open.values() for segment in namespace.split("|") if segment}
         return all(task_id in parents or self._waits.get(task_id) for task_id in self._open)

@@ -74,6 +74,8 @@ class Calls:
         except asyncio.CancelledError:
             self._abandon(call)
             raise
+        finally:
+            self.activity.taken(call.id)
 
     async def _recorded(self, ask: Ask) -> Call | None:
         """What is recorded of it. See `book` for what counts as the same."""
@@ -142,6 +144,7 @@ class Calls:
         call.outcome = outcome
         future = self._futures.pop(call_id, None)
         if future is not None and not future.done():
+            self.activity.given(call_id)
             future.set_result(outcome)
         self.activity.stir()
 

@@ -140,16 +140,22 @@ class Driver:
     def answered(self, call_id: CallId, answer: bytes) -> None:
         """Somebody has answered."""
         self._answers[call_id] = answer
-        self._news.set()
+        self._told()
 
     def unanswered(self, call_id: CallId, failure: Failure) -> None:
         """Nobody will."""
         self._refusals[call_id] = failure
+        self._told()
+
+    def _told(self) -> None:
+        if self._task is not None:
+            self.calls.activity.driven = True
         self._news.set()
 
     def go(self) -> None:
         """Begin, where there is an input and it has not begun."""
         if self._task is None and self.input is not None:
+            self.calls.activity.driven = True
             self._task = self.calls.loop.create_task(self._run(), name=f"graph {self.beginning.run_id}")
 
     def close(self) -> None:
@@ -173,6 +179,8 @@ class Driver:
                 self._ended(Ended(error=_failure(error)))
         else:
             self._ended(Ended(result=result))
+        finally:
+            self.calls.activity.driven = False
 
     async def _to_end(self) -> Any:
         graph = self.agent.compiled(LogSaver(self.threads, serde=self.agent.serializer))
@@ -246,6 +254,8 @@ class Driver:
             if not pending and self._answer(questions[0]) is not None:
                 return None
             self._news.clear()
+            self.calls.activity.driven = False
+            self.calls.activity.stir()
             await self._news.wait()
 
     def _pending(self) -> list[Interrupt[Any]]:
