@@ -64,7 +64,9 @@ async def call_tool(run: Driver, tool: Tool[..., Any], body: bytes, *, key: str 
         )
         calls.steps.spend()
 
-    outcome = await calls.ask(Ask(task=place.task, kind="tool", name=name, body=body, key=key, attempt=place.attempt), place.task_id, start)
+    outcome = await calls.ask(
+        Ask(task=place.task, kind="tool", name=name, body=body, key=key, attempt=place.attempt, anchor=place.anchor), place.task_id, start
+    )
     if outcome.error is not None:
         raise tool_error(name, outcome)
     return outcome.value
@@ -101,7 +103,12 @@ async def step(function: Callable[..., Any], *args: Any, name: str | None = None
     def start(call: Call) -> None:
         run.calls.begin_step(call, lambda _effect: prepared(), None if reserve is None else reserve.to_wire())
 
-    body = await _step(run, Ask(task=place.task, kind="step", name=label, body=_asked(args), attempt=place.attempt), place.task_id, start)
+    body = await _step(
+        run,
+        Ask(task=place.task, kind="step", name=label, body=_asked(args), attempt=place.attempt, anchor=place.anchor),
+        place.task_id,
+        start,
+    )
     return decode_value(f"the result of step {label!r}", returns, body)
 
 
@@ -166,7 +173,9 @@ async def _call_child(run: Driver, agent: Agent[..., Any], body: bytes) -> Any:
         )
         calls.steps.spend()
 
-    outcome = await calls.ask(Ask(task=place.task, kind="child", name=name, body=body, attempt=place.attempt), place.task_id, start)
+    outcome = await calls.ask(
+        Ask(task=place.task, kind="child", name=name, body=body, attempt=place.attempt, anchor=place.anchor), place.task_id, start
+    )
     if outcome.error is not None:
         event = outcome.event
         status = event.status if isinstance(event, ev.ChildFailed) else RunStatus.FAILED

@@ -58,6 +58,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     body: bytes
     key: str = ""
     attempt: int = 1
+    anchor: tuple[str, str] | None = None
+    """See `Place`."""
 
     @property
     def asked(self) -> str:

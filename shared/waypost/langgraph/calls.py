@@ -30,6 +30,8 @@ from waypost_proto.usage import Usage
 T = TypeVar("T")
 GRACE_SECONDS = 1.0
 """How long a call that asks something else than what is recorded waits for those that may still ask for exactly that."""
+_LOOK_SECONDS = 0.002
+"""Between two looks whether a thread has saved."""
 
 
 class Calls:
@@ -45,6 +47,8 @@ class Calls:
         """Of the run: the time of the last thing it was told."""
         self.closed = False
         self.grace_seconds = GRACE_SECONDS
+        self.anchored: Callable[[str, str], bool] = lambda _namespace, _checkpoint: True
+        """Whether a checkpoint is saved, or its graph keeps none."""
         self.steps = LocalSteps(steps_left, self._request_step)
         self.loop = asyncio.get_running_loop()
         self.outer = outer
@@ -59,6 +63,7 @@ class Calls:
         self._check_open()
         call = await self._recorded(ask)
         if call is None:
+            await self._anchored(ask)
             call = self.book.new(ask)
             start(call)
         elif call.outcome is None and call.id not in self._futures and call.kind in ("model", "step"):
@@ -97,6 +102,15 @@ class Calls:
                     await self._given.wait()
             except TimeoutError:
                 continue
+
+    async def _anchored(self, ask: Ask) -> None:
+        """Wait, at most for the grace, until the checkpoint that the task follows from is among the items.
+
+        A graph that a plain node invokes saves in threads of its own, while its first tasks are under way.
+        """
+        until = self.loop.time() + self.grace_seconds
+        while ask.anchor is not None and not self.anchored(*ask.anchor) and self.loop.time() < until:  # noqa: ASYNC110 - a thread tells nobody
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def issue(self, item: AnyItem) -> None:
         """Tell the coordinator. What is asked for after the run was let go is dropped."""

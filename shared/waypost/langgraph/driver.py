@@ -125,11 +125,16 @@ class Driver:
         self._refusals: dict[CallId, Failure] = {}
         self._passed: set[CallId] = set()
         self._news = asyncio.Event()
+        calls.anchored = self._anchored
 
     @property
     def namespaces(self) -> Container[str]:
         """The graphs of the run whose checkpoints are kept."""
         return self._thread.namespaces
+
+    def _anchored(self, namespace: str, checkpoint: str) -> bool:
+        space = self._thread.namespaces.get(namespace)
+        return space is None or checkpoint in space.checkpoints
 
     # -- what is known from the log
 

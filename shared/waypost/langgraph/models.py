@@ -180,7 +180,9 @@ class _Request:
 
     async def result(self, start: Callable[[Call], None]) -> ChatResult:
         """The answer: recorded, or begun with `start`. Raises `ModelFailed`."""
-        ask = Ask(task=self.place.task, kind="model", name=self.model, body=self.digest, attempt=self.place.attempt)
+        ask = Ask(
+            task=self.place.task, kind="model", name=self.model, body=self.digest, attempt=self.place.attempt, anchor=self.place.anchor
+        )
         outcome = await self.run.calls.ask(ask, self.place.task_id, start)
         if outcome.error is not None:
             raise ModelFailed(self.model, outcome.error)

@@ -10,11 +10,16 @@ from langgraph.runtime import get_runtime
 
 
 class Place(NamedTuple):
-    """`task` names the task for ever, `task_id` is LangGraph's id of it in this execution; both "" outside of tasks."""
+    """`task` names the task for ever, `task_id` is LangGraph's id of it in this execution; both "" outside of tasks.
+
+    `anchor` is the checkpoint (namespace and id) that the task's id follows from, in a subgraph; it must be in the log before what the
+    task asks for: otherwise the graph would make another one when it runs again, and the task would be another.
+    """
 
     task: str = ""
     task_id: str = ""
     attempt: int = 1
+    anchor: tuple[str, str] | None = None
 
 
 def here(namespaces: Container[str], metadata: Mapping[str, Any] | None = None) -> Place:
@@ -37,7 +42,15 @@ def here(namespaces: Container[str], metadata: Mapping[str, Any] | None = None) 
     ]
     if known[-1] != segments[-1]:
         known[-1] += f"@{metadata.get('langgraph_step', 0)}"
-    return Place("|".join(known), segments[-1].rpartition(":")[2], _attempt())
+    return Place("|".join(known), segments[-1].rpartition(":")[2], _attempt(), _anchor("|".join(segments[:-1])))
+
+
+def _anchor(namespace: str) -> tuple[str, str] | None:
+    try:
+        known = get_config()["configurable"].get("checkpoint_map", {})
+    except (RuntimeError, KeyError):
+        return None
+    return (namespace, known[namespace]) if namespace and namespace in known else None
 
 
 def _attempt() -> int:
