@@ -131,6 +131,7 @@ async def test_workers_and_gateways_share_take_over_and_join(tmp_path: Path, nat
         await found.check(run_ids)
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.parametrize("service", ["worker", "gateway"])
 async def test_a_paused_one_is_replaced_and_changes_nothing_when_it_wakes(

@@ -16,7 +16,7 @@ from tests.simulation.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 600.0
-SEEDS, LONGER_SEEDS = 60, 300
+SEEDS, LONGER_SEEDS = 20, 300
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -127,6 +127,7 @@ async def test_a_tool_that_was_changed_is_refused_by_the_gateway(rig: Rig, world
     assert world.effects(call.idempotency_key) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 async def test_killed_while_an_mcp_server_is_at_work(rig: Rig, world: World, start: Start) -> None:
     world.set("hang", True)

@@ -70,6 +70,7 @@ async def waits_alive(started: Started, message: str) -> None:
     assert started.process.returncode is None
 
 
+@pytest.mark.slow
 async def test_every_service_waits_for_nats_and_postgres(tmp_path: Path, own_nats: EmbeddedNats, own_postgres: EmbeddedPostgres) -> None:
     """The servers go, the services come, and only then the servers come back."""
     database = await own_postgres.create_database("late")

@@ -104,6 +104,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("types")
 
 
+@pytest.mark.slow
 def test_the_example_of_the_design_type_checks(folder: Path) -> None:
     assert check(folder, EXAMPLE) == ""
 
