@@ -90,6 +90,11 @@ class Runs:
         gone = set(partitions)
         self.drop([run_id for run_id, live in self._runs.items() if live.partition in gone])
 
+    def of_workers(self, workers: Collection[str]) -> list[RunId]:
+        """Cached runs that these workers hold, or whose last activation went to one of them, also by events that are not committed yet."""
+        held = ((live.state, live.sent_to) for live in self._runs.values())
+        return [state.run_id for state, sent_to in held if not state.terminal and (state.worker in workers or sent_to in workers)]
+
     async def load(self, run_ids: Iterable[RunId]) -> dict[RunId, Exception]:
         """Make sure that those of the runs that exist are cached. Raises `Unreachable`.
 

@@ -105,6 +105,7 @@ class Registry:
             await self._bus.subscribe(subjects.definitions_changed(), self._changed_elsewhere),
             await self._bus.subscribe(subjects.gateways(), self.gateway_news),
             await self._bus.subscribe(subjects.announce(), self.announce, queue=QUEUE),
+            await self._bus.subscribe(subjects.roll_call(), self._roll_called),
         ]
         self._bus.send(subjects.roll_call(), b"{}")
         return self
@@ -249,7 +250,7 @@ class Registry:
             return
         now = self._clock()
         if beat.state == "stopped":
-            gone = self._peers.stopped(beat.peer, now)
+            gone = self._peers.stopped(beat.peer, beat.kind, now)
             if gone is not None:
                 self._lost([gone], why="stopped")
             return
@@ -262,6 +263,12 @@ class Registry:
             self._balance(beat, now)
         if not all(self._book.knows(name) for name in beat.names):
             self._reload_wanted.set()  # the note about its definitions was lost, or is still on its way
+
+    async def _roll_called(self, _message: Message) -> None:
+        """Another replica begins to listen: tell it who has just left. The runs that those held may come to it, and it would wait for them
+        until their silence counts."""
+        for peer, kind in self._peers.goodbyes():
+            self._bus.send(self._subjects.heartbeat(), encode(Heartbeat(peer=peer, kind=kind, build="", state="stopped")))
 
     async def gateway_news(self, message: Message) -> None:
         """Remember breakers that are not closed, to show them. Decides nothing."""

@@ -41,7 +41,7 @@ class Peers:
         self._stalled_after = lost_after_seconds / 2
         """When two sweeps are further apart than this, we were not running and may have missed heartbeats."""
         self._peers: dict[str, Peer] = {}
-        self._stopped: dict[str, float] = {}
+        self._stopped: dict[str, tuple[Kind, float]] = {}
         self._hosts: dict[tuple[Kind, str, str], tuple[str, ...]] = {}
         self._swept_at: float | None = None
         self._deaf = False
@@ -64,13 +64,17 @@ class Peers:
         )
         return self._alive(peer, now)
 
-    def stopped(self, peer: str, now: float) -> Peer | None:
+    def stopped(self, peer: str, kind: Kind, now: float) -> Peer | None:
         """The peer is gone for good; what it was, if it was known. Idempotent."""
-        self._stopped[peer] = now
+        self._stopped.setdefault(peer, (kind, now))  # told again by others, it is not kept for longer
         gone = self._peers.pop(peer, None)
         if gone is not None:
             self._hosts.clear()
         return gone
+
+    def goodbyes(self) -> list[tuple[str, Kind]]:
+        """Who said in the last `STOPPED_KEPT_SECONDS` that it stops: whoever listens only now has not heard it."""
+        return [(peer, kind) for peer, (kind, _) in self._stopped.items()]
 
     def expect(self, workers: Iterable[str], now: float) -> list[str]:
         """Workers that hold runs of ours but were not heard yet: they are lost unless they speak up in time.
@@ -98,7 +102,7 @@ class Peers:
         """Remove and return the peers that were silent for too long."""
         stalled = self._swept_at is not None and now - self._swept_at > self._stalled_after
         self._swept_at = now
-        self._stopped = {peer: at for peer, at in self._stopped.items() if now - at < STOPPED_KEPT_SECONDS}
+        self._stopped = {peer: said for peer, said in self._stopped.items() if now - said[1] < STOPPED_KEPT_SECONDS}
         if self._deaf or stalled:
             self._deaf = False
             for peer in self._peers.values():

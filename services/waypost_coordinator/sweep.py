@@ -57,6 +57,8 @@ class Sweep:
         """What each stream had confirmed and delivered to us when its mark was asked for."""
         self._identities: dict[str, str] = {}
         """When each stream was made, as we last saw it."""
+        self._comparing = asyncio.Lock()
+        """From asking for the marks to comparing them nothing newer may become known, or the streams seem to have gone backwards."""
         self._compared: set[int] = set()
         """Partitions whose stored marks were compared when they came to us; before that a round must not overwrite them."""
 
@@ -86,9 +88,10 @@ class Sweep:
 
     async def gained(self, partition: int) -> None:
         """A partition is ours now: what happened to the streams while nobody owned it, and who came to host what is held?"""
-        self._known.update(await self._ground.store.streams.load())
-        await self._compare(await self._marks(), [partition])
-        self._compared.add(partition)
+        async with self._comparing:
+            self._known.update(await self._ground.store.streams.load())
+            await self._compare(await self._marks(), [partition])
+            self._compared.add(partition)
         await self.release_held([partition])
 
     async def run(self) -> None:
@@ -123,8 +126,9 @@ class Sweep:
         return count
 
     async def _round(self) -> None:
-        marks = await self._marks()
-        await self._compare(marks, self._compared & self._ground.epochs.keys())
+        async with self._comparing:
+            marks = await self._marks()
+            await self._compare(marks, self._compared & self._ground.epochs.keys())
         await self._unreceived_mail()
         lost, ended, found = set(self._lost), set(self._ended), set(self._found)  # forgotten when it is done: a failure must not lose them
         if lost:
@@ -243,11 +247,15 @@ class Sweep:
         ours, whose owner still hears that worker and would never send it again. Its consumer goes: one with unacked messages never
         expires by itself. Should the worker come back, it makes its consumer again, everything unacked comes again, and the digests
         tell what is stale.
+
+        Memory is looked at as well, and before the table: an answer of the worker may be decided and not committed yet, and what that
+        led to goes to the worker's own subject, which nobody reads any more.
         """
         for worker in map(WorkerId, workers):
             spec = sticky_consumer(self._ground.subjects, worker)
             await self._ground.bus.delete_consumer(spec.stream, spec.name)
-        run_ids = await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)
+        live = self._ground.runs.of_workers(frozenset(workers))
+        run_ids = sorted({*live, *await self._ground.store.log.runs_of_workers(list(self._ground.epochs), workers)})
         log.info("workers_lost", workers=list(workers), runs=len(run_ids))
         self._each(run_ids, Rederive(activation_only=True))
 

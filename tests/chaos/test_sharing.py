@@ -165,12 +165,9 @@ async def test_a_paused_one_is_replaced_and_changes_nothing_when_it_wakes(
     "new_first", [pytest.param(True, id="new first", marks=pytest.mark.slow), pytest.param(False, id="old first", marks=pytest.mark.slow)]
 )
 async def test_a_rolling_restart_waits_for_no_silence(tmp_path: Path, nats_url: str, database: str, new_first: bool) -> None:
-    """Every lease, ack wait and silence is ten minutes long: what is not handed over would stand still until the test fails.
-
-    Where the old one leaves first they are short: a hand-over may be missed then (docs/guarantees.md, what is open), and costs no more.
-    """
+    """Every lease, ack wait and silence is ten minutes long: what is not handed over would stand still until the test fails."""
     async with (
-        stack(tmp_path, nats_url=nats_url, postgres_url=database, environment=PATIENT if new_first else None) as services,
+        stack(tmp_path, nats_url=nats_url, postgres_url=database, environment=PATIENT) as services,
         services.client() as client,
         ledger(database) as found,
     ):

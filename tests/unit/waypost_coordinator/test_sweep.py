@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec import Raw
 
-from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, Parts, Replica, Site, call, complete, site
+from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, SUBJECTS, Parts, Replica, Site, call, complete, site
 from tests.waiting import wait_until
 from waypost_coordinator.letters import Tally
 from waypost_coordinator.sweep import GENERATION, Sweep
 from waypost_coordinator.takeover import TakeOver
+from waypost_io.bus.ports import StreamMark
 from waypost_io.bus.topology import stream_specs
 from waypost_proto import commands as cmd
 from waypost_proto.ids import CallId, child_run_id
-from waypost_proto.mailbox import Cancel, ChildEnded, Pause
+from waypost_proto.mailbox import Cancel, ChildEnded, Pause, ToolSucceeded
 from waypost_proto.registry import Announce
 from waypost_proto.values import RunStatus
 
@@ -109,6 +112,34 @@ async def test_a_stream_that_has_grown_past_the_marks_again_is_noticed_by_all_on
     assert sweep.derived == [0], "once"
 
 
+async def test_a_partition_that_comes_during_a_round_is_not_taken_for_a_wipe(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its former owner saved marks that are newer than those that the round has just asked for."""
+    sweep = await swept(parts)
+    parts.ground.epochs[1] = 1
+    await sweep.gained(1)
+    ask, asked, go_on = parts.bus.stream_mark, asyncio.Event(), asyncio.Event()
+
+    async def answered_late(name: str) -> StreamMark | None:
+        found = await ask(name)
+        if name == SUBJECTS.stream("WORK") and not asked.is_set():
+            asked.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(parts.bus, "stream_mark", answered_late)
+    round_ = asyncio.ensure_future(sweep._round())
+    await asked.wait()
+    await parts.bus.publish(SUBJECTS.work("clerk", "b1", "any"), b"{}")
+    marks = {spec.name: await ask(spec.name) for spec in sweep._specs}
+    await parts.store.streams.save({f"{name}@1": (mark.created, mark.last_seq) for name, mark in marks.items() if mark is not None})
+    gained = asyncio.ensure_future(sweep.gained(1))
+    for _ in range(100):  # everything is in memory: so many turns are enough for it to have seen the newer marks
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(round_, gained)
+    assert sweep.derived == []
+
+
 class WatchedSweep(Sweep):
     """Notes which partitions it derives again."""
 
@@ -143,6 +174,29 @@ async def test_a_lost_workers_runs_go_to_whoever_comes_first(desk: Site, replica
     await wait_until(lambda: [m.subject for m in desk.on("WORK")][-1] == "t.work.clerk.b1.any")
     third = desk.activations(run_id)[-1]
     assert third.token != second.token
+
+
+async def test_what_a_leaving_worker_did_and_is_not_committed_yet_goes_elsewhere_too(desk: Site, replica: Replica) -> None:
+    """Its first answer and the tool's are decided, and the activation for its own subject waits for the commit, when it is gone: the
+    table does not know yet that the run is its, and nobody would ever read that activation (CORRECTNESS.md row 22)."""
+    await desk.hosts(worker="w2")
+    await desk.announce(Announce(peer="g1", kind="gateway", build="b1", tools=[msgspec.structs.replace(LOOK, answers_digest=True)]))
+    run_id = await replica.start()
+    given = await desk.activation(run_id)
+    replica.log.gate.clear()
+    await desk.advance(given, call("look", given), worker="w2")
+    asked = await desk.call(run_id)
+    await wait_until(lambda: replica.log.waiting == 1)
+    await desk.mail(ToolSucceeded(run_id=run_id, call_id=asked.call_id, attempt=1, call_digest=asked.args_digest, result=Raw(b"2")))
+    await wait_until(lambda: replica.coordinator._pipeline._next is not None)
+    await desk.stopped("w2")
+    await wait_until(lambda: not replica.coordinator._registry.worker_alive("w2") and not replica.coordinator._sweep._lost)
+    replica.log.gate.set()
+    await wait_until(lambda: [m.subject for m in desk.on("WORK")][-1] == "t.work.clerk.b1.any" and len(desk.on("WORK")) > 1)
+    assert [m.subject for m in desk.on("WORK")][1] == "t.work.clerk.b1.w2"
+    again = desk.activations(run_id)[-1]
+    await desk.advance(again, complete(again), worker="w1")
+    await desk.until(run_id, "run_completed")
 
 
 async def test_a_silent_worker_is_lost_after_the_time_that_the_settings_say(desk: Site) -> None:

@@ -41,9 +41,9 @@ def test_heartbeats_keep_a_peer_alive() -> None:
 def test_a_stopped_peer_is_gone_at_once_and_a_late_heartbeat_does_not_bring_it_back() -> None:
     peers = Peers(LOST)
     peers.heard(beat("w-1"), 0.0)
-    gone = peers.stopped("w-1", 1.0)
+    gone = peers.stopped("w-1", "worker", 1.0)
     assert gone is not None
-    assert peers.stopped("w-1", 1.1) is None
+    assert peers.stopped("w-1", "worker", 1.1) is None
     assert peers.heard(beat("w-1"), 1.2) is False
     assert peers.get("w-1") is None
 
@@ -115,7 +115,7 @@ def test_a_stalled_coordinator_blames_nobody_for_its_own_sleep() -> None:
 
 def test_a_worker_that_said_goodbye_before_its_runs_came_to_us_is_not_expected() -> None:
     peers = Peers(LOST)
-    peers.stopped("w-1", 0.0)
+    peers.stopped("w-1", "worker", 0.0)
     assert peers.expect(["w-1", "w-2"], 1.0) == ["w-1"]
     assert peers.get("w-1") is None
     assert peers.get("w-2") is not None

@@ -206,6 +206,19 @@ async def test_an_expected_worker_that_is_gone_already_is_lost_at_once(site: Sit
     assert not registry.worker_alive("w-9")
 
 
+async def test_a_replica_that_begins_to_listen_is_told_who_has_just_left(site: Site) -> None:
+    """It would wait for their silence otherwise, when it takes over runs that they held."""
+    await site.replica()
+    await site.announce(worker("w-1"))
+    await site.beat("w-1", state="stopped")
+    await wait_until(lambda: site.lost == ["w-1"])
+    late = await site.replica()
+    await wait_until(lambda: late._peers.goodbyes() == [("w-1", "worker")])
+    late.expect(["w-1"])
+    assert site.lost == ["w-1", "w-1"]
+    assert not late.worker_alive("w-1")
+
+
 async def test_a_host_that_comes_back_is_news_although_its_definitions_are_not(site: Site) -> None:
     """Runs were held while nobody hosted the agent: they wait for exactly this."""
     registry = await site.replica()
