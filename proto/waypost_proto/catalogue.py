@@ -152,7 +152,7 @@ CHANNELS: tuple[Channel, ...] = (
         address="waypost.stream.{run_id}",
         action="receive",
         messages=get_args(streams.AnyStreamed),
-        summary="A worker shows what a model writes, as it arrives. No coordinator listens: it is for whoever watches a run.",
+        summary="A worker shows what a model or a graph writes, as it arrives. No coordinator listens: it is for whoever watches a run.",
         parameters={"run_id": _RUN},
     ),
     Channel(

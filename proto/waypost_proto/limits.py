@@ -36,3 +36,5 @@ MAX_QUESTION_CHARS = 8 * 1024
 """The text of a question that an agent asks a person."""
 MAX_INSTRUCTION_CHARS = 8_000
 """What a person tells an agent at a resume: a few paragraphs."""
+MAX_GRAPH_PART_BYTES = 64 * 1024
+"""One thing that a graph shows on `waypost.stream.<run_id>`; a larger one is left out, with its size."""

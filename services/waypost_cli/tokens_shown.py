@@ -1,4 +1,4 @@
-"""`waypost runs watch --tokens`: what models write for a run, on a terminal, in a file or as JSON."""
+"""`waypost runs watch --tokens`: what models and graphs write for a run, on a terminal, in a file or as JSON."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class TokenWriter:
         self._shown: dict[str, list[str]] = {}
         self._torn: set[str] = set()
         self._last = ""
+        self._preview = 0
+        """Things that a graph has shown and that are not final yet."""
 
     def text_of(self, item: Streamed) -> str:
         """What to write for this item; "" for nothing."""
@@ -53,6 +55,8 @@ class TokenWriter:
                 return self._line(call, f"{item.model or 'a model'}{again}")
             case "text" | "tool_use":
                 return self._piece(item)
+            case "graph_started" | "graph_restarted" | "graph" | "graph_saved":
+                return self._graph(item)
             case "gap":
                 self._torn.add(call)
                 return self._line(call, "(something is missing here)")
@@ -85,11 +89,27 @@ class TokenWriter:
             return self._line(item.call_id, "recorded")
         return self._line(item.call_id, f"recorded, by {item.model}") + (clean(item.text) + "\n" if item.text else "")
 
+    def _graph(self, item: Streamed) -> str:
+        place = " / ".join(part.partition(":")[0] for part in item.namespace)
+        match item.kind:
+            case "graph":
+                self._preview += not item.final
+                text = bytes(item.data).decode() if item.data is not None else f"left out: {item.omitted}"
+                return self._line("", f"{place} {item.mode}".strip()) + clean(text) + "\n"
+            case "graph_saved":  # told once for what was shown before it
+                shown, self._preview = self._preview, 0 if not item.namespace else self._preview
+                return self._line("", "recorded") if shown and not item.namespace else ""
+            case _:
+                void, self._preview = self._preview, 0
+                again = " goes on from its last checkpoint" + (", what was shown since is void" if void else "")
+                return self._line("", f"{item.agent or 'the graph'}{again if item.kind == 'graph_restarted' else ''}")
+
     def _line(self, call: str, words: str) -> str:
         if not words and self._last == call:
             return ""
         self._last = call
-        return f"\n— {call} {clean(words)}".rstrip() + "\n"
+        head = f"{call} {clean(words)}".strip()
+        return f"\n— {head}".rstrip() + "\n"
 
 
 def clean(text: str) -> str:

@@ -42,7 +42,9 @@ async def watch(
     run_id: str,
     /,
     *,
-    tokens: Annotated[bool, Parameter(name=["--tokens", "-t"], help="What models write, as it arrives, instead of the events.")] = False,
+    tokens: Annotated[
+        bool, Parameter(name=["--tokens", "-t"], help="What models and graphs write, as it arrives, instead of the events.")
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """Follow a run live until it ends: each event as it happens, and what the run waits for.

@@ -32,6 +32,7 @@ from waypost_proto.ids import CallId, RunId
 from waypost_proto.values import Token
 from waypost_proto.work import Activation, Entry
 from waypost_worker.frames import EMPTY, check_in, frames_of, has_large, parts_of
+from waypost_worker.graph_stream import GraphStream
 from waypost_worker.hosting import Hosting
 from waypost_worker.journal import Journal
 from waypost_worker.outbox import Outbox, Sender
@@ -97,6 +98,7 @@ class Session:
                 steps_left=begin.steps_left,
                 start_effect=self._effects.want,
                 changed=self.flush_soon,
+                graph_shown=lambda: GraphStream(hosting.streams, begin.run_id, begin.agent, lambda: holder.token),
             )
         )
         self._execution.metered(begin.metered, begin.unfunded)

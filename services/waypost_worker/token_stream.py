@@ -44,14 +44,14 @@ class TokenStreams:
     def __init__(self, bus: Sends, subjects: Subjects, worker: str, *, flush_seconds: float = FLUSH_SECONDS) -> None:
         self._bus = bus
         self._subjects = subjects
-        self._worker = worker
+        self.worker = worker
         self.flush_seconds = flush_seconds
 
     def opener(self, run_id: RunId, call_id: CallId, agent: str, token: Callable[[], Token]) -> Callable[[], CallStream]:
         """For one step: opens its stream when it has something to show. `token` is that of the activation in hand."""
 
         def opened() -> CallStream:
-            started = StreamStarted(run_id=run_id, call_id=call_id, attempt="", token=token(), agent=agent, worker=self._worker)
+            started = StreamStarted(run_id=run_id, call_id=call_id, attempt="", token=token(), agent=agent, worker=self.worker)
             return CallStream(started, self)
 
         return opened
@@ -114,7 +114,7 @@ class CallStream:
             return
         self._flush()
         self._seq += 1
-        told = None if error is None else Failure(type=error.type, message=error.message[:_MAX_ERROR_CHARS])
+        told = None if error is None else shortened(error)
         run_id, call_id = self._started.run_id, self._started.call_id
         self._streams.send(
             run_id, self._started.agent, StreamEnded(run_id=run_id, call_id=call_id, attempt=self._attempt, seq=self._seq, error=told)
@@ -141,6 +141,11 @@ class CallStream:
         self._size = 0
 
 
+def shortened(error: Failure) -> Failure:
+    """What those who watch are told of it."""
+    return Failure(type=error.type, message=error.message[:_MAX_ERROR_CHARS])
+
+
 def _parts(pieces: list[Piece]) -> list[list[Piece]]:
     """Messages that fit: a piece of a model that does not stream may be its whole answer."""
     most = MAX_PIECES_BYTES // 4
@@ -164,4 +169,4 @@ def _chunk(piece: Piece, text: str, *, first: bool) -> Piece:
     return ToolPiece(index=piece.index, name=piece.name if first else "", arguments=text)
 
 
-__all__ = ["FLUSH_SECONDS", "CallStream", "TokenStreams"]
+__all__ = ["FLUSH_SECONDS", "MAX_PIECES_BYTES", "CallStream", "TokenStreams", "shortened"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import operator
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool as lc_tool
+from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
@@ -86,6 +89,7 @@ def count_letters(_state: MessagesState) -> dict[str, Any]:
 
 async def stamp(state: MessagesState) -> dict[str, Any]:
     """A node with raw code, recorded as a step."""
+    get_stream_writer()("filing")
     number = await step(_number)
     return {"messages": [AIMessage(f"filed under {number}")]}
 
@@ -106,4 +110,41 @@ def build() -> Any:
     return graph.compile()
 
 
-secretary = LangGraphAgent("secretary", build(), tools=[durable(look_up, effect="read"), send_letter])
+secretary = LangGraphAgent("secretary", build(), tools=[durable(look_up, effect="read"), send_letter], stream=("updates", "custom"))
+
+
+GO = EFFECTS.with_name("go")
+
+
+class Told(TypedDict):
+    lines: Annotated[list[str], operator.add]
+
+
+def first(_state: Told) -> dict[str, Any]:
+    get_stream_writer()("first")
+    return {"lines": ["first"]}
+
+
+async def tell(_state: Told) -> dict[str, Any]:
+    """Says what it is about to do, and does not go on before a test lets it."""
+    write = get_stream_writer()
+    write("about to")
+    while not GO.exists():
+        await asyncio.sleep(0.02)
+    write("done")
+    return {"lines": ["second"]}
+
+
+def tale() -> Any:
+    inner = StateGraph(Told)
+    inner.add_node("tell", tell)
+    inner.add_edge(START, "tell")
+    graph = StateGraph(Told)
+    graph.add_node("first", first)
+    graph.add_node("inner", inner.compile())
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "inner")
+    return graph.compile()
+
+
+teller = LangGraphAgent("teller", tale(), stream=("updates", "custom", "values"))

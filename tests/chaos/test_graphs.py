@@ -11,6 +11,8 @@ import pytest
 
 from tests.chaos.graph_module import LETTERS, secretary
 from tests.chaos.stack import COMMANDS, Stack, hosted, stack
+from tests.graph_watching import Watched
+from tests.waiting import wait_until
 from waypost.client import Client
 from waypost.langgraph import fork, past
 from waypost_proto.errors import ContractError, NotFound
@@ -37,15 +39,41 @@ def check(services: Stack, result: dict[str, object], events: list[object]) -> N
     assert recorded["tool_call_completed"] == 6, recorded
 
 
+async def watch(client: Client, run_id: str, watched: Watched) -> None:
+    async for item in client.stream(run_id):
+        watched.take(item)
+
+
+def check_shown(watched: Watched) -> None:
+    """Nothing was shown twice as final. What a worker had not sent when it died was never shown."""
+    updates = watched.told("updates")
+    answers = Counter(
+        message.get("tool_call_id") or message["content"] for update in updates for message in messages_of(update) if message["content"]
+    )
+    assert set(answers.values()) <= {1}, (answers, watched.items)
+    assert watched.told("custom").count("filing") <= 1
+    assert watched.pending == []
+
+
+def messages_of(update: dict[str, Any]) -> list[dict[str, Any]]:
+    return [message for node, change in update.items() if not node.startswith("__") for message in change["messages"]]
+
+
 async def test_a_graph_on_real_servers(tmp_path: Path, nats_url: str, database: str) -> None:
     async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH) as services, services.client() as client:
         await hosted(client, seconds=50)
         started = (await client.start("secretary", ASKED)).run_id
+        watched = Watched()
+        watching = asyncio.ensure_future(watch(client, started, watched))
         result = await client.result(started, timeout=40)
         events = [event async for event in client.events(started)]
         check(services, result, events)
         assert Counter(services.effects())["number"] == 1
         assert [line for line in services.effects() if line.startswith("model")] == ["model:0", "model:3", "model:6"]
+        await asyncio.wait_for(watching, 20)
+        check_shown(watched)
+        assert watched.told("updates")[-1]["count"]["messages"][0]["content"] == "filed under 41"
+        assert watched.void == []
         await look_back(services, client, started)
 
 
@@ -93,6 +121,8 @@ async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_
     ):
         await hosted(client, seconds=50)
         started = (await client.start("secretary", ASKED)).run_id
+        watched = Watched()
+        watching = asyncio.ensure_future(watch(client, started, watched))
         ended = asyncio.ensure_future(client.result(started, timeout=80))
         died = asyncio.ensure_future(services.died("worker", seconds=60))
         await asyncio.wait([ended, died], return_when=asyncio.FIRST_COMPLETED)
@@ -103,3 +133,28 @@ async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_
         died.cancel()
         events = [event async for event in client.events(started)]
         check(services, result, events)
+        await asyncio.wait_for(watching, 20)
+        check_shown(watched)
+
+
+async def test_a_worker_killed_in_the_middle_of_a_node_is_seen(tmp_path: Path, nats_url: str, database: str) -> None:
+    """What the node had shown becomes void and comes again; what was recorded before stays final."""
+    async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH) as services, services.client() as client:
+        await hosted(client, seconds=50)
+        started = (await client.start("teller", {"lines": []})).run_id
+        watched = Watched()
+        watching = asyncio.ensure_future(watch(client, started, watched))
+        await wait_until(lambda: "about to" in watched.told("custom", watched.pending) and "first" in watched.told("custom"))
+        await services.kill("worker")
+        services.effects_file.with_name("go").touch()
+        await services.start("worker")
+        await client.result(started, timeout=40)
+        await asyncio.wait_for(watching, 20)
+    assert watched.told("custom") == ["first", "about to", "done"]
+    assert watched.told("custom", watched.void) == ["about to"]
+    assert watched.told("updates") == [
+        {"first": {"lines": ["first"]}},
+        {"tell": {"lines": ["second"]}},
+        {"inner": {"lines": ["first", "second"]}},
+    ]
+    assert [item.kind for item in watched.items].count("graph_restarted") == 1

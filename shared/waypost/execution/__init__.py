@@ -2,6 +2,6 @@
 
 from waypost.execution.effects import EffectResult, LocalEffect, failure_of
 from waypost.execution.execution import Execution, refs_of
-from waypost.execution.ports import AgentExecution, Beginning
+from waypost.execution.ports import AgentExecution, Beginning, GraphShown
 
-__all__ = ["AgentExecution", "Beginning", "EffectResult", "Execution", "LocalEffect", "failure_of", "refs_of"]
+__all__ = ["AgentExecution", "Beginning", "EffectResult", "Execution", "GraphShown", "LocalEffect", "failure_of", "refs_of"]

@@ -9,11 +9,29 @@ from typing import Protocol
 from waypost.execution.effects import EffectResult, LocalEffect
 from waypost_proto.commands import AnyItem
 from waypost_proto.ids import CallId, RunId
+from waypost_proto.streams import GraphPart
+from waypost_proto.values import Failure
 from waypost_proto.work import Entry
 
 
 def _nothing() -> None:
     return None
+
+
+class GraphShown(Protocol):
+    """Where what a graph shows goes while it runs. Nothing here waits or raises, whoever reads or does not."""
+
+    def begin(self, checkpoints: Mapping[str, str]) -> None:
+        """The graph is begun or gone on with at these checkpoints: what was shown since them is void."""
+        ...
+
+    def part(self, part: GraphPart) -> None:
+        """The next thing."""
+        ...
+
+    def end(self, error: Failure | None = None) -> None:
+        """The graph has come back. Idempotent."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +48,8 @@ class Beginning:
     tenant: str = "default"
     steps_left: int | None = None
     """Steps that may begin before the coordinator is asked; None: no limit."""
+    graph_shown: Callable[[], GraphShown] | None = None
+    """Opens where people can watch what a graph shows; None where nobody could."""
 
 
 class AgentExecution(Protocol):
@@ -88,4 +108,4 @@ class AgentExecution(Protocol):
         ...
 
 
-__all__ = ["AgentExecution", "Beginning"]
+__all__ = ["AgentExecution", "Beginning", "GraphShown"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ from waypost.conversion import decode_value, encode_value
 from waypost.errors import Unanswered
 from waypost.langgraph.interception import install
 from waypost.langgraph.questions import Asks
+from waypost.langgraph.stream_modes import Mode, modes_of
 from waypost.langgraph.tools import GatewayTool, InNode, LangChainTool
 from waypost.metering import Usage
 from waypost.options import Budget, Seconds
@@ -56,7 +57,7 @@ class LangGraphAgent(Agent[..., Any]):
         asks: Asks | str = "operator",
         unanswered: Callable[[Interrupt[Any], Unanswered], Any] | None = None,
         reserve: Usage | None = None,
-        stream: bool = False,
+        stream: bool | Mode | Collection[Mode] = False,
         config: RunnableConfig | None = None,
         context: Any = None,
         durability: Durability = "async",
@@ -74,8 +75,9 @@ class LangGraphAgent(Agent[..., Any]):
         - `asks` says who answers what `interrupt()` asks; `unanswered` gives the answer when nobody does (else the run fails).
         - `reserve` is what one model call may use at most, reserved before it where the run's tokens or cost are limited; without it
           that is estimated from the prompt and the model's `max_tokens`.
-        - `stream`: models that can stream do, so that people can watch the answers come on `waypost.stream.<run_id>`. A node that streams
-          by itself (`astream`) shows its answers in any case.
+        - `stream`: what people can watch on `waypost.stream.<run_id>`, off by default. True, or `"messages"`: models that can stream do,
+          and their answers are shown as they come (a node that streams by itself shows them in any case). `"updates"`, `"values"`,
+          `"custom"`, `"tasks"`, `"checkpoints"` and `"debug"`, one or several: what LangGraph streams in these modes.
         - `config` is the graph's `RunnableConfig` (its `recursion_limit`, its `configurable`), `context` its runtime context.
         - `durability="async"`: a step of the graph does not wait until the checkpoint before it is stored. What nodes ask of models and
           tools begins after it all the same; only raw code in nodes may run before. "sync" waits, as LangGraph's own "sync" does.
@@ -103,7 +105,7 @@ class LangGraphAgent(Agent[..., Any]):
         self.asks = Asks(role=asks) if isinstance(asks, str) else asks
         self.unanswered = unanswered
         self.reserve = reserve
-        self.stream = stream
+        self.stream, self.shows = modes_of(name, stream)
         self.config: RunnableConfig = config or {}
         self.context = context
         self.durability = durability

@@ -22,6 +22,7 @@ from waypost.langgraph.questions import QUESTION as _QUESTION
 from waypost.langgraph.questions import Question, breakpoint_question, question_of
 from waypost.langgraph.records import Chosen
 from waypost.langgraph.saver import LogSaver
+from waypost.langgraph.stream_modes import GraphShow
 from waypost.langgraph.thread import Thread
 from waypost_core.checkpoints import saved
 from waypost_proto import commands as cmd
@@ -118,6 +119,7 @@ class Driver:
         self.chosen = Chosen()
         self.threads = OneThread(beginning.run_id, thread, calls, waits=agent.durability == "sync")
         self._thread = thread
+        self._show = GraphShow(agent.shows, beginning.graph_shown, thread.namespaces)
         self._ended = ended
         self._task: asyncio.Task[None] | None = None
         self._asked: dict[CallId, int] = {}
@@ -196,10 +198,15 @@ class Driver:
         while given is not _THROUGH:
             self.calls.book.begin()
             self.calls.activity.begin()
+            self._show.begin()
             try:
                 output = await self._invoke(graph, given, config)
+            except Exception as error:
+                self._show.end(error)
+                raise
             finally:
                 self.calls.activity.end()
+            self._show.end()
             given = await self._goes_on(graph, config, first=False)
         return (await graph.aget_state(config)).values if output is None else output
 
@@ -219,14 +226,18 @@ class Driver:
 
     async def _invoke(self, graph: Any, given: Any, config: RunnableConfig) -> Any:
         """The graph's output when it comes back: through, interrupted, or at a breakpoint."""
-        activity = self.calls.activity
+        activity, show = self.calls.activity, self._show
         output: Any = None
+        modes = list({"values", "tasks", *show.modes})
         chunks = graph.astream(
-            given, config, stream_mode=["values", "tasks"], subgraphs=True, durability=self.agent.durability, context=self.agent.context
+            given, config, stream_mode=modes, subgraphs=True, durability=self.agent.durability, context=self.agent.context
         )
         async for namespace, mode, chunk in chunks:
+            show.take(namespace, mode, chunk)
             if mode == "values":
                 output = chunk if not namespace else output
+            elif mode != "tasks":
+                continue
             elif "triggers" in chunk:
                 activity.opened(chunk["id"], "|".join(namespace))
             else:

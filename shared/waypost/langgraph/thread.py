@@ -93,11 +93,8 @@ class Namespace(Struct):
     live: dict[str, _Live] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     """Objects that tasks have written since the last checkpoint: they may have been changed in place."""
-
-    @property
-    def newest(self) -> str:
-        """Id of the newest checkpoint (ids sort by time); "" without any."""
-        return max(self.checkpoints, default="")
+    newest: str = ""
+    """Id of the newest checkpoint (ids sort by time); "" without any."""
 
 
 class Thread:
@@ -287,6 +284,7 @@ class Thread:
         metadata = self.pieces.load(state.metadata_piece or 0) if plain is UNSET else decode(dict[str, Any], plain)
         kept = msgspec.structs.replace(state, values={}, pieces=(), metadata=UNSET, versions={}, seen={})
         space.checkpoints[checkpoint] = Saved(id=checkpoint, parent=parent, state=kept, versions=versions, seen=seen, metadata=metadata)
+        space.newest = max(space.newest, checkpoint)
 
     def _apply_writes(self, namespace: str, checkpoint: str, task: str, packed: Writes) -> None:
         space = self.namespaces.setdefault(namespace, Namespace())
@@ -299,6 +297,7 @@ class Thread:
         space = self.namespaces.get(namespace)
         if space is not None:
             space.checkpoints.pop(checkpoint, None)
+            space.newest = max(space.checkpoints, default="")
             space.writes.pop(checkpoint, None)
             space.live.clear()
             if not space.checkpoints and not space.writes:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec import UNSET, Raw
+
 from tests.unit.waypost.models.world import RUN
 from tests.waiting import wait_until
 from waypost_proto.codec import decode_union
 from waypost_proto.errors import TooLarge
 from waypost_proto.ids import CallId
-from waypost_proto.limits import HEADER_ALLOWANCE_BYTES, MAX_MESSAGE_BYTES
-from waypost_proto.streams import AnyStreamed, StreamEnded, StreamPieces, StreamStarted, TextPiece, ToolPiece
+from waypost_proto.limits import HEADER_ALLOWANCE_BYTES, MAX_GRAPH_PART_BYTES, MAX_MESSAGE_BYTES
+from waypost_proto.streams import (
+    AnyStreamed,
+    GraphEnded,
+    GraphPart,
+    GraphParts,
+    GraphStarted,
+    StreamEnded,
+    StreamPieces,
+    StreamStarted,
+    TextPiece,
+    ToolPiece,
+)
 from waypost_proto.subjects import Subjects
 from waypost_proto.values import Failure, Token
+from waypost_worker.graph_stream import GraphStream
 from waypost_worker.token_stream import CallStream, TokenStreams
 
 
@@ -112,3 +126,47 @@ async def test_what_cannot_be_written_as_json_is_left_out() -> None:
     stream.piece(TextPiece(text="\ud83d"))
     stream.end()
     assert [type(m) for m in wire.sent] == [StreamStarted, StreamEnded]
+
+
+def shown(wire: Wire) -> GraphStream:
+    streams = TokenStreams(wire, Subjects("t"), "worker-1", flush_seconds=0.001)
+    return GraphStream(streams, RUN, "desk", lambda: Token(epoch=2, counter=7))
+
+
+async def test_what_a_graph_shows_travels_together() -> None:
+    wire = Wire()
+    stream = shown(wire)
+    stream.part(GraphPart(mode="custom"))  # before it was begun
+    stream.begin({"": "c1"})
+    for number in range(3):
+        stream.part(GraphPart(mode="custom", checkpoint="c1", data=Raw(b"%d" % number)))
+    await wait_until(lambda: len(wire.sent) == 2)
+    stream.part(GraphPart(mode="updates", namespace=["inner:1"], omitted="why"))
+    stream.end(Failure(type="ValueError", message="x" * 9_000))
+    stream.end()
+    began, one, two, last = wire.sent
+    assert isinstance(began, GraphStarted)
+    assert (began.checkpoints, began.worker, began.token) == ({"": "c1"}, "worker-1", Token(epoch=2, counter=7))
+    assert isinstance(one, GraphParts)
+    assert [bytes(part.data) for part in one.parts if part.data is not UNSET] == [b"0", b"1", b"2"]
+    assert isinstance(two, GraphParts)
+    assert two.parts == [GraphPart(mode="updates", namespace=["inner:1"], omitted="why")]
+    assert isinstance(last, GraphEnded)
+    assert last.error is not None
+    assert len(last.error.message) == 500
+    assert [one.seq, two.seq, last.seq] == [1, 2, 3]
+
+
+async def test_many_large_parts_fit_into_messages_and_a_new_attempt_drops_what_waits() -> None:
+    wire = Wire()
+    stream = shown(wire)
+    stream.begin({})
+    for _ in range(20):
+        stream.part(GraphPart(mode="values", data=Raw(b'"' + b"x" * (MAX_GRAPH_PART_BYTES - 2) + b'"')))
+    stream.end()
+    assert sum(len(message.parts) for message in wire.sent if isinstance(message, GraphParts)) == 20
+    stream.begin({})
+    stream.part(GraphPart(mode="custom", data=Raw(b"1")))
+    stream.begin({"": "c1"})
+    stream.end()
+    assert [type(message) for message in wire.sent[-3:]] == [GraphStarted, GraphStarted, GraphEnded]

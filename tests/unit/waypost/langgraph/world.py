@@ -10,12 +10,12 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Raw
 
 from tests.unit.waypost.execution.world import event_of as plain_event_of
-from waypost.execution import Beginning, EffectResult, LocalEffect, failure_of
+from waypost.execution import Beginning, EffectResult, GraphShown, LocalEffect, failure_of
 from waypost.langgraph import LangGraphAgent
 from waypost.langgraph.execution import GraphExecution
 from waypost.tool_context import ToolContext
@@ -53,11 +53,26 @@ def event_of(item: cmd.AnyItem) -> ev.AnyData:
             return plain_event_of(item)
 
 
+class Watcher(Protocol):
+    """Somebody who watches the run: what the graph shows, and the log."""
+
+    def opened(self, worker: int) -> GraphShown: ...
+    def recorded(self, entry: Entry) -> None: ...
+
+
 class World:
     """See the module. `answer` gives what people answer to a question, by its item; without it questions wait."""
 
-    def __init__(self, agent: LangGraphAgent, value: Any, *, answer: Callable[[cmd.AskQuestion], Any] | None = None) -> None:
+    def __init__(
+        self,
+        agent: LangGraphAgent,
+        value: Any,
+        *,
+        answer: Callable[[cmd.AskQuestion], Any] | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.agent = agent
+        self.watcher = watcher
         self.log: list[Entry] = []
         self.items: list[cmd.AnyItem] = []
         self.tool_calls: Counter[str] = Counter()
@@ -139,7 +154,9 @@ class World:
             if self.execution is execution:
                 self._schedule()
 
-        execution = GraphExecution(self.agent, Beginning(run_id=RUN, start_effect=start, changed=changed))
+        watcher = self.watcher
+        shown = None if watcher is None else lambda: watcher.opened(self.crashes)
+        execution = GraphExecution(self.agent, Beginning(run_id=RUN, start_effect=start, changed=changed, graph_shown=shown))
         return execution
 
     async def _effect(self, execution: GraphExecution, effect: LocalEffect) -> None:
@@ -194,6 +211,8 @@ class World:
         tag: Any = data.__struct_config__.tag
         entry = Entry(seq=len(self.log) + 1, type=tag, at=1_000.0, data=Raw(encode(data)))
         self.log.append(entry)
+        if self.watcher is not None:
+            self.watcher.recorded(entry)
         return entry
 
     # -- the gateway
