@@ -13,6 +13,7 @@
     │   ├── Conflict            the request contradicts what is recorded (same key with other input, …)
     │   ├── NotAuthenticated    nobody knows who asks: no signature, or one that is not good
     │   ├── Denied              not allowed (allow-list, role, approval)
+    │   ├── TooManyRequests     more than a caller may ask in this time
     │   └── RunFailed           a run that somebody awaits ended without a result
     ├── ConcurrencyError        somebody else moved first
     │   ├── LeaseLost           this replica no longer owns the partition
@@ -101,6 +102,16 @@ class Denied(PermanentError):
     """The caller, agent or tool is not allowed to do this."""
 
     code = "403"
+
+
+class TooManyRequests(PermanentError):
+    """More than a caller may ask in this time; `retry_after_seconds` says when the next one is taken."""
+
+    code = "429"
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class RunFailed(PermanentError):

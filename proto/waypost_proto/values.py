@@ -174,13 +174,15 @@ class Edit(Value, frozen=True, kw_only=True):
 
 
 class Proof(Value, frozen=True, kw_only=True):
-    """A signed request as it came: who signed is found by `key`, and what was signed is in `subject`, `at` and `body`."""
+    """A signed request as it came: who signed is found by `key`, and what was signed is in `subject`, `at`, `body` and `behalf`."""
 
     key: str
     at: str
     signature: str
     subject: str
     body: Raw
+    behalf: str = ""
+    """On whose behalf, as the header has it (`signing.Behalf`); "" when the signer acts for itself."""
 
 
 class Parent(Value, frozen=True, kw_only=True):

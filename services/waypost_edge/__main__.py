@@ -10,13 +10,12 @@ from importlib.metadata import version
 import structlog
 from starlette.routing import Mount
 
-from waypost_edge.access import Access
 from waypost_edge.app import application
+from waypost_edge.auth.opening import open_auth
 from waypost_edge.metrics import Metrics
 from waypost_edge.serving import listen, serve_http
 from waypost_edge.tempo.reading import Reading
 from waypost_edge.tempo.routes import Tempo
-from waypost_io.identities import Identities
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.observing import observe
 from waypost_io.otlp_traces import resource_of
@@ -32,7 +31,7 @@ async def serve(stop: Stop) -> None:
     """Answer until `stop`. Raises `Misconfigured`, or `Unreachable` when Postgres is not there in time."""
     settings = load(EdgeSettings)
     metrics = Metrics()
-    access = Access(Identities(settings.api_tokens_file), settings.auth, settings.http_addr, time.time)
+    door = open_auth(settings, time.time)
     capture = capture_of()
     release = version("waypost")
     starting = Starting(stop, settings.start_seconds)
@@ -52,15 +51,15 @@ async def serve(stop: Stop) -> None:
                 resource=resource_of(os.environ, release),
                 max_events=settings.traces_max_events,
             )
-            tempo = Tempo(store=store, reading=reading, access=access, metrics=metrics, version=release, look_at=settings.traces_look_at)
+            tempo = Tempo(store=store, reading=reading, auth=door.auth, metrics=metrics, version=release, look_at=settings.traces_look_at)
 
             async def postgres() -> str:
                 return f"{await store.leases.now():.0f}"
 
             starting.done({"postgres": postgres})
-            app = application([Mount("/tempo", routes=tempo.routes())], metrics)
+            app = application([*door.routes, Mount("/tempo", routes=tempo.routes())], metrics)
             host, port = listening.getsockname()[:2]
-            _log.info("edge serves", host=host, port=port, authenticated=access.required)
+            _log.info("edge serves", host=host, port=port, authenticated=door.auth.required)
             await serve_http(app, listening, stop, drain_seconds=settings.drain_seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -15,9 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from waypost_edge.auth.headers import SecurityHeaders
+from waypost_edge.auth.signin import to_signin
 from waypost_edge.metrics import Metrics
 from waypost_io.redaction import redact
-from waypost_proto.errors import BadInput, Denied, NotAuthenticated, NotFound, TooLarge, TransientError, WaypostError
+from waypost_proto.errors import BadInput, Denied, NotAuthenticated, NotFound, TooLarge, TooManyRequests, TransientError, WaypostError
 
 PROBLEM = "application/problem+json"
 _STATUS: tuple[tuple[type[WaypostError], int], ...] = (
@@ -25,6 +28,7 @@ _STATUS: tuple[tuple[type[WaypostError], int], ...] = (
     (Denied, 403),
     (NotFound, 404),
     (TooLarge, 413),
+    (TooManyRequests, 429),
     (BadInput, 400),
     (TransientError, 503),
 )
@@ -35,23 +39,29 @@ def application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
     """The application of one edge; it opens and closes nothing."""
     return Starlette(
         routes=list(routes),
-        middleware=[Middleware(_Counted, metrics=metrics)],
+        middleware=[Middleware(_Counted, metrics=metrics), Middleware(SecurityHeaders)],
         exception_handlers={WaypostError: _on_error, HTTPException: _on_http, Exception: _on_bug},
     )
 
 
-def problem(status: int, detail: str) -> Response:
+def problem(status: int, detail: str, *, retry_after_seconds: float | None = None) -> Response:
     """An error as RFC 9457 has it."""
     headers = {"WWW-Authenticate": 'Bearer realm="waypost", Basic realm="waypost"'} if status == 401 else {}
+    if retry_after_seconds is not None:
+        headers["Retry-After"] = str(math.ceil(retry_after_seconds))
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": redact(detail)}
     return JSONResponse(body, status, headers, media_type=PROBLEM)
 
 
-async def _on_error(_request: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
+    page = to_signin(request, error)
+    if page is not None:
+        return page
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if status >= 500:
         _log.warning("request failed", error=str(error))
-    return problem(status, str(error))
+    retry = error.retry_after_seconds if isinstance(error, TooManyRequests) else None
+    return problem(status, str(error), retry_after_seconds=retry)
 
 
 async def _on_http(_request: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_io.bus.ports import Bus
-from waypost_io.identity import Signer
+from waypost_io.identity import Signs
 from waypost_io.payloads import Payloads, answer_of
 from waypost_proto.api import Request
 from waypost_proto.codec import decode, encode
@@ -32,7 +32,7 @@ _MAX_DELAY_SECONDS = 1.0
 class Requests:
     """Asks the API. Every request it sends is safe to repeat, so an attempt without an answer is repeated."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, *, patience_seconds: float, signer: Signer | None = None) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, *, patience_seconds: float, signer: Signs | None = None) -> None:
         self._bus = bus
         self._subjects = subjects
         self._patience = patience_seconds

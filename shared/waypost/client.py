@@ -27,7 +27,7 @@ from waypost import _streaming as streaming
 from waypost._requests import Requests
 from waypost.streamed import Streamed
 from waypost_io.bus.ports import Bus
-from waypost_io.identity import Signer, token_from
+from waypost_io.identity import Signer, Signs, token_from
 from waypost_io.settings import Settings, load
 from waypost_proto import api
 from waypost_proto.codec import decode, encode
@@ -62,9 +62,9 @@ class Client:
         prefix: str | None = None,
         bus: Bus | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
-        token: str | None = None,
+        token: str | Signs | None = None,
     ) -> None:
-        """`token`: whose requests these are, instead of `WAYPOST_API_TOKEN`; "" for nobody's.
+        """`token`: whose requests these are, instead of `WAYPOST_API_TOKEN`; "" for nobody's. What signs may stand for it.
 
         `bus`: a bus that is already open, shared with the caller and left open; `url` and credentials are not used then.
         """
@@ -73,7 +73,7 @@ class Client:
         self._own = bus is None
         self._bus = bus if bus is not None else _connect(settings, url)
         token = token if token is not None else token_from(settings.api_token, settings.api_token_file)
-        signer = Signer(token) if token else None
+        signer = (Signer(token) if token else None) if isinstance(token, str | None) else token
         self._requests = Requests(self._bus, self._subjects, patience_seconds=patience_seconds, signer=signer)
         self._tails: set[following.Tail] = set()
 

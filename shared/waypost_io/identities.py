@@ -4,11 +4,20 @@
     subject = "ann"
     key = "UAB…"                          # of `waypost tokens create`
     roles = ["officer", "submitter"]
-    expires = 2027-01-01T00:00:00Z        # optional
-    tenant = "default"                    # optional
+    expires = 2027-01-01T00:00:00Z        # optional, like all that follows
+    tenant = "default"                    # "*": every tenant
+    agents = ["compliance"]               # only runs of these agents
+    verbs = ["runs.*", "approvals.list"]  # only these operations
+    read_only = true
+    note = "Ann's laptop"
 
-Roles are free words; these mean something besides: `submitter` starts runs, `operator` pauses, resumes, cancels, signals and resolves,
-`admin` does both; `auditor` only reads. None of them approves anything that asks for another role.
+A delegate, an identity with the role `delegate`, acts for people that it has authenticated itself; it may be bounded:
+
+    roles = ["delegate"]
+    behalf_roles = ["officer", "submitter"]   # which roles they may have; without it, any but `delegate` and `service`
+    behalf_tenants = ["default"]              # of which tenants they may be; without it, of any but "*"
+
+What each role may is `permissions.PERMISSIONS`.
 """
 
 from __future__ import annotations
@@ -22,27 +31,60 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from waypost_io import permissions
 from waypost_io.identity import raw_key
-from waypost_proto.errors import BadInput, Misconfigured
+from waypost_io.permissions import ADMIN, AUDITOR, DELEGATE, EVERY_TENANT, OPERATOR, SERVICE, SUBMITTER, Scope
+from waypost_proto.errors import BadInput, Denied, Misconfigured
+from waypost_proto.signing import Behalf
 
 LOOK_SECONDS = 1.0
 """How often the file's time is looked at, at most."""
-SUBMITTER, OPERATOR, AUDITOR, ADMIN = "submitter", "operator", "auditor", "admin"
+MAX_SUBJECT_CHARS = 256
 log = structlog.get_logger(__name__)
 
+__all__ = ["ADMIN", "AUDITOR", "OPERATOR", "SUBMITTER", "Identities", "Identity", "check", "parse"]
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One person or service. `subject` is what is recorded; `expires` is aware."""
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One token of a person or service. `subject` is what is recorded; `expires` is aware. Several may have one subject."""
 
     subject: str
     key: str
     roles: list[str]
     expires: dt.datetime | None = None
     tenant: str = "default"
+    agents: list[str] = []
+    verbs: list[str] = []
+    read_only: bool = False
+    behalf_roles: list[str] | None = None
+    behalf_tenants: list[str] | None = None
+    note: str = ""
 
     def expired(self, now: float) -> bool:
         """At `now`, Unix seconds."""
         return self.expires is not None and self.expires.timestamp() <= now
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(agents=frozenset(self.agents), verbs=frozenset(self.verbs), read_only=self.read_only)
+
+    def sees(self, tenant: str, agent: str) -> bool:
+        """Whether what belongs to that tenant and agent exists for it."""
+        return self.tenant in (tenant, EVERY_TENANT) and (not self.agents or agent in self.agents)
+
+    def acting_for(self, behalf: Behalf) -> Identity:
+        """The identity of somebody on whose behalf this one signs, within its own limits. Raises `Denied`.
+
+        Roles that it may not hand on are left out, so that a group that a person got at the issuer does not shut them out.
+        """
+        if DELEGATE not in self.roles:
+            raise Denied(f"{self.subject} signed on behalf of {behalf.subject!r}, which needs the role {DELEGATE!r}")
+        tenants = self.behalf_tenants
+        if behalf.tenant == EVERY_TENANT if tenants is None else behalf.tenant not in tenants:
+            raise Denied(f"{self.subject} may not act for somebody of the tenant {behalf.tenant!r}")
+        never = {DELEGATE, SERVICE}
+        roles = [r for r in behalf.roles if r not in never and (self.behalf_roles is None or r in self.behalf_roles)]
+        return msgspec.structs.replace(self, subject=behalf.subject, tenant=behalf.tenant, roles=roles)
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,10 +113,24 @@ def check(found: Iterable[Identity], where: str) -> dict[str, Identity]:
             raw_key(identity.key)
         except BadInput as error:
             raise Misconfigured(f"{place}: {error}") from error
+        _check_more(identity, place)
         if identity.key in by_key:
             raise Misconfigured(f"{place}: its key is that of {by_key[identity.key].subject!r} too")
         by_key[identity.key] = identity
     return by_key
+
+
+def _check_more(identity: Identity, place: str) -> None:
+    try:
+        permissions.check_verbs(identity.verbs)
+    except BadInput as error:
+        raise Misconfigured(f"{place}: verbs: {error}") from error
+    if len(identity.subject) > MAX_SUBJECT_CHARS or not identity.subject.isprintable():
+        raise Misconfigured(f"{place}: a subject has at most {MAX_SUBJECT_CHARS} printable characters")
+    if not identity.tenant.strip() or not identity.tenant.isprintable():
+        raise Misconfigured(f"{place}: tenant {identity.tenant!r}: give a name, or leave it out for 'default'")
+    if DELEGATE not in identity.roles and not (identity.behalf_roles is None and identity.behalf_tenants is None):
+        raise Misconfigured(f"{place}: behalf_roles and behalf_tenants go with the role {DELEGATE!r}")
 
 
 class Identities:

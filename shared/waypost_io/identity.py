@@ -10,12 +10,14 @@ import base64
 import binascii
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from waypost_proto.errors import BadInput, Misconfigured
 from waypost_proto.ids import digest_of
-from waypost_proto.signing import AT_HEADER, KEY_HEADER, SIGNATURE_HEADER, signed_bytes
+from waypost_proto.signing import AT_HEADER, BEHALF_HEADER, KEY_HEADER, SIGNATURE_HEADER, Behalf, pack_behalf, signed_bytes
 from waypost_proto.task import format_time
 
 _RAW_KEY_BYTES: Final = 32
@@ -23,6 +25,14 @@ _NKEY_BYTES: Final = 35
 """One byte that says what the key is for, 32 of key, two of checksum."""
 _USER: Final = 20 << 3
 """Prefix byte of a user's public key; it makes the text begin with `U`."""
+
+
+class Signs(Protocol):
+    """Makes requests somebody's."""
+
+    def headers(self, subject: str, body: bytes) -> dict[str, str]:
+        """The headers that make a request to `subject` with `body` theirs."""
+        ...
 
 
 class Signer:
@@ -42,9 +52,25 @@ class Signer:
 
     def headers(self, subject: str, body: bytes) -> dict[str, str]:
         """The headers that make a request to `subject` one of ours."""
+        return self._signed(subject, body, "")
+
+    def _signed(self, subject: str, body: bytes, behalf: str) -> dict[str, str]:
         at = format_time(time.time())
-        signature = base64.urlsafe_b64encode(self._pair.sign(signed_bytes(subject, at, body))).rstrip(b"=")
+        signature = base64.urlsafe_b64encode(self._pair.sign(signed_bytes(subject, at, body, behalf))).rstrip(b"=")
         return {KEY_HEADER: self.key, AT_HEADER: at, SIGNATURE_HEADER: signature.decode()}
+
+    def on_behalf(self, behalf: Behalf) -> Signs:
+        """Signs with this key for somebody else; the coordinator takes it from an identity with the role `delegate`."""
+        return _Delegated(self._signed, pack_behalf(behalf))
+
+
+@dataclass(frozen=True, slots=True)
+class _Delegated:
+    sign: Callable[[str, bytes, str], dict[str, str]]
+    behalf: str
+
+    def headers(self, subject: str, body: bytes) -> dict[str, str]:
+        return {**self.sign(subject, body, self.behalf), BEHALF_HEADER: self.behalf}
 
 
 def new_token() -> tuple[str, str]:

@@ -272,6 +272,15 @@ class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
     api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
     auth: Annotated[Literal["auto", "required", "off"], Env("WAYPOST_AUTH", "whether callers must be authenticated")] = "auto"
     """`auto`: if there are identities; without any, everybody may read, on loopback."""
+    public_url: Annotated[str, Env("WAYPOST_EDGE_URL", "the address under which people reach the edge", check=_web_url)] = ""
+    """"": that of each request. With https, cookies are for https alone."""
+    proxies: Annotated[str, Env("WAYPOST_EDGE_PROXIES", "addresses whose X-Forwarded-For is believed, separated by commas")] = ""
+    session_key_file: Annotated[Path | None, Env("WAYPOST_EDGE_SESSION_KEY_FILE", "what encrypts sessions of browsers", check=_file)] = None
+    """None: a key of this process's own; sessions end with it, and several edges do not share them."""
+    session_seconds: Annotated[float, Env("WAYPOST_EDGE_SESSION_SECONDS", "a browser's session", low=60, high=2_592_000)] = 43_200.0
+    rate: Annotated[float, Env("WAYPOST_EDGE_RATE", "requests per second of each caller; 0: no limit", low=0, high=1_000_000)] = 100.0
+    burst: Annotated[int, Env("WAYPOST_EDGE_BURST", "requests of each caller at once", low=1, high=1_000_000)] = 200
+    failures: Annotated[float, Env("WAYPOST_EDGE_FAILURES", "bad tokens a minute from an address; 0: no limit", low=0, high=100_000)] = 30.0
     traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
     traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (
         50_000

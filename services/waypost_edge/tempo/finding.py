@@ -36,6 +36,8 @@ class Search:
     limit: int = 20
     spans_per_trace: int = 3
     tenant: str | None = None
+    agents: frozenset[str] = frozenset()
+    """Only runs of these; empty: of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ def runs_of(search: Search, look_at: int) -> RunsInTime:
 
 
 def _may_match(run: TracedRun, search: Search) -> bool:
-    """Whether its duration can fit; that of an open run is only known from its log."""
+    """Whether it is of an agent that may be seen, and its duration can fit; that of an open run is only known from its log."""
+    if search.agents and run.agent not in search.agents:
+        return False
     seconds = run.updated_at - run.created_at
     return run.open or (
         (search.min_seconds is None or seconds >= search.min_seconds - 1)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from waypost_edge.access import Access
+from waypost_edge.auth import Authenticator, Caller
 from waypost_edge.metrics import Metrics
 from waypost_edge.tempo import answers, tags
 from waypost_edge.tempo.fields import Field, field_of
@@ -19,7 +19,7 @@ from waypost_edge.tempo.reading import Reading
 from waypost_edge.tempo.traceql import Query, duration_of, parse
 from waypost_io.store.ports import Store
 from waypost_proto.codec import encode
-from waypost_proto.errors import BadInput, NotFound
+from waypost_proto.errors import BadInput, Denied, NotFound
 
 TEMPO_VERSION = "2.8.0"
 """The version whose API this is; Grafana asks for it to know which requests it may send."""
@@ -37,7 +37,7 @@ class Tempo:
 
     store: Store
     reading: Reading
-    access: Access
+    auth: Authenticator
     metrics: Metrics
     version: str
     look_at: int
@@ -60,12 +60,12 @@ class Tempo:
 
     async def echo(self, request: Request) -> Response:
         """Grafana's check of the data source."""
-        self.access.admit(request)
+        await self._admit(request)
         return PlainTextResponse("echo")
 
     async def build(self, request: Request) -> Response:
         """Which Tempo this speaks like."""
-        self.access.admit(request)
+        await self._admit(request)
         return _json(
             encode({"version": TEMPO_VERSION, "revision": f"waypost-{self.version}", "branch": "", "buildDate": "", "goVersion": ""})
         )
@@ -79,13 +79,13 @@ class Tempo:
         return await self._trace(request, v2=True)
 
     async def _trace(self, request: Request, *, v2: bool) -> Response:
-        tenant = self.access.admit(request)
+        caller = await self._admit(request)
         asked = request.path_params["trace_id"]
         run_id = run_id_of(asked)
         if run_id is None:
             raise NotFound(f"there is no trace {asked!r}: a trace id is a run id without its dashes")
         run = await self.store.reads.get(run_id)
-        if run is None or tenant not in (None, run.tenant):
+        if run is None or not caller.sees(run.tenant, run.agent):
             raise NotFound(f"there is no trace {asked!r}")
         trace, whole = await self.reading.one(run_id)
         if trace is None:
@@ -95,7 +95,7 @@ class Tempo:
 
     async def search(self, request: Request) -> Response:
         """Traces that match."""
-        tenant = self.access.admit(request)
+        caller = await self._admit(request)
         unknown = sorted(set(request.query_params) - _SEARCH)
         if unknown:
             raise BadInput(f"search does not take {unknown[0]!r}: there are {', '.join(sorted(_SEARCH))}")
@@ -109,7 +109,8 @@ class Tempo:
             end=_seconds(request, "end"),
             limit=_count(request, "limit", DEFAULT_LIMIT, MAX_LIMIT),
             spans_per_trace=_count(request, "spss", DEFAULT_SPANS, MAX_SPANS),
-            tenant=tenant,
+            tenant=caller.tenant,
+            agents=frozenset() if caller.identity is None else caller.identity.scope.agents,
         )
         found = await find(self.reading, search, look_at=self.look_at)
         self.metrics.events_read.inc(found.events_read)
@@ -126,7 +127,7 @@ class Tempo:
         return _json(encode({"scopes": [{"name": scope, "tags": found} for scope, found in scopes.items()]}))
 
     async def _names(self, request: Request) -> dict[str, list[str]]:
-        tenant = self.access.admit(request)
+        tenant = await self._tenant(request)
         scope = request.query_params.get("scope", "")
         found = await tags.names(self.store, tenant)
         if scope in ("", "none", "all"):
@@ -149,12 +150,26 @@ class Tempo:
         return _json(encode({"tagValues": [{"type": kind, "value": value} for kind, value in found], "metrics": {}}))
 
     async def _values(self, request: Request, field: Field) -> list[tuple[str, str]]:
-        tenant = self.access.admit(request)
+        tenant = await self._tenant(request)
         return await tags.values(self.store, self.reading, field, _narrowing(request.query_params.get("q", "")), tenant)
+
+    async def _admit(self, request: Request) -> Caller:
+        """Who asks. Raises as `Authenticator.authenticate`, and `Denied` for whom traces are not for."""
+        caller = await self.auth.authenticate(request)
+        caller.check("traces.read")
+        return caller
+
+    async def _tenant(self, request: Request) -> str | None:
+        """Of whose traces names and values are told; None: all. Raises `Denied` for a token that is limited to agents: they are not kept
+        by agent."""
+        caller = await self._admit(request)
+        if caller.identity is not None and caller.identity.agents:
+            raise Denied("names and values of tags are not told to a token that is limited to agents; searches and traces are")
+        return caller.tenant
 
     async def unknown(self, request: Request) -> Response:
         """The rest of Tempo's API."""
-        self.access.admit(request)
+        await self._admit(request)
         raise BadInput(
             f"/tempo/{request.path_params['path']} is not a part of Tempo's API that Waypost answers: there are api/traces, api/v2/traces, "
             "api/search, api/search/tags, api/search/tag/<tag>/values (v2 too), api/echo and api/status/buildinfo"

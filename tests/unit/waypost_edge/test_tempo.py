@@ -20,8 +20,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from starlette.routing import Mount
 
 from tests.conformance.store.rows import run_row
-from waypost_edge.access import Access
 from waypost_edge.app import application
+from waypost_edge.auth import Authenticator
 from waypost_edge.metrics import Metrics
 from waypost_edge.serving import listen, serve_http
 from waypost_edge.tempo.reading import Reading
@@ -136,8 +136,8 @@ async def serving(identities: Identities | None = None, *, look_at: int = 500, m
     address = f"127.0.0.1:{edge.port}"
     metrics = Metrics()
     reading = Reading(traces=store.traces, resource={"service.namespace": "waypost"}, clock=lambda: NOW, max_events=max_events)
-    access = Access(identities or Identities(None), "auto", address, lambda: NOW)
-    tempo = Tempo(store=store, reading=reading, access=access, metrics=metrics, version="1", look_at=look_at)
+    auth = Authenticator(identities or Identities(None), "auto", address, lambda: NOW)
+    tempo = Tempo(store=store, reading=reading, auth=auth, metrics=metrics, version="1", look_at=look_at)
     stop = Stop()
     serving = asyncio.create_task(
         serve_http(application([Mount("/tempo", routes=tempo.routes())], metrics), listen(address), stop, drain_seconds=1)
@@ -361,8 +361,8 @@ async def test_with_identities_a_token_is_needed_and_shows_its_own_tenant(tmp_pa
     [("auto", "0.0.0.0:1", True), ("off", "0.0.0.0:1", False), ("auto", "[::1]:1", False), ("required", "127.0.0.1:1", True)],
 )
 def test_who_may_read_without_identities(mode: Any, address: str, refused: bool) -> None:
-    def make() -> Access:
-        return Access(Identities(None), mode, address, lambda: NOW)
+    def make() -> Authenticator:
+        return Authenticator(Identities(None), mode, address, lambda: NOW)
 
     if refused:
         with pytest.raises(Misconfigured, match="WAYPOST_"):
