@@ -50,10 +50,18 @@ class Limits:
     proxies: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Issuers whose word is taken, and the edge's `own` key, which signs for the people whom they know."""
+
+    issuers: Verifier
+    own: Signer | None
+
+
 class Authenticator:
     """Tells callers apart for one edge. `clock` is Unix seconds."""
 
-    def __init__(  # noqa: PLR0913  # what it asks, each by its name
+    def __init__(
         self,
         identities: Identities,
         mode: Mode,
@@ -62,22 +70,18 @@ class Authenticator:
         *,
         sessions: Sessions | None = None,
         limits: Limits | None = None,
-        issuers: Verifier | None = None,
-        own: Signer | None = None,
+        trust: Trust | None = None,
     ) -> None:
-        """`own`: the edge's own key, which signs for people of issuers.
-
-        Raises `Misconfigured` where anybody could read from another machine and nobody has said that they may, and where people of an
-        issuer could do nothing.
+        """Raises `Misconfigured` where anybody could read from another machine and nobody has said that they may, and where people of
+        an issuer could do nothing.
         """
         self._identities = identities
         self._clock = clock
         self._limits = limits
-        self._issuers = issuers
-        self._own = own
+        self._trust = trust
         self._signers: OrderedDict[str, Signer] = OrderedDict()
         self.sessions = sessions
-        known = len(identities) > 0 or issuers is not None
+        known = len(identities) > 0 or trust is not None
         self.required = mode == "required" or (mode == "auto" and known)
         self._here_only = mode == "auto" and not self.required
         if mode == "required" and not known:
@@ -87,7 +91,7 @@ class Authenticator:
                 f"WAYPOST_HTTP_ADDR={address!r} is open to other machines, and without identities everybody could read every run: set "
                 "WAYPOST_API_TOKENS_FILE, or WAYPOST_AUTH=off if something in front of the edge asks who it is"
             )
-        if issuers is not None:
+        if trust is not None:
             self._delegate()
 
     async def authenticate(self, request: Request) -> Caller:
@@ -172,8 +176,8 @@ class Authenticator:
 
     async def by_credential(self, credential: str) -> Caller:
         """Who has this API token or JWT. Raises as `authenticate`."""
-        if self._issuers is not None and credential.count(".") == 2:
-            behalf, expires_at = await self._issuers.verify(credential)
+        if self._trust is not None and credential.count(".") == 2:
+            behalf, expires_at = await self._trust.issuers.verify(credential)
             return self.by_behalf(behalf, expires_at)
         if not credential:
             raise NotAuthenticated("Authorization is neither Bearer with a token nor Basic with one as its password")
@@ -195,18 +199,19 @@ class Authenticator:
 
     def _delegate(self) -> tuple[Signer, Identity]:
         """The edge's own key and identity. Raises `Misconfigured` when it may not act for anybody."""
-        if self._own is None:
+        own = None if self._trust is None else self._trust.own
+        if own is None:
             raise Misconfigured(
                 "WAYPOST_OIDC_FILE needs a token of the edge's own in WAYPOST_API_TOKEN_FILE, with the role `delegate`: it signs for "
                 "people whom an issuer knows; see docs/authentication.md"
             )
-        identity = self._identities.find(self._own.key)
+        identity = self._identities.find(own.key)
         if identity is None or DELEGATE not in identity.roles or identity.expired(self._clock()):
             raise Misconfigured(
                 "the edge's own token (WAYPOST_API_TOKEN_FILE) belongs to no identity with the role `delegate` in WAYPOST_API_TOKENS_FILE: "
                 "`waypost tokens create edge --role delegate`"
             )
-        return self._own, identity
+        return own, identity
 
 
 def _until(identity: Identity) -> float | None:

@@ -12,7 +12,6 @@ from waypost_edge.auth.rates import Buckets
 from waypost_edge.auth.sessions import Sessions, session_secret
 from waypost_edge.auth.signin import SignIn
 from waypost_io.identities import Identities
-from waypost_io.identity import Signer, token_from
 from waypost_io.settings import EdgeSettings
 
 
@@ -38,7 +37,6 @@ def open_auth(settings: EdgeSettings, clock: Callable[[], float]) -> Door:
         failures=Buckets(settings.failures / 60, max(1.0, settings.failures)),
         proxies=[address.strip() for address in settings.proxies.split(",") if address.strip()],
     )
-    token = token_from(settings.api_token, settings.api_token_file)
     auth = Authenticator(
         Identities(settings.api_tokens_file),
         settings.auth,
@@ -46,6 +44,5 @@ def open_auth(settings: EdgeSettings, clock: Callable[[], float]) -> Door:
         clock,
         sessions=sessions,
         limits=limits,
-        own=Signer(token) if token else None,
     )
     return Door(auth=auth, sessions=sessions, routes=SignIn(auth, sessions).routes())
