@@ -163,7 +163,7 @@ class RunSlot:
             self.paused = False
         session = self._session
         if session is None:
-            if activation.base or activation.seen or activation.fetch:
+            if activation.base or activation.seen or activation.fetch or (self._agent.runs_beside and not fresh):
                 self._hosting.metrics.misses.inc()
                 self._read(activation, journal=True)
                 return

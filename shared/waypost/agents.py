@@ -51,6 +51,9 @@ class Agent(Target[P, R_co], ABC):
     """What a run is of. Its kinds: the durable function (`@agent`), `ReasoningAgent`, `LangGraphAgent`."""
 
     kind: ClassVar[Kind]
+    runs_beside: ClassVar[bool] = False
+    """Its code does more than ask for steps and calls, and cannot be held back while the journal is looked at: what may not be the
+    beginning of a run is taken up from the journal."""
 
     def __init__(self, name: str, policy: AgentPolicy, *, module: str, description: str = "", options: ChildOptions | None = None) -> None:
         self.name = name

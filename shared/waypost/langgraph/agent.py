@@ -45,6 +45,7 @@ class LangGraphAgent(Agent[..., Any]):
     """A compiled graph as an agent. A run is a thread of its own, whose id is the run's."""
 
     kind = "langgraph"
+    runs_beside = True
 
     def __init__(  # noqa: PLR0913 - each is an option of the definition, by keyword
         self,
