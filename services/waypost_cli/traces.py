@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from waypost_cli.connect import connected
 from waypost_cli.options import AsJson
 from waypost_cli.output import note, print_json_line, say
+from waypost_core import genai
 
 if TYPE_CHECKING:
     from waypost_core.tracing import Span
@@ -69,11 +70,15 @@ async def show(run_id: str, /, *, json: AsJson = False) -> None:
 
 
 def tree(spans: list[Span]) -> list[str]:
-    """The spans as lines, children below their parents in the order in which they began."""
+    """The spans as lines, children below their parents in the order in which they began. The sending of a message is a moment that its
+    `process` shows as well: it gets no line, and what lies under it stands in its place."""
+    through = {span.span_id: span.parent_id for span in spans if span.all_attributes.get(genai.KIND) == "message"}
+    spans = [span for span in spans if span.span_id not in through]
     here = {span.span_id for span in spans}
     children: dict[bytes, list[Span]] = {}
     for span in sorted(spans, key=lambda span: (span.start_us, -span.end_us)):
-        children.setdefault(span.parent_id if span.parent_id in here else b"", []).append(span)
+        parent = through.get(span.parent_id, span.parent_id)
+        children.setdefault(parent if parent in here else b"", []).append(span)
     begin = min((span.start_us for span in spans), default=0)
     lines: list[str] = []
     stack = [(span, 0) for span in reversed(children.get(b"", []))]
@@ -85,8 +90,6 @@ def tree(spans: list[Span]) -> list[str]:
 
 
 def _line(span: Span, depth: int, begin_us: int) -> str:
-    from waypost_core import genai
-
     said = span.all_attributes
     parts = [f"{_seconds(span.start_us - begin_us):>10} {_seconds(span.end_us - span.start_us):>10}  {_INDENT * depth}{span.name}"]
     notes = [str(said[name]) for name in (genai.INTENT, genai.STEP_NAME, genai.DECISION, genai.DECIDED_BY, genai.REASON) if name in said]

@@ -73,7 +73,7 @@ MESSAGING_DESTINATION_TEMPLATE: Final = "messaging.destination.template"
 # -- Waypost's own attributes of spans
 
 KIND: Final = "waypost.kind"
-"""What a span stands for: run, activation, reasoning_step, model_call, step, tool_call, attempt, reconcile, wait, child, state."""
+"""What a span stands for: run, activation, reasoning_step, model_call, step, tool_call, attempt, reconcile, message, wait, child."""
 RUN_STATUS: Final = "waypost.run.status"
 TENANT: Final = "waypost.tenant"
 LABEL: Final = "waypost.label."

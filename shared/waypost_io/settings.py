@@ -176,6 +176,9 @@ class TraceContentSettings(msgspec.Struct, frozen=True, kw_only=True):
     content: Annotated[Literal["none", "intent", "all"], Env("WAYPOST_TRACES_CONTENT", "contents of runs in their traces")] = "none"
     """`intent`: what a model said it was about to do. `all`: arguments, results, inputs and outputs too."""
     max_bytes: Annotated[int, Env("WAYPOST_TRACES_CONTENT_BYTES", "longest text in a trace", low=16, high=65_536)] = 4_096
+    messages: Annotated[
+        Literal["yes", "no"], Env("WAYPOST_TRACES_MESSAGES", "whether the sending of a run's work has spans of its own")
+    ] = "yes"
     redact: Annotated[str, Env("WAYPOST_TRACES_REDACT", "module:function that each text passes")] = ""
     hide_keys: Annotated[str, Env("WAYPOST_TRACES_HIDE_KEYS", "words: values under keys of JSON in which one is found are hidden")] = (
         "password,passwd,passphrase,secret,token,authorization,api-key,credential,private-key"

@@ -27,6 +27,7 @@ def capture_of(env: Mapping[str, str] | None = None) -> Capture:
         intent=settings.content in ("intent", "all"),
         content=settings.content == "all",
         max_bytes=settings.max_bytes,
+        messages=settings.messages == "yes",
         redact=redaction(settings.hide_keys, _own(settings.redact)),
     )
 

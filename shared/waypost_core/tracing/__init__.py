@@ -13,6 +13,7 @@ reading      which events say something to a trace, and their decoders
 run          the fold: activations and reasoning steps; it sends the rest to its families
 course       the fold of model calls, pauses, warnings
 calls        the fold of tool calls and their attempts
+messaging    the messages that carry a run's work
 waiting      the fold of children, timers, signals, questions, local steps
 whole        the run's own span
 open         what is remembered of what has not ended

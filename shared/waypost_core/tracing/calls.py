@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waypost_core import genai
-from waypost_core.tracing.fixed import fixed_of_attempt, fixed_of_call
+from waypost_core.tracing.fixed import fixed_of_attempt, fixed_of_call, fixed_of_call_sent
+from waypost_core.tracing.messaging import sent
 from waypost_core.tracing.open import Call
 from waypost_core.tracing.spans import GATEWAY, WORKER, Attributes, Kind, Span, moment
 from waypost_proto import events as ev
@@ -247,19 +248,19 @@ def _tried(
     trace: RunTrace, call: Call, at_us: int, out: Out, *, error: tuple[str, str] | None = None, decision: str = "", seconds: float = 0.0
 ) -> None:
     """The attempt, or the question whether it took effect, that was under way has ended."""
-    span = _attempt(trace, call, at_us, error, decision, seconds)
+    _attempt(trace, call, at_us, out, error, decision, seconds)
     call.attempt_us, call.reconcile = 0, None
-    if span is not None:
-        out.append(span)
 
 
 def _attempt(
-    trace: RunTrace, call: Call, at_us: int, error: tuple[str, str] | None = None, decision: str = "", seconds: float = 0.0
-) -> Span | None:
+    trace: RunTrace, call: Call, at_us: int, out: Out, error: tuple[str, str] | None = None, decision: str = "", seconds: float = 0.0
+) -> None:
     if not call.attempt_us and call.reconcile is None:
-        return None
+        return
     seq, start_us = call.reconcile or (call.seq, call.attempt_us)
     asked = call.reconcile is not None
+    part = "reconcile sent" if asked else f"{call.attempt} sent"
+    parent = sent(trace, fixed_of_call_sent(trace.prefix, trace.agent, call.name), seq, part, start_us, call.span, out)
     name, fixed = fixed_of_attempt(trace.prefix, trace.agent, call.name, "reconcile" if asked else "attempt")
     attributes: Attributes = {genai.TOOL_CALL_ID: call.attributes[genai.TOOL_CALL_ID], genai.ATTEMPT: call.attempt}
     if decision:
@@ -270,18 +271,20 @@ def _attempt(
     if error is not None:
         attributes[genai.ERROR_TYPE] = error[0]
         message = trace.capture.error(error[1])
-    return trace.span(
-        name,
-        seq,
-        0 if asked else call.attempt,
-        start_us,
-        at_us,
-        call.span,
-        kind=Kind.CONSUMER,
-        service=GATEWAY,
-        fixed=fixed,
-        attributes=attributes,
-        error=message,
+    out.append(
+        trace.span(
+            name,
+            seq,
+            0 if asked else call.attempt,
+            start_us,
+            at_us,
+            parent,
+            kind=Kind.CONSUMER,
+            service=GATEWAY,
+            fixed=fixed,
+            attributes=attributes,
+            error=message,
+        )
     )
 
 
@@ -306,8 +309,10 @@ def _used(trace: RunTrace, usage: Any) -> None:
 
 def so_far(trace: RunTrace, _call_id: CallId, call: Call, now_us: int) -> Out:
     """An open call and what is under way of it, as if they ended now."""
-    attempt = _attempt(trace, call, now_us)
-    return [_whole(trace, call, now_us)] if attempt is None else [attempt, _whole(trace, call, now_us)]
+    out: Out = []
+    _attempt(trace, call, now_us, out)
+    out.append(_whole(trace, call, now_us))
+    return out
 
 
 def held_back(trace: RunTrace, at_us: int) -> None:

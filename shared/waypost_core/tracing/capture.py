@@ -18,6 +18,7 @@ Redact = Callable[[str, str], str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     """`intent`: what a model said it was about to do. `content`: arguments, results, inputs and outputs. `max_bytes` bounds each text.
+    `messages`: whether the sending of a run's work is a span of its own (see `messaging`).
 
     `redact` sees every text before it is cut. It must be pure: the same text always gives the same answer, or a repeated export differs.
     """
@@ -26,6 +27,7 @@ class Capture:
     content: bool = False
     max_bytes: int = 4_096
     redact: Redact | None = None
+    messages: bool = True
 
     def text(self, name: str, text: str) -> str:
         """`text` as it is shown under attribute `name`: redacted, then cut to `max_bytes` of UTF-8."""

@@ -18,7 +18,7 @@ def fixed_of_activation(prefix: str, agent: str, build: str, worker: str) -> Nam
     attributes: Attributes = {
         genai.KIND: "activation",
         genai.AGENT_NAME: agent,
-        **_processed(f"{prefix}.work.{{agent}}.{{build}}.{{worker}}"),
+        **_message("process", _work(prefix)),
     }
     if build:
         attributes[genai.AGENT_VERSION] = build
@@ -36,9 +36,30 @@ def fixed_of_attempt(prefix: str, agent: str, tool: str, kind: str) -> Named:
         genai.AGENT_NAME: agent,
         genai.TOOL_NAME: tool,
         genai.MESSAGING_DESTINATION_NAME: destination,
-        **_processed(f"{prefix}.tools.{{tool}}"),
+        **_message("process", _tools(prefix)),
     }
     return f"process {destination}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_work_sent(prefix: str, agent: str) -> Named:
+    """The sending of an activation."""
+    attributes: Attributes = {genai.KIND: "message", genai.AGENT_NAME: agent, **_message("send", _work(prefix))}
+    return f"send {prefix}.work.{agent}", Fixed(attributes)
+
+
+@lru_cache(maxsize=_KEPT)
+def fixed_of_call_sent(prefix: str, agent: str, tool: str) -> Named:
+    """The sending of an attempt of a call, or of a question about it."""
+    destination = f"{prefix}.tools.{tool}"
+    attributes: Attributes = {
+        genai.KIND: "message",
+        genai.AGENT_NAME: agent,
+        genai.TOOL_NAME: tool,
+        genai.MESSAGING_DESTINATION_NAME: destination,
+        **_message("send", _tools(prefix)),
+    }
+    return f"send {destination}", Fixed(attributes)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -108,10 +129,18 @@ def fixed_of_run(agent: str, operation: str, tenant: str) -> Named:
     return f"{operation} {agent}", Fixed(attributes)
 
 
-def _processed(template: str) -> Attributes:
+def _work(prefix: str) -> str:
+    return f"{prefix}.work.{{agent}}.{{build}}.{{worker}}"
+
+
+def _tools(prefix: str) -> str:
+    return f"{prefix}.tools.{{tool}}"
+
+
+def _message(operation: str, template: str) -> Attributes:
     return {
         genai.MESSAGING_SYSTEM: "nats",
-        genai.MESSAGING_OPERATION_NAME: "process",
-        genai.MESSAGING_OPERATION_TYPE: "process",
+        genai.MESSAGING_OPERATION_NAME: operation,
+        genai.MESSAGING_OPERATION_TYPE: operation,
         genai.MESSAGING_DESTINATION_TEMPLATE: template,
     }

@@ -12,7 +12,8 @@ from typing import Any, Final
 from waypost_core import genai
 from waypost_core.tracing import calls, course, waiting
 from waypost_core.tracing.capture import NOTHING, Capture
-from waypost_core.tracing.fixed import fixed_of_activation, fixed_of_plan, fixed_of_wait
+from waypost_core.tracing.fixed import fixed_of_activation, fixed_of_plan, fixed_of_wait, fixed_of_work_sent
+from waypost_core.tracing.messaging import sent
 from waypost_core.tracing.open import Activation, Call, Reasoning, Wait
 from waypost_core.tracing.reading import StoredStart, read, read_start
 from waypost_core.tracing.spans import WORKER, Attributes, Kind, Span, SpanEvent, trace_id_of
@@ -104,7 +105,8 @@ class RunTrace:
         out.extend(self.waited(wait, now_us) for wait in self.waits.values())
         out.append(run_span(self, "", now_us, None))
         for span in out:
-            span.attributes[genai.PENDING] = True
+            if span.kind is not Kind.PRODUCER:  # a message that was sent was sent
+                span.attributes[genai.PENDING] = True
         return out
 
     # -- what the families use
@@ -207,8 +209,11 @@ class RunTrace:
         name, fixed = fixed_of_activation(self.prefix, self.agent, activation.build, activation.worker)
         attributes: Attributes = {genai.SEQ: activation.seq}
         seq, start_us = activation.seq, activation.start_us
+        parent = sent(self, fixed_of_work_sent(self.prefix, self.agent), seq, "activation sent", start_us, self.root, out)
         out.append(
-            self.span(name, seq, "activation", start_us, at_us, kind=Kind.CONSUMER, service=WORKER, fixed=fixed, attributes=attributes)
+            self.span(
+                name, seq, "activation", start_us, at_us, parent, kind=Kind.CONSUMER, service=WORKER, fixed=fixed, attributes=attributes
+            )
         )
 
     def _plans_end(self, at_us: int, out: list[Span], *, everything: bool) -> None:

@@ -89,7 +89,10 @@ async def test_a_run_is_traced_as_it_goes(services: Stack, client: Client, tap: 
     assert [attributes(span)["waypost.attempt"] for span in attempts] == [1, 2]
     assert [span.status.code for span in attempts] == [2, 0]
     call = next(span for span in spans if span.name == "execute_tool flaky")
-    assert {span.parent_span_id for span in attempts} == {call.span_id}
+    sent = {span.span_id: span for span in spans if span.name == f"send {prefix}.tools.flaky"}
+    assert [span.parent_span_id in sent for span in attempts] == [True, True]
+    assert {span.parent_span_id for span in sent.values()} == {call.span_id}
+    assert {(span.kind, attributes(span)["messaging.destination.template"]) for span in sent.values()} == {(4, f"{prefix}.tools.{{tool}}")}
     assert json.loads(str(attributes(call)["gen_ai.tool.call.arguments"])) == {"account": "A-7"}
     told = [line.split() for line in services.effects_file.read_text().splitlines()]
     assert [(int(attempt), trace.split("-")[1:3]) for run, attempt, trace in told if run == run_id] == [

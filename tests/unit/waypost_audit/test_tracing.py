@@ -104,6 +104,9 @@ NAMES = [
     "process waypost.tools.read",
     "process waypost.work.clerk",
     "process waypost.work.clerk",
+    "send waypost.tools.read",
+    "send waypost.work.clerk",
+    "send waypost.work.clerk",
 ]
 
 
@@ -171,10 +174,12 @@ async def test_a_run_that_is_not_kept_costs_one_read() -> None:
 async def test_the_one_span_that_is_refused_is_left_out() -> None:
     world, run = World(), whole_run()
     world.write(run)
-    world.collector.refuse = "tools.read"
+    world.collector.refuse = "process waypost.tools.read"
     await world.exporter.step()
     assert world.position == len(run.log)
-    assert sorted(name for request in world.collector.requests for name in request) == [name for name in NAMES if "tools" not in name]
+    assert sorted(name for request in world.collector.requests for name in request) == [
+        name for name in NAMES if "process waypost.tools" not in name
+    ]
     assert world.metrics.refused.value == 1
 
 

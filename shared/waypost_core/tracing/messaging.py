@@ -1,0 +1,38 @@
+"""The messages that carry a run's work, as the messaging conventions have them: `send` by whom it leaves, `process` by whom it reaches.
+
+The log says when a message was sent, at the commit that caused it, and when its answer was recorded; not how long the sending took. So a
+`send` is a moment, and leaves together with the `process` that it is the parent of: what no one processed was no step of the run. The two
+answers of a step, to the mailbox, are moments that the log has only as the end of what they answer, and get no spans (decision 0360).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waypost_core.tracing.fixed import Named
+from waypost_core.tracing.spans import Kind, Span
+from waypost_proto.ids import span_id
+
+if TYPE_CHECKING:
+    from waypost_core.tracing.run import RunTrace
+
+
+def sent(trace: RunTrace, named: Named, seq: int, part: str, at_us: int, parent: bytes, out: list[Span]) -> bytes:
+    """The coordinator sent a message at `at_us`: its span goes to `out`. The id of the span under which it is processed."""
+    if not trace.capture.messages:
+        return parent
+    name, fixed = named
+    mine = span_id(trace.run_id, seq, part)
+    out.append(
+        Span(
+            trace_id=trace.trace_id,
+            span_id=mine,
+            parent_id=parent,
+            name=name,
+            kind=Kind.PRODUCER,
+            start_us=at_us,
+            end_us=at_us,
+            fixed=fixed,
+        )
+    )
+    return mine
