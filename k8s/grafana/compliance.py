@@ -94,6 +94,18 @@ _AUDIT = [
     ),
     series("Delay", (quantile(0.99, "waypost_audit_lag_seconds"), "99 %"), unit="s"),
     series("Heads signed", ("sum(increase(waypost_audit_heads_total[1h]))", "per hour")),
+    series(
+        "Anchors",
+        ("max by (anchor) (waypost_audit_anchor_behind_leaves)", "{{anchor}}: leaves behind"),
+        ("max by (anchor) (waypost_audit_anchor_conflict)", "{{anchor}}: contradicts"),
+        text="Places outside of the database that keep heads.",
+    ),
+    series(
+        "Heads that could not be kept",
+        ("sum by (anchor) (increase(waypost_audit_anchor_failures_total[1h]))", "{{anchor}}"),
+        text="Per hour; they are tried again.",
+    ),
+    number("Oldest anchor", "max(time() - waypost_audit_anchor_time_seconds)", unit="s", text="Since an anchor last got a head.", width=8),
     table("Signed heads", _HEADS, text="Compare them with those that your anchors keep: `waypost audit verify`."),
 ]
 COMPLIANCE: Json = dashboard(

@@ -120,9 +120,34 @@ _TROUBLE = [
         unit="ops",
     ),
 ]
+_EDGE = [
+    row("Edge and traces"),
+    series(
+        "Requests to the edge",
+        (rate("waypost_edge_requests_total", "route, status"), "{{route}}: {{status}}"),
+        unit="ops",
+        text="By route as it is declared, and status.",
+    ),
+    series("Duration of a request, 95 %", (quantile(0.95, "waypost_edge_request_seconds", "route"), "{{route}}"), unit="s"),
+    series(
+        "Events read for searches",
+        (rate("waypost_edge_events_read_total"), "events"),
+        unit="ops",
+        text="A search makes the trace of each run that it looks at.",
+    ),
+    series(
+        "Traces",
+        (rate("waypost_traces_spans_total"), "spans taken by the collector"),
+        (rate("waypost_traces_failed_total"), "tries that failed"),
+        (rate("waypost_traces_refused_total"), "spans refused"),
+        unit="ops",
+    ),
+    series("Events without spans at the collector", ("min(waypost_traces_behind_events)", "events")),
+    series("Runs that cannot be traced", ("sum(waypost_traces_runs_broken)", "runs"), text="Ask the audit log: their record has a hole."),
+]
 OPERATORS: Json = dashboard(
     "waypost-operators",
     "Waypost: operators",
     "Health, lag, throughput, latency and saturation of every service.",
-    [*_HEALTH, *_LAG, *_THROUGHPUT, *_LATENCY, *_SATURATION, *_TROUBLE],
+    [*_HEALTH, *_LAG, *_THROUGHPUT, *_LATENCY, *_SATURATION, *_EDGE, *_TROUBLE],
 )

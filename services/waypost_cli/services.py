@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 from waypost_cli.connect import use_running_dev
 from waypost_proto.errors import BadInput, Misconfigured
 
+EDGE_MISSING = "the edge needs packages of its own: pip install 'waypost[edge]'"
 Modules = Annotated[str, Parameter(help="Importable modules or .py files.")]
 
 
@@ -50,8 +50,10 @@ def audit_logger() -> None:
 
 def edge() -> None:
     """Run the edge: HTTP on WAYPOST_HTTP_ADDR. It answers Grafana's data source of type Tempo at /tempo. Needs Postgres."""
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        raise Misconfigured("the edge needs two packages more: pip install 'waypost[edge]'")
+    from waypost_cli.dev.options import edge_installed
+
+    if not edge_installed():
+        raise Misconfigured(EDGE_MISSING)
     become("waypost_edge", [])
 
 
@@ -61,14 +63,20 @@ def dev(
     coordinators: Annotated[int, Parameter(help="Coordinator processes.")] = 1,
     workers: Annotated[int, Parameter(help="Worker processes.")] = 1,
     gateways: Annotated[int, Parameter(help="Gateway processes.")] = 1,
+    edge: Annotated[
+        bool | None, Parameter(name="--edge", negative="--no-edge", help="HTTP on WAYPOST_HTTP_ADDR; by default where it is installed.")
+    ] = None,
 ) -> int:
     """Run everything on this machine until Ctrl-C: every service its own process, restarted when it ends.
+
+    The edge listens on 127.0.0.1:8420, or another free port if that one is taken.
 
     Without WAYPOST_NATS_URL and WAYPOST_POSTGRES_URL it starts a NATS and a Postgres of its own; their files are in WAYPOST_DATA_DIR.
     """
     from dataclasses import replace
 
     from waypost_cli.dev import DevOptions, run_dev
+    from waypost_cli.dev.options import edge_installed, with_edge
     from waypost_io.lifecycle import run_service
 
     replicas = {"coordinator": coordinators, "worker": workers, "gateway": gateways}
@@ -77,6 +85,10 @@ def dev(
     modules = _some(module, "agents and tools") if module else ()
     options = DevOptions.from_environment(modules, console_logs=sys.stderr.isatty())
     options = replace(options, reload=reload, replicas=replicas)
+    if edge and not edge_installed():
+        raise Misconfigured(EDGE_MISSING)
+    if edge is not False and edge_installed():
+        options = with_edge(options)
     return run_service("dev", lambda stop: run_dev(options, stop))
 
 

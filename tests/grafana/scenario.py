@@ -13,11 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import nats
-import pytest
 
 from tests.waiting import wait_until
 from waypost import Client
 from waypost_cli.dev import DevOptions, Supervisor
+from waypost_io.servers import free_port
 
 MODULE = Path(__file__).with_name("agents_module.py")
 POLICY = """
@@ -121,6 +121,7 @@ SHOWN = (
     ("waypost_approvals_total", "outcome"),
     ("waypost_loops_total", "kind"),
     ("waypost_tool_attempts_failed_total", "error"),
+    ("waypost_audit_anchor_failures_total", "anchor"),
 )
 """Series that come late: once all of these are there, so is the rest."""
 
@@ -145,7 +146,11 @@ async def at_work() -> AsyncIterator[Site]:
     folder.chmod(0o755)
     try:
         (folder / "policy.toml").write_text(POLICY)
+        anchors = {"worm": folder / "heads.jsonl", "away": folder / "policy.toml" / "heads.jsonl"}  # no folder: it fails
+        kept = "".join(f'[[anchor]]\nkind = "file"\nname = "{name}"\npath = "{path}"\n' for name, path in anchors.items())
+        (folder / "anchors.toml").write_text(kept)
         options = DevOptions(
+            edge_addr=f"127.0.0.1:{free_port()}",
             modules=(str(MODULE),),
             data_dir=folder / "data",
             reload=False,
@@ -154,15 +159,15 @@ async def at_work() -> AsyncIterator[Site]:
                 "WAYPOST_COORDINATOR_LOOK_SECONDS": "0.3",
                 "WAYPOST_CAPTURE": "answers",
                 "WAYPOST_GATEWAY_SETTLE_SECONDS": "0",
+                "WAYPOST_AUDIT_ANCHORS_FILE": str(folder / "anchors.toml"),
+                "WAYPOST_AUDIT_HEAD_SECONDS": "1",
             },
+            environment_of={"audit": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces"}},
         )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("PYTEST_CURRENT_TEST", raising=False)
-            async with Supervisor(options) as supervisor:
-                for name, value in supervisor.environment.items():
-                    patch.setenv(name, value)
-                async with Client() as client:
-                    finished = await everything_happens(supervisor, client)
-                    yield Site(supervisor, client, await all_is_shown(supervisor), finished)
+        async with Supervisor(options) as supervisor, Client(supervisor.nats_url) as client:
+            port = int(options.edge_addr.rpartition(":")[2])
+            await http_get(port, "/tempo/api/search")
+            finished = await everything_happens(supervisor, client)
+            yield Site(supervisor, client, await all_is_shown(supervisor), finished)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

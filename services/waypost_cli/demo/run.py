@@ -33,6 +33,7 @@ from waypost_cli.demo.record import check_record
 from waypost_cli.demo.supervisor import Notices
 from waypost_cli.demo.supervisor import Supervisor as DeskSupervisor
 from waypost_cli.dev import DevOptions, Supervisor
+from waypost_cli.dev.options import edge_installed, with_edge
 from waypost_cli.exits import FAILED
 from waypost_examples.compliance.cases import CaseFile, Expected, UnreadableFile, expected, read_cases, shipped
 from waypost_examples.compliance.legacy.http import serve
@@ -94,7 +95,7 @@ class _Demo:
         self._options = options
         self._file = file
         self._plan = Plan.make(data_dir, options.seed)
-        self._dev = _dev_options(self._plan)
+        self._dev = _dev_options(self._plan, with_http=options.interactive)
         self._console = console
         self._board = Board(file.cases)
         self._notices = Notices(self._plan.secret)
@@ -114,6 +115,8 @@ class _Demo:
             client = await stack.enter_async_context(Client(supervisor.nats_url, prefix=self._dev.prefix))
             seconds = f"{supervisor.seconds_to_start:.1f} s"
             self._console.print(f"up in {seconds}; beside it the departments: core banking (Postgres), kyc, sanctions, regulator")
+            if self._dev.edge_url:
+                self._console.print(f"while you decide, look at {self._dev.edge_url}", soft_wrap=True)
             toll = await self._work(Platform(supervisor, client), client)
             self._display.flush()
             record = await check_record(supervisor.postgres_url, self._dev.audit_key_file)
@@ -133,7 +136,7 @@ class _Demo:
         embedded = self._embedded()
         if self._options.chaos and len(embedded) < 2:
             raise BadInput("--chaos kills NATS and Postgres, so it needs its own: unset WAYPOST_NATS_URL and WAYPOST_POSTGRES_URL")
-        started = ", ".join([*(f"embedded {name}" for name in embedded), *self._dev.services])
+        started = ", ".join([*(f"embedded {name}" for name in embedded), *self._dev.services, *(["edge"] if self._dev.edge_url else [])])
         self._console.print(
             f"{_count(self._file.cases, 'case')} from {self._options.input or shipped()}\n"
             f"starting {started}, each a process of its own; files and logs in {self._plan.data_dir}",
@@ -184,9 +187,10 @@ def _read(options: DemoOptions) -> CaseFile:
         raise BadInput(str(error)) from error
 
 
-def _dev_options(plan: Plan) -> DevOptions:
-    found = DevOptions.from_environment(MODULES)
-    return replace(found, data_dir=plan.data_dir, environment=plan.environment, reload=False)
+def _dev_options(plan: Plan, *, with_http: bool) -> DevOptions:
+    """An edge only for a person who has the time to look."""
+    found = replace(DevOptions.from_environment(MODULES), data_dir=plan.data_dir, environment=plan.environment, reload=False)
+    return with_edge(found) if with_http and edge_installed() else found
 
 
 @contextmanager

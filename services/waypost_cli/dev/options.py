@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from waypost_cli.dev.service import ServiceSpec
 from waypost_io.servers import free_port
+from waypost_io.servers.ports import LOOPBACK, can_bind
 
 DRAIN_SECONDS = 5.0
 """A developer waits for less than a cluster does."""
@@ -18,7 +20,10 @@ BUILD = "dev"
 """One build whatever the code: after a change, runs in flight go on with the new code, or pause with the difference."""
 KEY_VARIABLE = "WAYPOST_AUDIT_KEY_FILE"
 SERVICES = ("coordinator", "worker", "gateway", "audit")
-_MODULES = {name: f"waypost_{name}" for name in SERVICES}
+EDGE = "edge"
+EDGE_PORT = 8420
+"""Where the edge listens unless that is taken; as in `EdgeSettings`."""
+_MODULES = {name: f"waypost_{name}" for name in (*SERVICES, EDGE)}
 _HOSTS_USER_CODE = ("worker", "gateway")
 _NEEDS_NO_POSTGRES = ("worker",)
 
@@ -38,6 +43,8 @@ class DevOptions:
     prefix: str = "waypost"
     durability: str = "default"
     services: tuple[str, ...] = SERVICES
+    edge_addr: str = ""
+    """`host:port` of an edge that runs as well; "": none does. See `with_edge`."""
     replicas: Mapping[str, int] = field(default_factory=dict)
     """Service → processes (default 1); the second coordinator is named `coordinator-2`."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +60,11 @@ class DevOptions:
     def audit_key_file(self) -> Path:
         """The key of its audit log, made at the first start. `WAYPOST_AUDIT_KEY_FILE` names another."""
         return self.data_dir.absolute() / "audit.key"
+
+    @property
+    def edge_url(self) -> str:
+        """Where people and Grafana find the edge; "" without one."""
+        return f"http://{self.edge_addr}" if self.edge_addr else ""
 
     @property
     def log_dir(self) -> Path:
@@ -81,10 +93,21 @@ class DevOptions:
         )
 
 
+def edge_installed() -> bool:
+    """Whether the packages of the extra `waypost[edge]` are there."""
+    return find_spec("starlette") is not None and find_spec("uvicorn") is not None
+
+
+def with_edge(options: DevOptions, environment: Mapping[str, str] | None = None) -> DevOptions:
+    """With an edge at `WAYPOST_HTTP_ADDR`; if that is not set at the usual port, or at a free one where that is taken."""
+    given = (os.environ if environment is None else environment).get("WAYPOST_HTTP_ADDR", "").strip()
+    return replace(options, edge_addr=given or f"{LOOPBACK}:{EDGE_PORT if can_bind(EDGE_PORT) else free_port()}")
+
+
 def service_specs(options: DevOptions, nats_url: str, postgres_url: str) -> list[ServiceSpec]:
     """The service processes, each with a readiness port of its own."""
     specs = []
-    for service in options.services:
+    for service in (*options.services, *((EDGE,) if options.edge_addr else ())):
         hosts = service in _HOSTS_USER_CODE
         if hosts and not options.modules:
             continue
@@ -96,6 +119,8 @@ def service_specs(options: DevOptions, nats_url: str, postgres_url: str) -> list
                 environment["WAYPOST_POSTGRES_URL"] = postgres_url
             if service == "audit":
                 environment.setdefault(KEY_VARIABLE, str(options.audit_key_file))
+            if service == EDGE:
+                environment["WAYPOST_HTTP_ADDR"] = options.edge_addr
             environment |= options.environment_of.get(name, {})
             specs.append(
                 ServiceSpec(

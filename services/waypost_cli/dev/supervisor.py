@@ -51,7 +51,7 @@ class Supervisor:
 
     @property
     def processes(self) -> Mapping[str, ServiceProcess]:
-        """The services by name: `coordinator`, `worker`, `gateway`, `audit`, and `coordinator-2` … with replicas."""
+        """The services by name: `coordinator`, `worker`, `gateway`, `audit`, `edge`, and `coordinator-2` … with replicas."""
         return self._services
 
     @property

@@ -30,6 +30,8 @@ async def run_dev(options: DevOptions, stop: Stop) -> None:
         for name, server in embedded.items():
             if server is not None:
                 _say(f"  export {name}={server.url}")
+        if options.edge_url:
+            _say(f"  {options.edge_url}  HTTP; Grafana's data source of type Tempo: {options.edge_url}/tempo")
         _say(who_decides(os.environ))
         if not options.modules:
             _say("no MODULE given, so nothing is hosted: `waypost dev agents.py` hosts the agents and tools of a file")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from waypost_cli.dev.options import DevOptions, service_specs
+from waypost_cli.dev import options as dev_options
+from waypost_cli.dev.options import DevOptions, service_specs, with_edge
 
 
 def test_each_service_is_a_process_with_a_port_of_its_own() -> None:
@@ -41,6 +43,26 @@ def test_replicas_and_extra_variables() -> None:
 
 def test_without_a_module_nothing_is_hosted() -> None:
     assert [spec.name for spec in service_specs(DevOptions(), "nats://n:1", "postgresql://p/db")] == ["coordinator", "audit"]
+
+
+def test_the_edge_is_a_service_more_at_its_own_address() -> None:
+    options = with_edge(DevOptions(services=("coordinator",)), {"WAYPOST_HTTP_ADDR": "127.0.0.1:9"})
+    coordinator, edge = service_specs(options, "nats://n:1", "postgresql://p/db")
+    assert (coordinator.name, edge.name, edge.command[1:]) == ("coordinator", "edge", ("-m", "waypost_edge"))
+    assert (edge.environment["WAYPOST_HTTP_ADDR"], options.edge_url) == ("127.0.0.1:9", "http://127.0.0.1:9")
+    assert edge.environment["WAYPOST_POSTGRES_URL"] == "postgresql://p/db"
+    assert edge.environment["WAYPOST_OPS_ADDR"] != edge.environment["WAYPOST_HTTP_ADDR"]
+    assert DevOptions().edge_url == ""
+
+
+def test_the_edge_moves_where_its_port_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dev_options, "EDGE_PORT", port)
+            moved = with_edge(DevOptions(), {})
+    assert moved.edge_addr.startswith("127.0.0.1:")
+    assert moved.edge_addr != f"127.0.0.1:{port}"
 
 
 def test_unset_urls_mean_embedded_servers() -> None:
