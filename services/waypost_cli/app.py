@@ -39,6 +39,7 @@ COMMANDS = (
     _Command("runs show", "runs:show", "Show one run: status, open calls, result."),
     _Command("runs events", "watching:events", "Print a run's events."),
     _Command("runs watch", "watching:watch", "Follow a run live until it ends."),
+    _Command("runs explain", "explaining:explain", "Tell a run in words: what was asked, done and awaited, and why."),
     _Command("runs pause", "control:pause", "Hold runs where they are."),
     _Command("runs resume", "control:resume", "Go on with a paused run, with new limits if given."),
     _Command("runs cancel", "control:cancel", "End runs; nothing queued takes effect any more."),

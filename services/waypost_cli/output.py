@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from waypost_proto.task import parse_time
 if TYPE_CHECKING:
     from rich.console import Console
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 STYLES = {
     "completed": "green",
     "failed": "red",
@@ -109,6 +111,11 @@ def ago(text: str, *, now: float | None = None) -> str:
     else:
         amount = f"{size:.0f} s"
     return f"{amount} ago" if seconds >= 0 else f"in {amount}"
+
+
+def clean(text: str) -> str:
+    """Without what a terminal would obey: a model, a tool or a person may have written it."""
+    return _CONTROLS.sub("", text)
 
 
 def _write(text: str) -> None:

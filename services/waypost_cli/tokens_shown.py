@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from waypost_cli.exits import FAILED
-from waypost_cli.output import print_json_line
+from waypost_cli.output import clean, print_json_line
 
 if TYPE_CHECKING:
     from waypost.client import Client
     from waypost.streamed import Streamed
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""A model may write what a terminal would obey."""
 
 
 async def show_tokens(client: Client, run_id: str, *, as_json: bool) -> int:
@@ -110,8 +106,3 @@ class TokenWriter:
         self._last = call
         head = f"{call} {clean(words)}".strip()
         return f"\n— {head}".rstrip() + "\n"
-
-
-def clean(text: str) -> str:
-    """Without what a terminal would obey."""
-    return _CONTROLS.sub("", text)
