@@ -65,11 +65,10 @@ def of_journal(entries: list[Entry], run_id: str) -> str:
 def desk(client: FakeClient) -> FakeClient:
     """A run that has called a tool with a password and failed."""
     call: Any = {"call_id": "0:1", "tool": "pay"}
+    args = Raw(b'{"password":"hush","to":"\\u001b[31mbob"}')
     client.stream = [
         event(1, ev.RunStarted(input=Raw(b'{"id":1}'), starter="ann")),
-        event(
-            2, ev.ToolCallRequested(**call, args=Raw(b'{"password":"hush","to":"\\u001b[31mbob"}'), args_digest="d", idempotency_key="k")
-        ),
+        event(2, ev.ToolCallRequested(**call, args=args, args_digest="d", idempotency_key="k", effect=Effect.UNSAFE)),
         event(3, ev.ToolCallCompleted(**call, attempt=1, result=Raw(b'"done"'))),
         event(4, ev.RunFailed(error=ev.Failure(type="ValueError", message="no such case"))),
     ]
