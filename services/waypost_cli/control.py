@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from msgspec import UNSET
 
 from waypost_cli.connect import connected
-from waypost_cli.options import NO_NEW_LIMITS, AsJson, By, JsonText, NewLimits, Reason, parse_json, who
+from waypost_cli.options import NO_NEW_LIMITS, AsJson, By, JsonText, NewLimits, Reason, parse_json, some, who
 from waypost_cli.output import print_json, say
 from waypost_proto.api import RunAnswer
 
@@ -16,7 +16,7 @@ from waypost_proto.api import RunAnswer
 async def pause(*run_id: str, reason: Reason = "", by: By = "", json: AsJson = False) -> None:
     """Hold runs where they are. Once this returns nothing queued takes effect until they are resumed."""
     async with connected() as client:
-        for one in _some(run_id):
+        for one in some(run_id):
             _print(await client.pause(one, reason=reason, by=who(by)), "paused already", as_json=json)
 
 
@@ -42,7 +42,7 @@ async def resume(
 async def cancel(*run_id: str, reason: Reason = "", by: By = "", json: AsJson = False) -> None:
     """End runs and their children. Once this returns nothing queued takes effect; a call that had started is still settled."""
     async with connected() as client:
-        for one in _some(run_id):
+        for one in some(run_id):
             _print(await client.cancel(one, reason=reason, by=who(by)), "cancelled already", as_json=json)
 
 
@@ -82,14 +82,6 @@ async def resolve(
     async with connected() as client:
         answer = await client.resolve(run_id, call_id, outcome, result=value, reason=reason, by=who(by))
     _print(answer, "resolved already", as_json=json)
-
-
-def _some(run_ids: tuple[str, ...]) -> tuple[str, ...]:
-    from waypost_proto.errors import BadInput
-
-    if not run_ids:
-        raise BadInput("name at least one run id; `waypost runs list` shows them")
-    return run_ids
 
 
 def _print(answer: RunAnswer, duplicate: str, *, as_json: bool) -> None:

@@ -127,3 +127,10 @@ def parse_labels(pairs: Sequence[str]) -> dict[str, str]:
             raise BadInput(f"--label {pair!r} is not key=value")
         labels[key] = value
     return labels
+
+
+def some(run_ids: Sequence[str]) -> Sequence[str]:
+    """The runs that were named. Raises `BadInput` for none."""
+    if not run_ids:
+        raise BadInput("name at least one run id; `waypost runs list` shows them")
+    return run_ids

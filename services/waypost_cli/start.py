@@ -38,7 +38,7 @@ async def run(  # noqa: PLR0913 - one parameter per option
         if wait:
             if answer.duplicate:
                 note(f"this key has started {answer.run_id} before: waiting for that run")
-            view = await follow_to_end(client, answer.run_id, quiet=json)
+            (view,) = await follow_to_end(client, [answer.run_id], quiet=json)
             return await finished(client, view, as_json=json)
     if json:
         print_json(answer)

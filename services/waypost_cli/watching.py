@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, nullcontext
+import os
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,14 +13,17 @@ from msgspec import UNSET
 from waypost_cli.connect import connected
 from waypost_cli.event_lines import line_of
 from waypost_cli.exits import FAILED
-from waypost_cli.options import AsJson
+from waypost_cli.options import AsJson, some
 from waypost_cli.output import console, note, print_json_line, say
 from waypost_cli.tokens_shown import show_tokens
 from waypost_proto.api import RunView
+from waypost_proto.errors import BadInput
+from waypost_proto.events import Event
 from waypost_proto.values import RunStatus
 
 if TYPE_CHECKING:
     from waypost.client import Client
+    from waypost_cli.watched import Board, Screen
 
 
 async def events(
@@ -39,75 +44,87 @@ async def events(
 
 
 async def watch(
-    run_id: str,
-    /,
-    *,
+    *run_id: str,
     tokens: Annotated[
-        bool, Parameter(name=["--tokens", "-t"], help="What models and graphs write, as it arrives, instead of the events.")
+        bool, Parameter(name=["--tokens", "-t"], help="What models and graphs write, as it arrives, instead of the tree.")
     ] = False,
+    plain: Annotated[bool, Parameter(name="--plain", help="A line an event instead of the tree, on a terminal too.")] = False,
+    children: Annotated[bool, Parameter(name="--children", negative="--no-children", help="Follow child runs too (the default).")] = True,
     json: AsJson = False,
 ) -> int:
-    """Follow a run live until it ends: each event as it happens, and what the run waits for.
+    """Follow runs live until they end: a tree of what they do and wait for, with their children; then each result.
 
-    With --json one event (or, with --tokens, one item) a line. Exit 1 if the run fails or is cancelled.
+    Without a terminal it is a line an event; with --json one event (or, with --tokens, one item) a line. Lost connections are outlived.
+    Exit 1 if a run fails or is cancelled.
     """
+    runs = some(run_id)
     async with connected() as client:
         if tokens:
-            return await show_tokens(client, run_id, as_json=json)
+            if len(runs) > 1:
+                raise BadInput("--tokens follows one run at a time")
+            return await show_tokens(client, runs[0], as_json=json)
         if json:
-            await events_to_stdout(client, run_id)
-            view = await client.get(run_id)
-        else:
-            view = await follow_to_end(client, run_id, quiet=False)
-            return await finished(client, view, as_json=False)
-    return 0 if view.status == RunStatus.COMPLETED else FAILED
+            board = await follow(client, runs, _JsonScreen(), children=children)
+            done = all(board.runs[one].status == RunStatus.COMPLETED for one in board.roots)
+            return 0 if done else FAILED
+        codes = [
+            await finished(client, view, as_json=False, named=len(runs) > 1)
+            for view in await follow_to_end(client, runs, quiet=False, plain=plain, children=children)
+        ]
+    return max(codes)
 
 
-async def events_to_stdout(client: Client, run_id: str) -> None:
-    """Every event as a line of JSON until the run has ended."""
-    async with aclosing(client.events(run_id, follow=True)) as stream:
-        async for event in stream:
-            print_json_line(event)
+class _JsonScreen:
+    """Every event as a line of JSON."""
+
+    def event(self, event: Event) -> None:
+        print_json_line(event)
+
+    def changed(self) -> None:
+        """Trouble is for people."""
 
 
-async def follow_to_end(client: Client, run_id: str, *, quiet: bool) -> RunView:
-    """Show events on standard error until the run has ended, and on a terminal a last line with what it waits for."""
-    screen = console(to_stderr=True)
-    live: Any = nullcontext() if quiet or not screen.is_terminal else screen.status("")
-    with live as status:
-        async with aclosing(client.events(run_id, follow=True)) as stream:
-            async for event in stream:
-                if quiet:
-                    continue
-                screen.print(line_of(event), markup=False)
-                if status is not None and event.type in _WORTH_A_LOOK:
-                    view = await client.get(run_id)
-                    status.update(f"{view.status}: {view.waiting_for}" if view.waiting_for else view.status)
-    return await client.get(run_id)
+async def follow(client: Client, runs: Sequence[str], screen: Screen, *, children: bool = True, board: Board | None = None) -> Board:
+    """Follow runs to their end, showing them on `screen`; what is known of them then. Raises `NotFound`, `Unreachable`."""
+    from waypost_cli.watched import Board, Follower
+    from waypost_io.trace_content import capture_of
+
+    if board is None:
+        board = Board(list(runs), capture_of({**os.environ, "WAYPOST_TRACES_CONTENT": "all"}), children=children)
+    await Follower(client, board, screen.event, screen.changed).run()
+    return board
 
 
-_WORTH_A_LOOK = frozenset(
-    {
-        "run_started",
-        "run_advanced",
-        "tool_call_requested",
-        "tool_attempt_failed",
-        "tool_call_in_doubt",
-        "approval_requested",
-        "approval_granted",
-        "child_requested",
-        "signal_awaited",
-        "timer_started",
-        "run_paused",
-        "run_resumed",
-        "run_ending",
-    }
-)
-"""Events after which what a run waits for is likely to have changed."""
+async def follow_to_end(client: Client, runs: Sequence[str], *, quiet: bool, plain: bool = False, children: bool = True) -> list[RunView]:
+    """Show runs on standard error until they have ended: as a tree on a terminal, as lines elsewhere; how each ended."""
+    from waypost_cli.watched import Board, LineScreen, TreeScreen
+    from waypost_io.trace_content import capture_of
+
+    err = console(to_stderr=True)
+    board = Board(list(runs), capture_of({**os.environ, "WAYPOST_TRACES_CONTENT": "all"}), children=children and not quiet)
+    if quiet:
+        await follow(client, runs, _Silence(), board=board)
+    elif plain or not err.is_terminal:
+        await follow(client, runs, LineScreen(err, board), board=board)
+    else:
+        tree = TreeScreen(err, board)
+        async with tree.shown():
+            await follow(client, runs, tree, board=board)
+    return [await client.get(one) for one in board.roots]
 
 
-async def finished(client: Client, view: RunView, *, as_json: bool) -> int:
-    """Print the outcome of a run that has ended: its result on standard output; the exit code."""
+class _Silence:
+    """Shows nothing."""
+
+    def event(self, event: Event) -> None:
+        """Nothing."""
+
+    def changed(self) -> None:
+        """Nothing."""
+
+
+async def finished(client: Client, view: RunView, *, as_json: bool, named: bool = False) -> int:
+    """Print the outcome of a run that has ended: its result on standard output (`named`: after its id); the exit code."""
     result: Any = None
     if view.result_ref is not UNSET:
         result = await client.payload(view.result_ref)
@@ -116,7 +133,7 @@ async def finished(client: Client, view: RunView, *, as_json: bool) -> int:
     if as_json:
         print_json_line(view)
     elif view.status == RunStatus.COMPLETED:
-        say(result.decode() if result is not None else "null")
+        say(f"{f'{view.run_id}  ' if named else ''}{result.decode() if result is not None else 'null'}")
     else:
         why = f": {view.error.type}: {view.error.message}" if view.error is not None else ""
         note(f"waypost: run {view.run_id} {view.status}{why}")

@@ -41,7 +41,8 @@ class FakeClient:
     async def events(self, run_id: str, *, after: int = 0, follow: bool = False) -> AsyncGenerator[Event, None]:
         self.asked.append(("events", (run_id,), {"after": after, "follow": follow}))
         for event in self.stream:
-            yield event
+            if event.seq > after:
+                yield event
 
 
 def view(**more: Any) -> RunView:

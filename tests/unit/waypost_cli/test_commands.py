@@ -126,6 +126,7 @@ def test_waiting_for_a_run_that_fails_is_exit_1(waypost: Command, client: FakeCl
 
 
 def test_a_large_result_is_fetched(waypost: Command, client: FakeClient) -> None:
+    client.stream = [event(1, "run_started"), event(2, "run_completed")]
     client.answers["get"] = view(result_ref=BlobRef(sha256="a" * 64, size=3))
     client.answers["payload"] = b'"x"'
     assert waypost("run", "desk", "--wait").out == '"x"\n'
@@ -168,9 +169,9 @@ def test_show_says_everything(waypost: Command, client: FakeClient) -> None:
 
 def test_events_as_lines_and_as_json_lines(waypost: Command, client: FakeClient) -> None:
     client.stream = [event(1, "run_started"), event(2, "tool_call_completed", b'{"tool":"mail","call_id":"0:1","result":[1,2]}')]
-    lines = waypost("runs", "events", RUN, "--after", "3").out.splitlines()
-    assert lines[1] == "12:00:04.123     2  tool_call_completed        mail  (0:1)  [1,2]"
-    assert asked(client, "events") == ((RUN,), {"after": 3, "follow": False})
+    (line,) = waypost("runs", "events", RUN, "--after", "1").out.splitlines()
+    assert line == "12:00:04.123     2  tool_call_completed        mail  (0:1)  [1,2]"
+    assert asked(client, "events") == ((RUN,), {"after": 1, "follow": False})
     client.asked.clear()
     found = [json.loads(line) for line in waypost("runs", "events", RUN, "--json", "-f").out.splitlines()]
     assert [one["seq"] for one in found] == [1, 2]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from msgspec import Raw, json
+from msgspec import Raw, json, structs
 
 from tests.unit.waypost_core.machine import RUN, Machine, failed, succeeded, uncertain
 from waypost_core.chronicle import Account, Chronicle, markdown, tell
@@ -294,10 +294,11 @@ def test_events_of_a_newer_version_are_told_as_such_and_gaps_are_refused() -> No
     with pytest.raises(ValueError, match="nothing can be told"):
         tale.account()
     tale.feed(run.log[0])
-    newer = run.log[0].__class__(**{**{f: getattr(run.log[0], f) for f in run.log[0].__struct_fields__}, "seq": 2, "type": "run_dreamt"})
-    newer = ev.Event(**{**{f: getattr(newer, f) for f in newer.__struct_fields__}, "data": Raw(b'{"type":"run_dreamt"}')})
+    newer = structs.replace(run.log[0], seq=2, type="run_dreamt", data=Raw(b'{"type":"run_dreamt"}'))
     entry = tale.feed(newer)
     assert entry is not None
     assert "run_dreamt" in entry.text
     with pytest.raises(ValueError, match="does not follow"):
         tale.feed(newer)
+    tale.feed(structs.replace(newer, seq=3, type="run_failed", data=Raw(b'{"type":"run_failed","error":7}')))
+    assert tale.account().status == "failed", "what cannot be read has ended all the same"
