@@ -70,10 +70,10 @@ class Chronicle:
         try:
             data: ev.Data = _DECODER.decode(event.data)
         except DecodeError:
-            entry = self.note(at, f"an event of type {event.type}, which this version does not know")
+            unknown = self.note(at, f"an event of type {event.type}, which this version does not know")
             if event.type in ev.TERMINAL_TYPES:
                 self.end(at, event.type.removeprefix("run_"), "how, this version cannot read")
-            return entry
+            return unknown
         if isinstance(data, ev.RunStarted):
             self._begin(event, data, at)
         handler = HANDLERS.get(type(data))
