@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from waypost_cli.watched.board import Board
+from waypost_core.chronicle import Chronicle
 from waypost_proto.errors import NotFound, TransientError
 from waypost_proto.events import Event
 from waypost_proto.ids import RunId
@@ -63,15 +64,8 @@ class Follower:
         lost_at: float | None = None
         while tale.ended is None:
             try:
-                async with aclosing(self._client.events(run_id, after=tale.seq, follow=True)) as events:
-                    async for event in events:
-                        lost_at = None
-                        self._is_back(run_id)
-                        for child in self._board.feed(event):
-                            self._children.add(tasks.create_task(self._follow(child, tasks)))
-                        self._on_event(event)
-                if tale.ended is None:
-                    await asyncio.sleep(BEGIN_SECONDS)  # the stream ends with the run; whoever ends it earlier is asked again, not at once
+                await self._read(tale, tasks)
+                lost_at = None
             except NotFound:
                 if run_id in self._board.roots:
                     raise
@@ -79,11 +73,22 @@ class Follower:
                     return
                 await asyncio.sleep(BEGIN_SECONDS)
             except TransientError as error:
-                lost_at = loop.time() if lost_at is None else lost_at
+                lost_at = loop.time() if lost_at is None or run_id not in self._away else lost_at
                 if loop.time() - lost_at > self._patience:
                     raise
                 self._is_away(run_id, str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read(self, tale: Chronicle, tasks: asyncio.TaskGroup) -> None:
+        """Its events until it has ended. Raises `NotFound`, `Unreachable`."""
+        async with aclosing(self._client.events(tale.run_id, after=tale.seq, follow=True)) as events:
+            async for event in events:
+                self._is_back(tale.run_id)
+                for child in self._board.feed(event):
+                    self._children.add(tasks.create_task(self._follow(child, tasks)))
+                self._on_event(event)
+        if tale.ended is None:
+            await asyncio.sleep(BEGIN_SECONDS)  # the stream ends with the run; whoever ends it earlier is asked again, not at once
 
     def _is_away(self, run_id: RunId, why: str) -> None:
         self._away[run_id] = why
