@@ -49,7 +49,7 @@ def audit_logger() -> None:
 
 
 def edge() -> None:
-    """Run the edge: HTTP on WAYPOST_HTTP_ADDR. It answers Grafana's data source of type Tempo at /tempo. Needs Postgres."""
+    """Run the edge: HTTP on WAYPOST_HTTP_ADDR: the API at /v1, Grafana's data source of type Tempo at /tempo. Needs NATS and Postgres."""
     from waypost_cli.dev.options import edge_installed
 
     if not edge_installed():

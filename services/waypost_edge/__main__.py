@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from contextlib import AsyncExitStack, suppress
@@ -10,12 +11,17 @@ from importlib.metadata import version
 import structlog
 from starlette.routing import Mount
 
+from waypost.client import Client
+from waypost_edge.api import Api
+from waypost_edge.api.asking import Asking
+from waypost_edge.api.live import Live
 from waypost_edge.app import application
 from waypost_edge.auth.opening import open_auth
 from waypost_edge.metrics import Metrics
-from waypost_edge.serving import listen, serve_http
+from waypost_edge.serving import listen, room_for, serve_http
 from waypost_edge.tempo.reading import Reading
 from waypost_edge.tempo.routes import Tempo
+from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.observing import observe
 from waypost_io.otlp_traces import resource_of
@@ -23,12 +29,15 @@ from waypost_io.settings import EdgeSettings, load
 from waypost_io.starting import StartAbandoned, Starting
 from waypost_io.store.postgres import PostgresStore
 from waypost_io.trace_content import capture_of
+from waypost_proto.errors import Unreachable
 
+SPARE_CONNECTIONS = 256
+"""Besides those who watch: requests, and connections that wait for the next one."""
 _log = structlog.get_logger(__name__)
 
 
 async def serve(stop: Stop) -> None:
-    """Answer until `stop`. Raises `Misconfigured`, or `Unreachable` when Postgres is not there in time."""
+    """Answer until `stop`. Raises `Misconfigured`, or `Unreachable` when Postgres or NATS is not there in time."""
     settings = load(EdgeSettings)
     metrics = Metrics()
     door = open_auth(settings, time.time)
@@ -51,16 +60,35 @@ async def serve(stop: Stop) -> None:
                 resource=resource_of(os.environ, release),
                 max_events=settings.traces_max_events,
             )
+            bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-edge"))
+            client = Client(bus=bus, prefix=settings.prefix, token="", patience_seconds=settings.patience_seconds)
+            await stack.enter_async_context(client)
+            live = await stack.enter_async_context(Live(bus, settings.subjects, store, watchers=settings.watchers))
+            api = Api(
+                auth=door.auth,
+                asking=Asking(client, bus, settings.subjects),
+                live=live,
+                store=store,
+                version=release,
+            )
             tempo = Tempo(store=store, reading=reading, auth=door.auth, metrics=metrics, version=release, look_at=settings.traces_look_at)
 
             async def postgres() -> str:
                 return f"{await store.leases.now():.0f}"
 
-            starting.done({"postgres": postgres})
-            app = application([*door.routes, Mount("/tempo", routes=tempo.routes())], metrics)
+            async def nats() -> str:
+                if not bus.connected:
+                    raise Unreachable("not connected to NATS")
+                return "connected"
+
+            starting.done({"postgres": postgres, "nats": nats})
+            app = application([*door.routes, *api.routes(), Mount("/tempo", routes=tempo.routes())], metrics)
             host, port = listening.getsockname()[:2]
             _log.info("edge serves", host=host, port=port, authenticated=door.auth.required)
-            await serve_http(app, listening, stop, drain_seconds=settings.drain_seconds)
+            connections = room_for(settings.watchers + SPARE_CONNECTIONS)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.callback(tasks.create_task(live.end_with(stop)).cancel)
+            await serve_http(app, listening, stop, drain_seconds=settings.drain_seconds, connections=connections)
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from copy import copy
+from typing import Any, Self, TypeVar
 
 from msgspec import UNSET, Raw, UnsetType
 
@@ -38,6 +39,12 @@ class Requests:
         self._patience = patience_seconds
         self._signer = signer
         self._payloads = Payloads(bus, subjects)
+
+    def signed_by(self, signer: Signs | None) -> Self:
+        """The same, with requests that somebody else signs, or nobody."""
+        other = copy(self)
+        other._signer = signer
+        return other
 
     async def call(self, endpoint: str, request: Request, answer: type[A]) -> A:
         """Ask `noun.verb` and decode its answer.

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self, TypeVar, overload
 
@@ -319,6 +320,16 @@ class Client:
     async def payload(self, ref: BlobRef) -> bytes:
         """The JSON bytes behind a reference (`result_ref`, `input_ref`, …). Raises `NotFound`."""
         return await self._requests.download(ref)
+
+    def signed_by(self, signer: Signs | None) -> Self:
+        """This client for somebody else: the same connection, with requests that `signer` signs (None: nobody).
+
+        For services that ask in the name of their callers. It is good while this client is open, and need not be closed.
+        """
+        other = copy(self)
+        other._own = False
+        other._requests = self._requests.signed_by(signer)
+        return other
 
     # -- how
 

@@ -123,7 +123,7 @@ class Payloads:
             raise TooLarge(f"payload {ref.sha256} has {ref.size} bytes, the limit is {MAX_PAYLOAD_BYTES}")
         first = await self._chunk(ref.sha256, 0)
         parts = [first.body]
-        chunks = self._chunks_of(ref, first)
+        chunks = self._chunks_of(ref.sha256, first)
         if chunks > 1:
             gate = asyncio.Semaphore(_IN_FLIGHT)
 
@@ -138,13 +138,18 @@ class Payloads:
         self._remember(ref.sha256, data)
         return data
 
-    def _chunks_of(self, ref: BlobRef, first: Message) -> int:
+    async def chunk(self, sha256: str, index: int) -> tuple[bytes, int]:
+        """One chunk of a value, unchecked, and how many there are: for whoever passes it on piece by piece. Raises as `fetch` does."""
+        found = await self._chunk(sha256, index)
+        return found.body, self._chunks_of(sha256, found)
+
+    def _chunks_of(self, sha256: str, first: Message) -> int:
         try:
             chunks = int(first.headers.get(CHUNKS_HEADER, "1"))
         except ValueError as error:
-            raise ContractError(f"payload {ref.sha256}: {CHUNKS_HEADER} is {first.headers[CHUNKS_HEADER]!r}") from error
+            raise ContractError(f"payload {sha256}: {CHUNKS_HEADER} is {first.headers[CHUNKS_HEADER]!r}") from error
         if not 1 <= chunks <= MAX_PAYLOAD_BYTES // BLOB_CHUNK_BYTES + 1:
-            raise ContractError(f"payload {ref.sha256}: {chunks} chunks are not possible")
+            raise ContractError(f"payload {sha256}: {chunks} chunks are not possible")
         return chunks
 
     async def _chunk(self, sha256: str, index: int) -> Message:

@@ -284,6 +284,11 @@ class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
     rate: Annotated[float, Env("WAYPOST_EDGE_RATE", "requests per second of each caller; 0: no limit", low=0, high=1_000_000)] = 100.0
     burst: Annotated[int, Env("WAYPOST_EDGE_BURST", "requests of each caller at once", low=1, high=1_000_000)] = 200
     failures: Annotated[float, Env("WAYPOST_EDGE_FAILURES", "bad tokens a minute from an address; 0: no limit", low=0, high=100_000)] = 30.0
+    patience_seconds: Annotated[
+        float, Env("WAYPOST_EDGE_PATIENCE_SECONDS", "how long a request waits for a coordinator", low=0.5, high=300)
+    ] = 10.0
+    """A replica that takes over needs some seconds; past it the answer is 503."""
+    watchers: Annotated[int, Env("WAYPOST_EDGE_WATCHERS", "who may watch live events at once", low=1, high=100_000)] = 2_000
     traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
     traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (
         50_000

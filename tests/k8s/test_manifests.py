@@ -126,14 +126,14 @@ def test_in_production_every_service_has_its_own_key_and_callers_sign(tmp_path: 
             continue
         (container,) = pod["containers"]
         variables = {entry["name"]: entry.get("value") for entry in container["env"]}
-        if name == "waypost-edge":  # it does not speak with NATS
+        if name == "waypost-edge":
             assert variables["WAYPOST_AUTH"] == "required"
-            continue
         keys[name] = Path(str(variables["WAYPOST_NATS_CREDS"])).name
         assert variables["WAYPOST_NATS_INBOX"] == f"_INBOX_{Path(keys[name]).stem}"
     assert keys == {
         "waypost-coordinator": "coordinator.nk",
         "waypost-audit-logger": "audit.nk",
+        "waypost-edge": "client.nk",
         "desk": "desk.nk",
         "desk-gateway": "desk.nk",
     }

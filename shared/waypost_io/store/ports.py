@@ -454,8 +454,26 @@ class RunFilter:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunGlance:
+    """How far a run is, and whose it is: what watching many of them takes."""
+
+    run_id: RunId
+    seq: int
+    open: bool
+    tenant: str
+    agent: str
+    status: str
+    updated_at: float
+    labels: Mapping[str, str]
+
+
 class Reads(Protocol):
     async def get(self, run_id: RunId) -> RunRow | None: ...
+    async def glance(self, run_ids: Sequence[RunId]) -> list[RunGlance]:
+        """Those of the runs that there are, in no order; for some hundreds at once."""
+        ...
+
     async def notices(self, run_id: RunId) -> list[NoticeRow]: ...
     async def list(self, query: RunFilter) -> list[RunRow]: ...
 

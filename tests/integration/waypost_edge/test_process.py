@@ -1,4 +1,4 @@
-"""The edge as a process on a real Postgres: it serves, says whether it is ready, needs only the reader's role, and ends in order."""
+"""The edge as a process on real servers: it serves, says whether it is ready, needs only the reader's role, and ends in order."""
 
 from __future__ import annotations
 
@@ -43,11 +43,12 @@ def _fetch(url: str) -> tuple[int, bytes]:
 
 
 @asynccontextmanager
-async def edge(folder: Path, url: str, **more: str) -> AsyncIterator[Process]:
+async def edge(folder: Path, url: str, nats_url: str, **more: str) -> AsyncIterator[Process]:
     http, ops = free_port(), free_port()
     environment = {
         **os.environ,
         "WAYPOST_POSTGRES_URL": url,
+        "WAYPOST_NATS_URL": nats_url,
         "WAYPOST_HTTP_ADDR": f"127.0.0.1:{http}",
         "WAYPOST_OPS_ADDR": f"127.0.0.1:{ops}",
         "WAYPOST_LOG_FORMAT": "json",
@@ -75,12 +76,14 @@ async def _reader(postgres: EmbeddedPostgres, url: str) -> str:
     return url.replace("postgres@", "edge_login@")
 
 
-async def test_it_serves_with_the_readers_role_and_ends_in_order(tmp_path: Path, postgres: EmbeddedPostgres, postgres_url: str) -> None:
+async def test_it_serves_with_the_readers_role_and_ends_in_order(
+    tmp_path: Path, postgres: EmbeddedPostgres, postgres_url: str, nats_url: str
+) -> None:
     async with PostgresStore(postgres_url) as store:
         await store.leases.ensure_partitions(PARTITIONS)
         leases = await store.leases.acquire("me", at_most=PARTITIONS, lease_seconds=60)
         run_id = await Owner(store, "me", {lease.partition: lease for lease in leases}).run()
-        async with edge(tmp_path, await _reader(postgres, postgres_url)) as running:
+        async with edge(tmp_path, await _reader(postgres, postgres_url), nats_url) as running:
 
             async def ready() -> bool:
                 return (await running.ops("/readyz"))[0] == 200
@@ -102,7 +105,7 @@ async def test_it_serves_with_the_readers_role_and_ends_in_order(tmp_path: Path,
             assert await asyncio.wait_for(running.process.wait(), 20) == 0, (tmp_path / "edge.log").read_text()
 
 
-async def test_an_address_that_is_open_to_others_is_refused_without_identities(tmp_path: Path, postgres_url: str) -> None:
-    async with edge(tmp_path, postgres_url, WAYPOST_HTTP_ADDR="0.0.0.0:0") as running:
+async def test_an_address_that_is_open_to_others_is_refused_without_identities(tmp_path: Path, postgres_url: str, nats_url: str) -> None:
+    async with edge(tmp_path, postgres_url, nats_url, WAYPOST_HTTP_ADDR="0.0.0.0:0") as running:
         assert await asyncio.wait_for(running.process.wait(), 20) == 2
     assert "WAYPOST_API_TOKENS_FILE" in (tmp_path / "edge.log").read_text()

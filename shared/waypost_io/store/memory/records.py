@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from waypost_io.store.chunks import check_chunk, chunks_of, joined
 from waypost_io.store.letters import EXCERPT_BYTES, mended, view
 from waypost_io.store.memory.database import DeadRecord, MemoryDatabase, check_text
-from waypost_io.store.ports import NoticeRow, RunFilter, RunRow
+from waypost_io.store.ports import NoticeRow, RunFilter, RunGlance, RunRow
 from waypost_proto.api import DeadView
 from waypost_proto.errors import NotFound
 from waypost_proto.ids import RunId, digest_of
@@ -159,6 +159,11 @@ class MemoryReads:
     async def get(self, run_id: RunId) -> RunRow | None:
         self._db.reach()
         return self._db.runs.get(run_id)
+
+    async def glance(self, run_ids: Sequence[RunId]) -> list[RunGlance]:
+        self._db.reach()
+        found = [run for run_id in dict.fromkeys(run_ids) if (run := self._db.runs.get(run_id)) is not None]
+        return [RunGlance(**{name: getattr(run, name) for name in RunGlance.__slots__}) for run in found]
 
     async def notices(self, run_id: RunId) -> list[NoticeRow]:
         self._db.reach()

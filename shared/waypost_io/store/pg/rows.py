@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from waypost_io.store.ports import ApprovalRow, EventRow, InboxRow, Lease, LedgerState, NoticeRow, RunRow, TimerRow
+from waypost_io.store.ports import ApprovalRow, EventRow, InboxRow, Lease, LedgerState, NoticeRow, RunGlance, RunRow, TimerRow
 from waypost_proto.codec import decode
 from waypost_proto.ids import CallId, RunId
 
@@ -55,11 +55,29 @@ def run(row: Row) -> RunRow:
         parent=None if parent is None else RunId(str(parent)),
         correlation_id=row["correlation_id"],
         idempotency_key=row["idempotency_key"],
-        labels=decode(dict[str, str], row["labels"].encode()) if row["labels"] != "{}" else {},
+        labels=_labels(row),
         state=row["state"],
         state_version=row["state_version"],
         outcome=row["outcome"],
     )
+
+
+def glance(row: Row) -> RunGlance:
+    """A few columns of a row of runs."""
+    return RunGlance(
+        run_id=RunId(str(row["run_id"])),
+        seq=row["seq"],
+        open=row["open"],
+        tenant=row["tenant"],
+        agent=row["agent"],
+        status=row["status"],
+        updated_at=row["updated_at"],
+        labels=_labels(row),
+    )
+
+
+def _labels(row: Row) -> dict[str, str]:
+    return decode(dict[str, str], row["labels"].encode()) if row["labels"] != "{}" else {}
 
 
 def timer(row: Row) -> TimerRow:

@@ -5,6 +5,10 @@ SELECT run_id, partition, tenant, agent, build, status, open, held, worker, seq,
   FROM runs
  WHERE run_id = ANY ($1::uuid[]);
 
+-- name: glance
+-- Reads.glance: the edge, of runs that are watched.
+SELECT run_id, seq, open, tenant, agent, status, updated_at, labels FROM runs WHERE run_id = ANY ($1::uuid[]);
+
 -- name: open_runs
 -- Log.open_runs: the sweep over a partition.
 SELECT run_id, partition, tenant, agent, build, status, open, held, worker, seq, created_at, updated_at, deadline_at, parent,
