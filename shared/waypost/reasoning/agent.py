@@ -21,7 +21,7 @@ from waypost.agents import Agent, policy_of
 from waypost.conversion import decode_value, encode_value
 from waypost.models.protocol import Model
 from waypost.options import Budget, Seconds
-from waypost.reasoning.options import OUTAGE, Progress, Questions, Window
+from waypost.reasoning.options import OUTAGE, Handoff, Progress, Questions, Window
 from waypost.reasoning.schemas import output_schema
 from waypost.reasoning.state import HANDOFF
 from waypost.reasoning.toolbox import Toolbox
@@ -55,7 +55,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     model: Any
     instructions: Instructions
     targets: tuple[Any, ...] = ()
-    handoffs: tuple[Any, ...] = ()
+    handoffs: tuple[Handoff, ...] = ()
     questions: Questions | None = None
     planning: bool = False
     final: frozenset[str] = frozenset()
@@ -83,7 +83,7 @@ class ReasoningAgent(Agent[[In], Out], Generic[In, Out]):
         input: type[In] | None = str,  # type: ignore[assignment]  # noqa: A002 - as it reads where an agent is defined
         output: type[Out] = str,  # type: ignore[assignment]
         budget: Budget | None = None,
-        handoffs: Sequence[Agent[..., Any]] = (),
+        handoffs: Sequence[Agent[..., Any] | Handoff] = (),
         ask: str | Questions | None = None,
         planning: bool = False,
         final: Sequence[Target[..., Any]] = (),
@@ -101,6 +101,7 @@ class ReasoningAgent(Agent[[In], Out], Generic[In, Out]):
         escalate: Sequence[tuple[Seconds, str]] = (),
     ) -> None:
         """`tools` lists tools (with `.using(…)` options, an approval for instance) and agents; `final` those whose result ends the run.
+        `handoffs` lists agents, which get what the model writes for them, or `Handoff(agent)`, which gets the conversation too.
 
         Raises `TypeError`, `ValueError` or `BadInput` at the definition.
         """
@@ -111,13 +112,16 @@ class ReasoningAgent(Agent[[In], Out], Generic[In, Out]):
         if max_turns < 1 or repairs < 0:
             raise ValueError(f"agent {name!r}: max_turns={max_turns}, repairs={repairs}: at least 1 and 0")
         listed = [*tools, *(target for target in final if target.name not in {tool.name for tool in tools})]
-        policy = policy_of(listed, handoffs, budget=budget, version=version, open_budget=open_budget, loops=loops, escalate=escalate)
+        given = tuple(each if isinstance(each, Handoff) else Handoff(each, conversation=False) for each in handoffs)
+        policy = policy_of(
+            listed, [each.agent for each in given], budget=budget, version=version, open_budget=open_budget, loops=loops, escalate=escalate
+        )
         super().__init__(name, policy, module=str(sys._getframe(1).f_globals.get("__name__", "")), description=description)
         self.plan = Plan(
             model=model,
             instructions=instructions,
             targets=tuple(listed),
-            handoffs=tuple(handoffs),
+            handoffs=given,
             questions=Questions(role=ask) if isinstance(ask, str) else ask,
             planning=planning,
             final=frozenset(target.name for target in final),

@@ -68,7 +68,7 @@ def decide(state: State, agent: ReasoningAgent[Any, Any], seen: int, run_id: Run
 
 
 def _chosen(state: State, agent: ReasoningAgent[Any, Any], seen: int) -> list[cmd.AnyItem]:
-    turn = Turn(seen=seen, clock=state.clock, because=state.last_model_id, count=len(state.chosen))
+    turn = Turn(seen=seen, clock=state.clock, because=state.last_model_id, count=len(state.chosen), sender=agent.name, state=state)
     items: list[cmd.AnyItem] = []
     plan = None
     for call in state.chosen:

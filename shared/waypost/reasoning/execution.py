@@ -20,6 +20,7 @@ from waypost.reasoning.asking import model_effect
 from waypost.reasoning.deciding import Ask, decide
 from waypost.reasoning.facts import fact_of
 from waypost.reasoning.folding import Keep, fold, value_of
+from waypost.reasoning.handing_over import input_of
 from waypost.reasoning.options import CHARS_PER_TOKEN
 from waypost.reasoning.requests import request_of
 from waypost.reasoning.state import CannotFold, State
@@ -183,7 +184,7 @@ class ReasoningExecution:
 
     def _begin(self, body: bytes) -> None:
         try:
-            self._instructions = self._agent.instructions_for(body)
+            self._instructions = self._agent.instructions_for(input_of(body))
         except Exception as error:
             if self._begun:  # other code took this input: nothing is lost by waiting for code that does
                 raise CannotFold("an input that the run began with", f"one that this build takes: {error}") from error

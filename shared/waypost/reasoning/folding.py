@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from waypost.conversion import decode_value
 from waypost.models.messages import AssistantMessage, ToolMessage, ToolUse, UserMessage
+from waypost.reasoning.handing_over import opening_of
 from waypost.reasoning.state import KINDS, UPDATE_PLAN, Answer, CannotFold, Chosen, Note, PlanStep, Reply, State, parse_id
 from waypost.reasoning.texts import edited, outside, repeatable, shortened, text_of_failure, text_of_value
 from waypost_proto import events as ev
@@ -51,7 +52,7 @@ def fold(state: State, data: ev.AnyData, value: bytes, seq: int, keep: Keep) -> 
 
 def _started(state: State, _: ev.RunStarted, value: bytes, seq: int, keep: Keep) -> None:
     state.started = True
-    state.opening = shortened(text_of_value(value), keep.opening, "all of it is the run's input") if value != b"null" else ""
+    state.opening = shortened(opening_of(value), keep.opening, "all of it is the run's input")
     del seq
 
 

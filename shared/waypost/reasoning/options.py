@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from waypost.agents import Agent
+from waypost.models.messages import Message
 from waypost.models.protocol import Model
 from waypost.options import Seconds, seconds_of
 from waypost_proto.limits import MAX_KEY_CHARS
@@ -63,6 +65,30 @@ class Questions:
         seconds_of("Questions(expires=…)", self.expires)
 
 
+Filter = Callable[[Sequence[Message]], Sequence[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """An agent that the model may hand over to, and what of the conversation goes with it.
+
+    `conversation=True`: all that the model has heard and said, with its calls and their results. A function is given that, and returns what
+    goes (`without_calls`: only what was said). It goes as a text before what the model writes for the other agent, which must be a
+    `ReasoningAgent`. The oldest of more than a million characters is left out.
+    """
+
+    agent: Agent[..., Any]
+    conversation: bool | Filter = True
+
+    def __post_init__(self) -> None:
+        if self.conversation is not True and self.conversation is not False and not callable(self.conversation):
+            raise TypeError(
+                f"Handoff(conversation={self.conversation!r}): give True, or a function of the messages that returns those that go"
+            )
+        if self.conversation and getattr(self.agent, "kind", "") != "reasoning":
+            raise TypeError(f"Handoff({self.agent!r}): only a ReasoningAgent can be given the conversation; list this agent as it is")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
     """One call of the last answer, as `stop_when` sees it. `result` is None where it `failed`."""
@@ -85,4 +111,4 @@ class Progress:
 OUTAGE = Retry(max_attempts=60, initial_seconds=2.0, factor=2.0, max_seconds=300.0, jitter=0.2)
 """A provider that is down: the run waits visibly, holding nothing, for some hours in all."""
 
-__all__ = ["CHARS_PER_TOKEN", "OUTAGE", "SUMMARISE", "Called", "Progress", "Questions", "Window"]
+__all__ = ["CHARS_PER_TOKEN", "OUTAGE", "SUMMARISE", "Called", "Filter", "Handoff", "Progress", "Questions", "Window"]

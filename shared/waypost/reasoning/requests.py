@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from waypost.models.messages import AssistantMessage, Message, ModelRequest, ToolMessage, UserMessage
+from waypost.models.messages import ModelRequest, UserMessage
 from waypost.reasoning.deciding import Ask
+from waypost.reasoning.handing_over import written
 from waypost.reasoning.options import CHARS_PER_TOKEN
 from waypost.reasoning.state import PlanStep, State
 from waypost.reasoning.texts import shortened
@@ -54,20 +55,9 @@ def _compaction(state: State, agent: ReasoningAgent[Any, Any], ask: Ask) -> Mode
     parts = [f"The task:\n{state.opening or _TASK}"]
     if dialogue.summary:
         parts.append(f"What happened before, in short:\n{dialogue.summary}")
-    parts.append("What happened then:\n" + "\n".join(_written(message) for message in gone))
+    parts.append("What happened then:\n" + "\n".join(written(message) for message in gone))
     text = shortened("\n\n".join(parts), window.max_tokens * CHARS_PER_TOKEN, "they are left out here")
     return ModelRequest(messages=(UserMessage(text=text),), instructions=window.summarise, max_output_tokens=agent.plan.max_output_tokens)
-
-
-def _written(message: Message) -> str:
-    match message:
-        case UserMessage():
-            return f"user: {message.text}"
-        case ToolMessage():
-            return f"{message.name} {'failed' if message.failed else 'answered'}: {message.text}"
-        case AssistantMessage():
-            calls = "".join(f"\nagent calls {use.name} {use.arguments}" for use in message.tool_uses)
-            return f"agent: {message.text}{calls}"
 
 
 def _lines(plan: Sequence[PlanStep]) -> str:

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
+from msgspec.structs import replace
 
 from waypost.agents import Agent
 from waypost.conversion import decode_value, schema_of
 from waypost.models.messages import ToolSpec
 from waypost.options import seconds_of
 from waypost.outside_tools import OutsideTool
-from waypost.reasoning.options import Questions
+from waypost.reasoning.handing_over import conversation_of, packed
+from waypost.reasoning.options import Handoff, Questions
 from waypost.reasoning.schemas import inlined, is_object, wrapped
-from waypost.reasoning.state import ASK_PERSON, HANDOFF, UPDATE_PLAN, Chosen, PlanStep
+from waypost.reasoning.state import ASK_PERSON, HANDOFF, UPDATE_PLAN, Chosen, PlanStep, State
 from waypost.reasoning.texts import MAX_ARGUMENT_CHARS, arguments_of
 from waypost.targets import Target
 from waypost.tools import Tool
@@ -43,12 +45,15 @@ class Refusal(Exception):
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """What a command is made with: what the run had seen, its clock, the model call that chose, and how many it chose."""
+    """What a command is made with: what the run had seen, its clock, the model call that chose, and how many it chose; for a handoff who
+    hands over, and what was said."""
 
     seen: int
     clock: float
     because: CallId
     count: int
+    sender: str
+    state: State
 
 
 class Offer(Protocol):
@@ -134,14 +139,22 @@ class AgentOffer:
 class HandoffOffer(AgentOffer):
     """Another agent that takes over: its result is the run's."""
 
-    def __init__(self, agent: Agent[..., Any]) -> None:
-        why = "Hands the task over for good: what this agent answers is the final answer. Tell it all that it needs. "
-        super().__init__(agent, f"{HANDOFF}{agent.name}", why)
+    def __init__(self, handoff: Handoff) -> None:
+        told = "It is given the conversation. " if handoff.conversation else "Tell it all that it needs. "
+        why = f"Hands the task over for good: what this agent answers is the final answer. {told}"
+        super().__init__(handoff.agent, f"{HANDOFF}{handoff.agent.name}", why)
+        self._handoff = handoff
 
     def command(self, call_id: CallId, arguments: dict[str, Any], turn: Turn) -> list[cmd.AnyItem]:
         if turn.count > 1:
             raise Refusal("NotAlone", "hand the task over in an answer of its own, after all other calls have come back")
-        return super().command(call_id, arguments, turn)
+        made = super().command(call_id, arguments, turn)
+        return [self._with_conversation(item, turn) if isinstance(item, cmd.StartChild) else item for item in made]
+
+    def _with_conversation(self, item: cmd.StartChild, turn: Turn) -> cmd.StartChild:
+        if not self._handoff.conversation or item.input is UNSET:
+            return item
+        return replace(item, input=Raw(packed(turn.sender, self._handoff, conversation_of(turn.state), bytes(item.input))))
 
 
 class _Question(Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,10 +200,10 @@ class Toolbox:
     """All that an agent's model may call. Raises `TypeError`, or `BadInput` for names that mean two things."""
 
     def __init__(
-        self, targets: Sequence[Target[..., Any]], handoffs: Sequence[Agent[..., Any]], questions: Questions | None, *, plan: bool
+        self, targets: Sequence[Target[..., Any]], handoffs: Sequence[Handoff], questions: Questions | None, *, plan: bool
     ) -> None:
         offers: list[Offer] = [ToolOffer(target) if isinstance(target, Tool) else AgentOffer(_agent(target)) for target in targets]
-        offers += [HandoffOffer(agent) for agent in handoffs]
+        offers += [HandoffOffer(handoff) for handoff in handoffs]
         if questions is not None:
             offers.append(QuestionOffer(questions))
         if plan:
