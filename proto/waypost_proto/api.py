@@ -5,10 +5,11 @@ Errors come as `Nats-Service-Error-Code` (an HTTP status number) and `Nats-Servi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from waypost_proto.forks import ForkOrigin, ForkTools
 from waypost_proto.notices import Action
 from waypost_proto.registry import AgentDefinition, BreakerNews, ToolDefinition
 from waypost_proto.task import Key, Label, TaskBudget
@@ -72,6 +73,27 @@ class RunCommand(Request, frozen=True, kw_only=True):
     """Amounts to add to limits that are set."""
     instruction: str = ""
     """What the agent is to do differently: its code is given this."""
+    tools: ForkTools | None = None
+    """Of a fork: how its calls are answered from here on."""
+
+
+class RunFork(Request, frozen=True, kw_only=True):
+    """`runs.fork`: a new run that begins with events 1 to `at` of run `run_id` and goes on by itself.
+
+    `new_run_id`: the fork's id, chosen by the client; the same again returns the first fork. `input` (or `input_ref`) replaces the
+    source's and goes with `at` 1. `budget` can only be tighter than the agent's; without one the source's limits hold.
+    """
+
+    run_id: str
+    at: Annotated[int, Meta(ge=1)]
+    tools: ForkTools = "recorded"
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    new_run_id: str | None = None
+    budget: TaskBudget | None = None
+    deadline: str | None = None
+    labels: dict[Label, Label] = {}
+    by: str = ""
 
 
 class RunSignal(Request, frozen=True, kw_only=True):
@@ -196,6 +218,8 @@ class RunView(Value, frozen=True, kw_only=True):
     result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
     idempotency_key: str | None = None
+    fork: ForkOrigin | None = None
+    """It was forked from another run; `tools` is how its calls are answered now."""
 
 
 class RunAnswer(Value, frozen=True, kw_only=True):

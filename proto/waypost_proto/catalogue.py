@@ -205,6 +205,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("runs", "resume", api.RunCommand, api.RunAnswer),
     Endpoint("runs", "cancel", api.RunCommand, api.RunAnswer),
     Endpoint("runs", "resolve", api.RunResolve, api.RunAnswer),
+    Endpoint("runs", "fork", api.RunFork, api.RunAnswer),
     Endpoint("runs", "redispatch", api.Redispatch, api.RedispatchAnswer),
     Endpoint("approvals", "list", api.ApprovalsList, api.ApprovalPage),
     Endpoint("approvals", "decide", api.ApprovalsDecide, api.RunAnswer),

@@ -87,6 +87,10 @@ class RequestStep(Item, tag="request_step", frozen=True, kw_only=True):
     name: Name
     reserve: Usage | None = None
     attempt: AtLeastOne = 1
+    asked: str = ""
+    """What it asks, as a digest: of its arguments (16 hex digits), or of a model's request (all of them); "" if that cannot be told."""
+    model: bool = False
+    """It asks a model, and does nothing else."""
 
 
 class CancelCall(Item, tag="cancel_call", frozen=True, kw_only=True):
@@ -116,6 +120,8 @@ class FinishStep(Item, tag="finish_step", frozen=True, kw_only=True):
     """Of what the step put out, for finding repetition; "" if it did not say."""
     model: ModelCall | None = None
     """The step asked a model."""
+    asked: str = ""
+    """16 hex digits of its arguments' digest; "" if they are not JSON, and of a model call."""
 
 
 class SaveCheckpoint(Item, tag="save_checkpoint", frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost_proto.forks import ForkOrigin, ForkTools, Recalled
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.models import ModelCall
 from waypost_proto.usage import Lease, Rung, Usage
@@ -77,6 +78,46 @@ class RunStarted(Data, tag="run_started", frozen=True, kw_only=True):
     """Somebody has announced the agent."""
     watched: bool = False
     """What it asks for and puts out is remembered, to find loops."""
+    fork: ForkOrigin | None = None
+    """It begins with events of another run."""
+
+
+class RunForked(Data, tag="run_forked", frozen=True, kw_only=True):
+    """What precedes is a copy of the first `seq` events of run `source`; the run goes on by itself from here.
+
+    `tools` and `identity` hold from here on, see `forks.ForkOrigin`. Everything that was open in the copy is open here, and has not been
+    sent for this run.
+    """
+
+    source: RunId
+    seq: Count
+    tools: ForkTools
+    identity: RunId
+    by: str = ""
+    budget: Budget = Budget()
+    deadline_at: float | None = None
+    changed: bool = False
+    recalled: Recalled | None = None
+
+
+class ForkToolsChanged(Data, tag="fork_tools_changed", frozen=True, kw_only=True):
+    """From here on the calls of a fork are answered in another way. `identity` as in `RunForked`."""
+
+    tools: ForkTools
+    identity: RunId
+    by: str = ""
+
+
+class StepRecalled(Data, tag="step_recalled", frozen=True, kw_only=True):
+    """A local step of a fork is not run: it has the source's recorded result, or its error."""
+
+    call_id: CallId
+    name: str
+    result: Raw | UnsetType = UNSET
+    result_ref: BlobRef | UnsetType = UNSET
+    error: Failure | None = None
+    model: ModelCall | None = None
+    recalled: Recalled
 
 
 class RunAdvanced(FromWorker, tag="run_advanced", frozen=True, kw_only=True):
@@ -93,6 +134,8 @@ class StepCompleted(FromWorker, tag="step_completed", frozen=True, kw_only=True)
     usage: Usage | None = None
     fingerprint: str = ""
     model: ModelCall | None = None
+    asked: str = ""
+    """16 hex digits of what a local step was asked, to compare; "" if that cannot be told."""
 
 
 class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
@@ -103,6 +146,7 @@ class StepFailed(FromWorker, tag="step_failed", frozen=True, kw_only=True):
     error: Failure
     usage: Usage | None = None
     model: ModelCall | None = None
+    asked: str = ""
 
 
 class StepRequested(FromWorker, tag="step_requested", frozen=True, kw_only=True):
@@ -113,6 +157,10 @@ class StepRequested(FromWorker, tag="step_requested", frozen=True, kw_only=True)
     reserve: Usage | None = None
     attempt: Count = 1
     unfunded: bool = False
+    asked: str = ""
+    """Of what it asks, to compare: 16 hex digits, or a model request's whole digest."""
+    held: bool = False
+    """In a fork: it waits for the source's result, or for a person."""
 
 
 class ToolCallRequested(FromWorker, tag="tool_call_requested", frozen=True, kw_only=True):
@@ -181,6 +229,7 @@ class ToolCallCompleted(Data, tag="tool_call_completed", frozen=True, kw_only=Tr
     taint: tuple[str, ...] = ()
     edit: Edit | None = None
     usage: Usage | None = None
+    recalled: Recalled | None = None
 
 
 class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
@@ -194,6 +243,7 @@ class ToolCallFailed(Data, tag="tool_call_failed", frozen=True, kw_only=True):
     taint: tuple[str, ...] = ()
     edit: Edit | None = None
     usage: Usage | None = None
+    recalled: Recalled | None = None
 
 
 class ToolCallInDoubt(Data, tag="tool_call_in_doubt", frozen=True, kw_only=True):
@@ -242,6 +292,7 @@ class ChildCompleted(Data, tag="child_completed", frozen=True, kw_only=True):
     taint: tuple[str, ...] = ()
     usage: Usage | None = None
     """What the child and its children used; None if it did not say: its lease counts then."""
+    recalled: Recalled | None = None
 
 
 class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
@@ -253,6 +304,7 @@ class ChildFailed(Data, tag="child_failed", frozen=True, kw_only=True):
     error: Failure
     taint: tuple[str, ...] = ()
     usage: Usage | None = None
+    recalled: Recalled | None = None
 
 
 class ChildCancelRequested(FromWorker, tag="child_cancel_requested", frozen=True, kw_only=True):
@@ -267,6 +319,7 @@ class TimerStarted(FromWorker, tag="timer_started", frozen=True, kw_only=True):
 
 class TimerFired(Data, tag="timer_fired", frozen=True, kw_only=True):
     call_id: CallId
+    recalled: Recalled | None = None
 
 
 class TimerCancelled(FromWorker, tag="timer_cancelled", frozen=True, kw_only=True):
@@ -287,6 +340,7 @@ class SignalReceived(Data, tag="signal_received", frozen=True, kw_only=True):
     payload: Raw | UnsetType = UNSET
     payload_ref: BlobRef | UnsetType = UNSET
     by: str = ""
+    recalled: Recalled | None = None
 
 
 class StateChanged(FromWorker, tag="state_changed", frozen=True, kw_only=True):
@@ -412,6 +466,7 @@ class QuestionAnswered(Data, tag="question_answered", frozen=True, kw_only=True)
     by: str
     answer: Raw | UnsetType = UNSET
     reason: str = ""
+    recalled: Recalled | None = None
 
 
 class QuestionUnanswered(Data, tag="question_unanswered", frozen=True, kw_only=True):
@@ -421,6 +476,7 @@ class QuestionUnanswered(Data, tag="question_unanswered", frozen=True, kw_only=T
     question_id: str
     error: Failure
     by: str = ""
+    recalled: Recalled | None = None
 
 
 class QuestionWithdrawn(FromWorker, tag="question_withdrawn", frozen=True, kw_only=True):
@@ -580,10 +636,14 @@ class InstructionAdded(Data, tag="instruction_added", frozen=True, kw_only=True)
 
     text: str
     by: str = ""
+    recalled: Recalled | None = None
 
 
 AnyData = (
     RunStarted
+    | RunForked
+    | ForkToolsChanged
+    | StepRecalled
     | RunAdvanced
     | StepCompleted
     | StepFailed
@@ -655,6 +715,9 @@ OUTSIDE = frozenset(
         "question_answered",
         "question_unanswered",
         "instruction_added",
+        "run_forked",
+        "fork_tools_changed",
+        "step_recalled",
     }
 )
 """Types of the events that an agent's code is given, in the order of their seq."""

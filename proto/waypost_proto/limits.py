@@ -38,3 +38,5 @@ MAX_INSTRUCTION_CHARS = 8_000
 """What a person tells an agent at a resume: a few paragraphs."""
 MAX_GRAPH_PART_BYTES = 64 * 1024
 """One thing that a graph shows on `waypost.stream.<run_id>`; a larger one is left out, with its size."""
+MAX_FORK_EVENTS = 20_000
+"""Events of a run that can be forked: all of them are read, and those before the fork point are written again in one commit."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw, UnsetType
 
+from waypost_proto.forks import ForkTools
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.usage import Lease, Usage
 from waypost_proto.values import (
@@ -164,6 +165,28 @@ class StartRun(Mail, tag="start_run", frozen=True, kw_only=True):
     """Who starts it, as authenticated."""
 
 
+class ForkRun(Mail, tag="fork_run", frozen=True, kw_only=True):
+    """Make run `run_id` a fork of run `source` after its event `seq`. Repeating it for a fork that exists has no effect but a fresh answer.
+
+    `input` replaces the source's; then `seq` is 1. `deadline` and `budget` are the fork's own; without them it has the source's budget and
+    no deadline.
+    """
+
+    source: RunId
+    seq: Count
+    tools: ForkTools = "recorded"
+    input: Raw | UnsetType = UNSET
+    input_ref: BlobRef | UnsetType = UNSET
+    budget: Budget | None = None
+    deadline: str | None = None
+    labels: dict[str, str] = {}
+    tenant: str = "default"
+    trace: str = ""
+    starter: str = ""
+    by: str = ""
+    reply_to: str = ""
+
+
 class Control(Mail, frozen=True, kw_only=True):
     """Base of what people and programs do to a run. `request_id` makes a repeat harmless; `reply_to` awaits the commit."""
 
@@ -189,12 +212,13 @@ class Pause(Control, tag="pause", frozen=True, kw_only=True):
 class Resume(Control, tag="resume", frozen=True, kw_only=True):
     """Go on exactly there: the limits in `budget` are new values, those in `extra` are added to what they are.
 
-    `instruction` is given to the agent's code before anything else.
+    `instruction` is given to the agent's code before anything else. `tools`: of a fork, how its calls are answered from here on.
     """
 
     budget: Budget | None = None
     extra: Budget | None = None
     instruction: str = ""
+    tools: ForkTools | None = None
 
 
 class Cancel(Control, tag="cancel", frozen=True, kw_only=True):
@@ -274,7 +298,7 @@ class ReturnLease(Mail, tag="return_lease", frozen=True, kw_only=True):
 
 
 AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused | ToolNeedsApproval | ToolDeferred
-AnyControl = StartRun | Signal | Pause | Resume | Cancel | DecideApproval | ResolveCall | ChildEnded
+AnyControl = StartRun | ForkRun | Signal | Pause | Resume | Cancel | DecideApproval | ResolveCall | ChildEnded
 AnyLeaseMail = AskLease | GrantLease | RecallLease | ReturnLease
 AnyMail = Advance | AnyToolMail | AnyControl | AnyLeaseMail
 

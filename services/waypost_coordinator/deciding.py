@@ -13,6 +13,7 @@ import msgspec
 
 from waypost_coordinator.batch import Batch, Told
 from waypost_coordinator.encoding import Stamp, event_row, run_row
+from waypost_coordinator.forks import applied, begin, measured, read_for
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.live import LiveRun
@@ -23,7 +24,7 @@ from waypost_coordinator.waking import Waker
 from waypost_core import effects as fx
 from waypost_core.decide import decide
 from waypost_core.decision import Decision
-from waypost_core.evolve import evolve
+from waypost_core.evolve import evolve, initial
 from waypost_core.messages import Env, HostFound, TimersDue
 from waypost_core.react import outstanding, react
 from waypost_core.state import RunState
@@ -31,7 +32,7 @@ from waypost_core.timing import LATEST, due_of
 from waypost_io.store.ports import TimerRow
 from waypost_proto import events as ev
 from waypost_proto.events import OUTSIDE
-from waypost_proto.mailbox import Advance, Control, GrantLease, RecallLease, Reply, Resume, StartRun, ToolMail
+from waypost_proto.mailbox import Advance, Control, ForkRun, GrantLease, RecallLease, Reply, Resume, StartRun, ToolMail
 from waypost_proto.work import Accepted, Rejected
 
 TO_CHILDREN = (Control, GrantLease, RecallLease)
@@ -64,6 +65,7 @@ class Decider:
         """
         owned = frozenset(self._ground.epochs)  # a state loaded while another replica may write it must not be in the cache when we own it
         broken = await self._ground.runs.load(letter.run_id for letter in letters if letter.partition in owned)
+        read = await read_for(self._ground, (x for x in letters if x.partition in owned and x.run_id not in broken))
         batch = Batch(letters=[])
         env = Env(now=self._ground.clock.now(), jitter=self._random.random(), tools=self._registry.tools, agents=self._registry.agents)
         stamp = Stamp(env.now)
@@ -74,7 +76,7 @@ class Decider:
             if letter.run_id in broken:
                 raise Undecidable(letter, broken[letter.run_id])
             try:
-                self._one(batch, letter, env, stamp)
+                self._one(batch, letter, read.env(env, letter, self._ground.runs.get(letter.run_id)), stamp)
             except Exception as error:
                 raise Undecidable(letter, error) from error
         for live, forced in self._waker.due():
@@ -98,7 +100,9 @@ class Decider:
         if letter.inbox_id and not _comes_again(live, letter, decision):
             batch.rows.inbox_remove.append(letter.inbox_id)
         if live is None and decision.events:
-            live = self._born(letter)
+            live = self._born(letter, decision)
+            if decision.history:
+                self._forked(batch, live, decision)
         if live is not None:
             self._apply(batch, live, letter, decision, stamp)
         if isinstance(letter.mail, Advance):
@@ -107,14 +111,25 @@ class Decider:
             status = decision.reply.status if live is None else live.state.status
             batch.replies.append((letter, msgspec.structs.replace(decision.reply, status=status)))
 
-    def _born(self, letter: Letter) -> LiveRun:
+    def _born(self, letter: Letter, decision: Decision) -> LiveRun:
         start = letter.mail
-        assert isinstance(start, StartRun), "only a start makes a run"
-        correlation_id = start.correlation_id or start.run_id
-        state = RunState(run_id=start.run_id, agent=start.agent, tenant=start.tenant, correlation_id=correlation_id)
+        assert isinstance(start, StartRun | ForkRun), "only a start or a fork makes a run"
+        if isinstance(start, ForkRun):
+            state = initial(decision.history[0])
+        else:
+            correlation_id = start.correlation_id or start.run_id
+            state = RunState(run_id=start.run_id, agent=start.agent, tenant=start.tenant, correlation_id=correlation_id)
         live = LiveRun(state=state, partition=letter.partition)
         self._ground.runs.add(live)
         return live
+
+    def _forked(self, batch: Batch, live: LiveRun, decision: Decision) -> None:
+        """The events that a fork begins with."""
+        partition = live.partition
+        position = self.positions.get(partition, 0)
+        rows = begin(live, decision.history, partition=partition, position=position)
+        self.positions[partition] = position + len(rows)
+        batch.rows.events.extend(rows)
 
     def _apply(self, batch: Batch, live: LiveRun, letter: Letter, decision: Decision, stamp: Stamp) -> None:
         """Append the events, change the state, and post what follows."""
@@ -127,7 +142,9 @@ class Decider:
             evolve(state, row.seq, stamp.at, data, cause)
             cause = ""
             batch.rows.events.append(row)
-            if type(data) in MEASURED:
+            if state.fork is not None:
+                applied(live, data)
+            if type(data) in MEASURED and (state.fork is None or measured(live, data)):
                 batch.told.append(Told(live, stamp.at, data))
             if row.type in OUTSIDE:
                 live.unread.append(entry)

@@ -7,10 +7,11 @@ from msgspec import UNSET, Raw
 
 from waypost_core.state import STATE_VERSION, RunState, encode_state
 from waypost_io.store.ports import EventRow, RunRow
-from waypost_proto.codec import encode
+from waypost_proto.codec import decode, encode
 from waypost_proto.events import Data, Event
+from waypost_proto.forks import Recalled
 from waypost_proto.ids import RunId
-from waypost_proto.task import format_time
+from waypost_proto.task import format_time, parse_time
 from waypost_proto.values import BlobRef, Failure
 from waypost_proto.work import Entry
 
@@ -21,6 +22,12 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: Raw | msgspec.UnsetType = UNSET
     result_ref: BlobRef | msgspec.UnsetType = UNSET
     error: Failure | None = None
+
+
+class _Repeats(msgspec.Struct, frozen=True):
+    """The one field of an event's data that is read here."""
+
+    recalled: Recalled | None = None
 
 
 class Stamp:
@@ -56,7 +63,22 @@ def event_row(state: RunState, data: Data, *, stamp: Stamp, partition: int, posi
         )
     )
     row = EventRow(state.run_id, seq, kind, partition, position, stamp.at, body, cause)
-    return row, Entry(seq=seq, type=kind, at=stamp.at, data=raw)
+    recalled = getattr(data, "recalled", None)  # a fork's code is told when its source was told
+    return row, Entry(seq=seq, type=kind, at=stamp.at if recalled is None else recalled.at, data=raw)
+
+
+def copied_row(event: Event, *, partition: int, position: int, at: float) -> EventRow:
+    """An event that a fork begins with, as stored: `event` names the fork, the rest is its source's."""
+    return EventRow(event.run_id, event.seq, event.type, partition, position, at, encode(event), event.cause)
+
+
+def entry_of(event: Event) -> Entry:
+    """The journal entry of a stored event."""
+    at = None
+    if b'"recalled":' in bytes(event.data):
+        recalled = decode(_Repeats, event.data).recalled
+        at = None if recalled is None else recalled.at
+    return Entry(seq=event.seq, type=event.type, at=parse_time(event.recorded_at) if at is None else at, data=event.data)
 
 
 def run_row(state: RunState, *, partition: int, unhosted: bool) -> RunRow:

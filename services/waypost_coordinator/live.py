@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 import msgspec
 
 from waypost_coordinator.course import Course
+from waypost_coordinator.encoding import entry_of
 from waypost_core.evolve import fold
 from waypost_core.state import STATE_VERSION, RunState, decode_state
+from waypost_core.tape import Tape
 from waypost_io.store.ports import EventRow, RunRow, Store
 from waypost_proto.codec import decode
 from waypost_proto.errors import TransientError
 from waypost_proto.events import OUTSIDE, Event
 from waypost_proto.ids import RunId
-from waypost_proto.task import parse_time
 from waypost_proto.work import Entry
 
 PAGE = 1_000
@@ -46,6 +47,8 @@ class LiveRun:
     """Its activation waits for a worker that hosts the agent."""
     rejections: int = 0
     """Rejected advances in a row."""
+    tape: Tape | None = None
+    """Of a fork that does not go live: what its source was answered."""
     course: Course = field(default_factory=Course)
     """What measuring it needs; it starts empty when the run is loaded."""
 
@@ -128,7 +131,7 @@ class Runs:
         live = LiveRun(state=state, partition=row.partition, delivered=delivered, sure=False, unhosted=row.held and state.held == 0)
         if not state.terminal and state.outside > state.seen:  # also of a paused run: it will be resumed
             rows = await self._all_events(row.run_id, after=state.seen, types=_OUTSIDE_TYPES)
-            live.unread = [entry_of(event) for event in rows]
+            live.unread = [entry_of(decode(Event, event.body)) for event in rows]
         return live
 
     async def _state_of(self, row: RunRow) -> RunState:
@@ -166,9 +169,3 @@ class Runs:
             if run_id not in keep and not self._runs[run_id].pinned:
                 del self._runs[run_id]
                 excess -= 1
-
-
-def entry_of(row: EventRow) -> Entry:
-    """The journal entry of a stored event."""
-    event = decode(Event, row.body)
-    return Entry(seq=event.seq, type=event.type, at=parse_time(event.recorded_at), data=event.data)

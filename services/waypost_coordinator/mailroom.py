@@ -20,7 +20,7 @@ from waypost_io.bus.ports import Delivery, Puller
 from waypost_io.bus.topology import mail_consumer
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.errors import Misconfigured, NotFound, PermanentError, WaypostError
-from waypost_proto.mailbox import Advance, AnyMail, Control, DecideApproval, Reply, StartRun, ToolMail
+from waypost_proto.mailbox import Advance, AnyMail, Control, DecideApproval, ForkRun, Reply, StartRun, ToolMail
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ class Mailroom:
             self._unreadable(delivery, source_of(delivery), str(error))
             return None
         answer = None
-        if isinstance(mail, (Control, StartRun)) and mail.reply_to:
+        if isinstance(mail, (Control, StartRun, ForkRun)) and mail.reply_to:
             answer = partial(self._reply, mail.reply_to)
         between_runs = not isinstance(mail, (Advance, ToolMail))  # nobody else's mail comes from an inbox
         return Letter(

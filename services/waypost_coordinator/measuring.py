@@ -56,6 +56,12 @@ class Measuring:
         if data.parent is None and data.budget.max_cost_usd is not None:
             self._measures.granted.labels(agent).inc(data.budget.max_cost_usd)
 
+    def _forked(self, live: LiveRun, at: float, data: ev.RunForked) -> None:  # noqa: ARG002
+        agent = live.state.agent
+        self._measures.started.labels(agent).inc()
+        if data.budget.max_cost_usd is not None:
+            self._measures.granted.labels(agent).inc(data.budget.max_cost_usd)
+
     def _ended(self, live: LiveRun, at: float, data: ev.RunCompleted | ev.RunFailed | ev.RunCancelled) -> None:
         state, measures = live.state, self._measures
         status = {ev.RunCompleted: "completed", ev.RunFailed: "failed"}.get(type(data), "cancelled")
@@ -235,6 +241,7 @@ _OUTCOMES: Final[dict[type, str]] = {
 }
 _HANDLERS: Final[dict[type, Callable[[Measuring, LiveRun, float, Any], None]]] = {
     ev.RunStarted: Measuring._started,
+    ev.RunForked: Measuring._forked,
     ev.RunCompleted: Measuring._ended,
     ev.RunFailed: Measuring._ended,
     ev.RunCancelled: Measuring._ended,

@@ -9,9 +9,10 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from waypost_core.budgets import known, lease_of, left, limited, minus, usage_of
-from waypost_core.state import STATE_VERSION, Call, RunState, decode_state
+from waypost_core.state import STATE_VERSION, Call, ForkState, RunState, decode_state
 from waypost_io.store.ports import ApprovalRow, RunRow
 from waypost_proto.api import CallView, RunView
+from waypost_proto.forks import ForkOrigin
 from waypost_proto.ids import CallId
 from waypost_proto.task import format_time
 from waypost_proto.usage import Lease, Usage
@@ -19,7 +20,7 @@ from waypost_proto.values import BlobRef, Failure, RunStatus
 
 MAX_CALLS_SHOWN = 100
 MAX_SENTENCE_CALLS = 3
-_URGENCY = ("approval", "doubt", "retry", "held", "reconcile", "sent", "unsent", "set")
+_URGENCY = ("approval", "doubt", "retry", "held", "reconcile", "sent", "unsent", "tape", "set")
 """In which order the open calls of a run are named: first what needs a person, last what comes by itself."""
 _SAME_DAY_SECONDS = 12 * 3_600
 
@@ -66,6 +67,8 @@ def run_view(row: RunRow, state: RunState | None, approvals: Mapping[str, Approv
         view = msgspec.structs.replace(
             view, steps=state.steps, budget=state.budget, waiting_for=waiting_for(row, state, approvals, now=now), **_books(state)
         )
+        if state.fork is not None:
+            view = msgspec.structs.replace(view, fork=_origin(state.fork))
     if not full:
         return view
     return msgspec.structs.replace(
@@ -75,6 +78,10 @@ def run_view(row: RunRow, state: RunState | None, approvals: Mapping[str, Approv
         result=outcome.result,
         result_ref=outcome.result_ref,
     )
+
+
+def _origin(fork: ForkState) -> ForkOrigin:
+    return ForkOrigin(run_id=fork.source, seq=fork.seq, tools=fork.tools, identity=fork.identity, changed=fork.changed)
 
 
 class _Books(TypedDict):
@@ -118,8 +125,8 @@ def _shown(state: RunState | None) -> list[tuple[CallId, Call]]:
 
 
 def _sentence(call_id: CallId, call: Call, approvals: Mapping[str, ApprovalRow], *, now: float) -> str:
-    if call.unfunded:
-        return f"budget for {call.name or call.kind}"
+    if call.unfunded or call.stage == "tape":
+        return f"{'budget for' if call.unfunded else 'the recorded answer to'} {call.name or call.kind}"
     if call.kind == "timer":
         return f"a timer at {_moment(call.due_at, now)}"
     if call.kind == "ask":

@@ -26,17 +26,19 @@ from msgspec import UNSET, Raw
 from waypost import _following as following
 from waypost import _streaming as streaming
 from waypost._requests import Requests
+from waypost._tasks import command, deadline_text, decision, task_budget
 from waypost.streamed import Streamed
+from waypost_core.comparing import Comparison, compare
 from waypost_io.bus.ports import Bus
 from waypost_io.identity import Signer, Signs, token_from
 from waypost_io.settings import Settings, load
 from waypost_proto import api
 from waypost_proto.codec import decode, encode
-from waypost_proto.errors import BadInput, RunFailed
+from waypost_proto.errors import RunFailed
 from waypost_proto.events import TERMINAL_TYPES, Event
+from waypost_proto.forks import ForkTools
 from waypost_proto.ids import RunId, parse_run_id, uuid7
 from waypost_proto.subjects import Subjects
-from waypost_proto.task import TaskBudget
 from waypost_proto.values import TERMINAL, BlobRef, Budget, RunStatus
 
 T = TypeVar("T")
@@ -121,8 +123,8 @@ class Client:
             run_id=run_id or uuid7(int(time.time() * 1000), os.urandom(10)),
             idempotency_key=idempotency_key,
             correlation_id=correlation_id,
-            budget=_task_budget(budget),
-            deadline=_deadline(deadline),
+            budget=task_budget(budget),
+            deadline=deadline_text(deadline),
             labels=dict(labels or {}),
         )
         return await self.call("runs.start", request, api.RunAnswer)
@@ -225,19 +227,61 @@ class Client:
 
     async def pause(self, run_id: str, *, reason: str = "", by: str = "") -> api.RunAnswer:
         """Hold a run where it is; once this returns nothing queued takes effect. Raises `NotFound`, `Conflict`."""
-        return await self.call("runs.pause", _command(run_id, by, reason=reason), api.RunAnswer)
+        return await self.call("runs.pause", command(run_id, by, reason=reason), api.RunAnswer)
 
     async def resume(
-        self, run_id: str, *, budget: Budget | None = None, extra: Budget | None = None, instruction: str = "", by: str = ""
+        self,
+        run_id: str,
+        *,
+        budget: Budget | None = None,
+        extra: Budget | None = None,
+        instruction: str = "",
+        tools: ForkTools | None = None,
+        by: str = "",
     ) -> api.RunAnswer:
         """Go on exactly where the run was paused: `budget` sets new limits, `extra` is added to those that are set, `instruction`
-        is given to the agent (`ctx.instructions`). Raises `NotFound`; `Conflict` if it would stop again at once."""
-        command = _command(run_id, by, budget=_task_budget(budget), extra=_task_budget(extra), instruction=instruction)
-        return await self.call("runs.resume", command, api.RunAnswer)
+        is given to the agent (`ctx.instructions`), `tools` is how a fork's calls are answered from here on. Raises `NotFound`;
+        `Conflict` if it would stop again at once."""
+        request = command(run_id, by, budget=task_budget(budget), extra=task_budget(extra), instruction=instruction, tools=tools)
+        return await self.call("runs.resume", request, api.RunAnswer)
+
+    async def fork(  # noqa: PLR0913 - what a fork may change, all but two by keyword
+        self,
+        run_id: str,
+        at: int,
+        *,
+        tools: ForkTools = "recorded",
+        input: Any = UNSET,  # noqa: A002 - the word that the wire uses
+        new_run_id: str | None = None,
+        budget: Budget | None = None,
+        deadline: str | datetime | timedelta | None = None,
+        labels: Mapping[str, str] | None = None,
+        by: str = "",
+    ) -> api.RunAnswer:
+        """A new run that begins with events 1 to `at` of `run_id` and goes on by itself; the answer names it.
+
+            what_if = await client.fork(run_id, 1, input={"id": "c-1", "account": "a-8"})
+
+        `tools` says what becomes of its calls after the fork point: `recorded` (answered with what the source was answered, nothing is
+        executed, and it pauses at a call that the source never made), `deny`, or `live`. `input` goes with `at` 1. The same `new_run_id`
+        again returns the first fork. Raises `NotFound`, `TooLarge`, `BadInput` (the event is not there, or inside a step).
+        """
+        value, ref = await self._requests.upload("input", input) if input is not UNSET else (UNSET, UNSET)
+        chosen = new_run_id or uuid7(int(time.time() * 1000), os.urandom(10))
+        limits, until = task_budget(budget), deadline_text(deadline)
+        request = api.RunFork(
+            run_id=run_id, at=at, tools=tools, input=value, input_ref=ref, new_run_id=chosen, budget=limits, deadline=until, by=by,
+            labels=dict(labels or {})
+        )  # fmt: skip
+        return await self.call("runs.fork", request, api.RunAnswer)
+
+    async def compare(self, run_id: str, other: str) -> Comparison:
+        """Two runs step by step: what is the same, what differs, what only one of them did. Reads both logs. Raises `NotFound`."""
+        return compare([e async for e in self.events(run_id)], [e async for e in self.events(other)])
 
     async def cancel(self, run_id: str, *, reason: str = "", by: str = "") -> api.RunAnswer:
         """End a run and its children; once this returns nothing queued takes effect. Raises `NotFound`, `Conflict`."""
-        return await self.call("runs.cancel", _command(run_id, by, reason=reason), api.RunAnswer)
+        return await self.call("runs.cancel", command(run_id, by, reason=reason), api.RunAnswer)
 
     async def resolve(
         self,
@@ -288,11 +332,11 @@ class Client:
         (decided, expired or withdrawn).
         """
         edited = UNSET if args is UNSET else Raw(encode(args))
-        return await self._decide(api.ApprovalsDecide(**_decision(approval_id, by, roles, reason), decision="approve", args=edited))
+        return await self._decide(api.ApprovalsDecide(**decision(approval_id, by, roles, reason), decision="approve", args=edited))
 
     async def deny(self, approval_id: str, *, by: str = "", roles: Sequence[str] = (), reason: str = "") -> api.RunAnswer:
         """Refuse the call (`ApprovalDenied` is raised in the agent's code) or decline to answer. Raises as `approve` does."""
-        return await self._decide(api.ApprovalsDecide(**_decision(approval_id, by, roles, reason), decision="deny"))
+        return await self._decide(api.ApprovalsDecide(**decision(approval_id, by, roles, reason), decision="deny"))
 
     async def answer(self, approval_id: str, answer: Any, *, by: str = "", roles: Sequence[str] = (), reason: str = "") -> api.RunAnswer:
         """Answer what an agent asks with `ctx.ask`; questions are listed with the approvals, with the JSON Schema of their answer.
@@ -300,7 +344,7 @@ class Client:
         Raises `BadInput` that says what does not fit; the question stays open then. Otherwise as `approve`.
         """
         value = Raw(encode(answer))
-        return await self._decide(api.ApprovalsDecide(**_decision(approval_id, by, roles, reason), decision="answer", answer=value))
+        return await self._decide(api.ApprovalsDecide(**decision(approval_id, by, roles, reason), decision="answer", answer=value))
 
     async def agents(self) -> builtins.list[api.AgentView]:
         """The current definition of every agent, with its live workers."""
@@ -360,34 +404,6 @@ def _connect(settings: Settings, url: str | None) -> Bus:
     from waypost_io.bus.opening import bus_of  # late: a client over another bus needs no driver
 
     return bus_of(settings, "waypost-client", url=url)
-
-
-def _decision(approval_id: str, by: str, roles: Sequence[str], reason: str) -> dict[str, Any]:
-    return {"approval_id": approval_id, "by": by, "roles": list(roles), "reason": reason, "request_id": uuid.uuid4().hex}
-
-
-def _command(
-    run_id: str, by: str, *, reason: str = "", budget: TaskBudget | None = None, extra: TaskBudget | None = None, instruction: str = ""
-) -> api.RunCommand:
-    return api.RunCommand(
-        run_id=run_id, by=by, reason=reason, budget=budget, extra=extra, instruction=instruction, request_id=uuid.uuid4().hex
-    )
-
-
-def _task_budget(budget: Budget | None) -> TaskBudget | None:
-    if budget is None:
-        return None
-    return TaskBudget(**{name: getattr(budget, name) for name in TaskBudget.__struct_fields__})
-
-
-def _deadline(deadline: str | datetime | timedelta | None) -> str | None:
-    if deadline is None or isinstance(deadline, str):
-        return deadline
-    if isinstance(deadline, timedelta):
-        if deadline <= timedelta(0):
-            raise BadInput(f"deadline {deadline!r} is not a positive length of time")
-        return f"PT{deadline.total_seconds():f}S"
-    return deadline.isoformat()
 
 
 def _run_failed(view: api.RunView) -> RunFailed:

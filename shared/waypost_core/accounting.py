@@ -36,6 +36,8 @@ def settle_call(state: RunState, call: Call | None, usage: Usage | None, *, unre
         if usage is not None:
             state.account.settle(NOTHING, reserved(usage))
         return
+    if call.stage == "tape":  # nothing was taken for it
+        return
     if call.unfunded:
         state.waiting -= 1
         call.unfunded = False
@@ -57,6 +59,8 @@ _RISKS: dict[Unreported, tuple[str, ...]] = {
 
 def child_settled(state: RunState, call: Call, usage: Usage | None) -> None:
     """A child ended: what it used is spent, the rest of its lease is free. A child that does not say has used all of it."""
+    if call.stage == "tape":
+        return
     if call.unfunded:
         state.waiting -= 1
         return
@@ -187,6 +191,14 @@ def step_ended(state: RunState, data: ev.StepCompleted | ev.StepFailed, seq: int
         state.step_wanted = None
 
 
+def step_recalled(state: RunState, data: ev.StepRecalled, _seq: int) -> None:
+    """A step of a fork has its source's result: nothing was used."""
+    call = state.calls.pop(data.call_id, None)
+    settle_call(state, call, None, unreported="free")
+    if state.step_wanted == data.call_id:
+        state.step_wanted = None
+
+
 def step_requested(state: RunState, data: ev.StepRequested, seq: int) -> None:
     """A local step asks for allowance, perhaps again."""
     before = state.calls.get(data.call_id)
@@ -194,6 +206,9 @@ def step_requested(state: RunState, data: ev.StepRequested, seq: int) -> None:
     if before is not None:  # another worker may have begun it and not told: what was held for that counts as spent
         settle_call(state, before, None, unreported="spent")
     call = Call(kind="step", seq=seq, sent=seq, name=data.name, attempt=data.attempt, reserve=reserved(data.reserve))
+    if state.fork is not None:
+        call.args_digest = data.asked
+        call.stage = "tape" if data.held else "sent"
     state.calls[data.call_id] = call
     if requested(state, call, data.unfunded, again=again):
         state.step_wanted = data.call_id
@@ -202,6 +217,8 @@ def step_requested(state: RunState, data: ev.StepRequested, seq: int) -> None:
 
 def requested(state: RunState, call: Call, unfunded: bool, *, again: bool = False) -> bool:
     """Take from the budget what the call needs; False if it has to wait for it."""
+    if call.stage == "tape":
+        return False
     if unfunded:
         call.unfunded = True
         state.waiting += 1
@@ -253,7 +270,7 @@ def child_requested(state: RunState, data: ev.ChildRequested, seq: int) -> None:
         kind="child",
         seq=seq,
         sent=seq,
-        stage="unsent" if state.paused else "sent",
+        stage="tape" if state.taped else "unsent" if state.paused else "sent",
         name=data.child_agent,
         child=data.child_run_id,
         args=UNSET if data.input is UNSET else data.input.copy(),

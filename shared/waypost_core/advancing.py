@@ -13,12 +13,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from waypost_core.budgets import NOTHING, UNBOUND, lease_of, reserved
+from waypost_core.budgets import NOTHING, UNBOUND, Amount, lease_of, reserved
 from waypost_core.checkpoints import saved
 from waypost_core.decision import Decision
 from waypost_core.ending import end
+from waypost_core.local_steps import finished
 from waypost_core.messages import Env
-from waypost_core.state import Call, Ending, RunState
+from waypost_core.playing import child_denied, holds_step, question_denied, tool_denied
+from waypost_core.state import Call, Ending, RunState, Stage
 from waypost_core.timing import LATEST
 from waypost_core.tool_mail import approval_id
 from waypost_core.watching import Watch, circling
@@ -102,6 +104,8 @@ class _Turn:
         self.watch = Watch(state, self.definition)
         self.look = False
         self.ended = False
+        self.plays = state.plays
+        self.denies = self.plays and not state.taped
 
     def take(self, items: list[cmd.AnyItem]) -> None:
         """All items in order. Raises `BadMessage` when one contradicts the journal or another."""
@@ -115,6 +119,10 @@ class _Turn:
         self.look = self.watch.look
         if self.watch.found is not None and not self.state.paused and not self.ended:
             self.events.extend(circling(self.watch.found, self.state.budget))
+
+    def afford(self, reserve: Amount, *, step: bool = True) -> bool:
+        """Take it from the budget. What a fork does not execute costs nothing."""
+        return self.plays or self.watch.take(reserve, step=step)
 
     def open(self, call_id: CallId) -> Call | None:
         """The call as it is after the items so far."""
@@ -142,9 +150,10 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
     digest = item.args_ref.sha256 if item.args_ref is not UNSET else digest_of(bytes(item.args) if item.args is not UNSET else b"")
     reserve = item.reserve or (tool.reserve if tool else None)
     turn.check_new(item.id)
-    unfunded = not turn.watch.take(reserved(reserve))
+    unfunded = not turn.afford(reserved(reserve))
     turn.watch.called(item.tool, digest, turn.next_seq)
     call = Call(kind="tool", seq=0, sent=0, name=item.tool, effect=tool.effect if tool else None, unfunded=unfunded)
+    call.stage = "tape" if turn.plays else "sent"
     turn.add_call(
         item.id,
         call,
@@ -170,6 +179,9 @@ def _call_tool(turn: _Turn, item: cmd.CallTool) -> None:
         _close(
             turn, item.id, ev.ToolCallFailed(call_id=item.id, tool=item.tool, attempt=0, error=Failure(type="ToolDenied", message=message))
         )
+    elif turn.plays:
+        if turn.denies:
+            _close(turn, item.id, tool_denied(item.id, item.tool))
     elif item.approval is not None:
         call.approval_id, call.stage = approval_id(state, item.id), "approval"
         turn.events.append(
@@ -194,10 +206,10 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
     deadline = state.deadline_at
     if item.timeout_seconds is not None:
         deadline = min(deadline or LATEST, turn.env.now + item.timeout_seconds)
-    child = child_run_id(state.run_id, item.id)
+    child = child_run_id(state.identity, item.id)
     turn.check_new(item.id)
-    unfunded = not turn.watch.take(NOTHING)
-    lease = UNBOUND if unfunded else turn.watch.lend(item.agent, item.budget, turn.env)
+    unfunded = not turn.afford(NOTHING)
+    lease = UNBOUND if unfunded or turn.plays else turn.watch.lend(item.agent, item.budget, turn.env)
     digest = item.input_ref.sha256 if item.input_ref is not UNSET else digest_of(bytes(item.input) if item.input is not UNSET else b"")
     turn.watch.called(item.agent, digest, turn.next_seq)
     event = ev.ChildRequested(
@@ -213,9 +225,12 @@ def _start_child(turn: _Turn, item: cmd.StartChild) -> None:
         unfunded=unfunded,
         because=item.because,
     )
-    turn.add_call(item.id, Call(kind="child", seq=0, sent=0, name=item.agent, child=child, unfunded=unfunded), event)
+    opened = Call(kind="child", seq=0, sent=0, name=item.agent, child=child, unfunded=unfunded, stage="tape" if turn.plays else "sent")
+    turn.add_call(item.id, opened, event)
     known = turn.definition
-    if known is not None and item.agent != state.agent and item.agent not in known.agents:
+    if turn.denies:
+        _close(turn, item.id, child_denied(item.id, item.agent, child))
+    elif known is not None and item.agent != state.agent and item.agent not in known.agents:
         message = f"agent {state.agent} may not start {item.agent}: it is not in its tools=[…] or agents=[…]"
         error = Failure(type="ToolDenied", message=message)
         failed = ev.ChildFailed(call_id=item.id, child_run_id=child, status=RunStatus.FAILED, error=error, usage=Usage())
@@ -243,7 +258,10 @@ def _ask_question(turn: _Turn, item: cmd.AskQuestion) -> None:
         expires_at=min(LATEST, turn.env.now + item.expires_seconds),
         answer_schema=item.answer_schema,
     )
-    turn.add_call(item.id, Call(kind="ask", seq=0, sent=0, stage="approval", name=item.role, approval_id=question_id), event)
+    stage: Stage = "tape" if turn.plays else "approval"
+    turn.add_call(item.id, Call(kind="ask", seq=0, sent=0, stage=stage, name=item.role, approval_id=question_id), event)
+    if turn.denies:
+        _close(turn, item.id, question_denied(item.id, question_id))
 
 
 def _request_step(turn: _Turn, item: cmd.RequestStep) -> None:
@@ -255,9 +273,19 @@ def _request_step(turn: _Turn, item: cmd.RequestStep) -> None:
     began = before is not None and not before.unfunded
     if before is not None and began:
         turn.watch.lost(before.reserve)
-    unfunded = not turn.watch.take(reserved(item.reserve), step=not began)
+    held = turn.plays and holds_step(turn.state, item, turn.env.tape)
+    unfunded = not held and not turn.watch.take(reserved(item.reserve), step=not began)
     turn.watch.worked(turn.next_seq)
-    event = ev.StepRequested(seen=item.seen, call_id=item.id, name=item.name, reserve=item.reserve, attempt=item.attempt, unfunded=unfunded)
+    event = ev.StepRequested(
+        seen=item.seen,
+        call_id=item.id,
+        name=item.name,
+        reserve=item.reserve,
+        attempt=item.attempt,
+        unfunded=unfunded,
+        asked=item.asked,
+        held=held,
+    )
     turn.opened[item.id] = Call(kind="step", seq=0, sent=0, name=item.name, attempt=item.attempt, unfunded=unfunded)
     turn.events.append(event)
 
@@ -275,7 +303,7 @@ def _cancel_call(turn: _Turn, item: cmd.CancelCall) -> None:
         _close(turn, item.target, ev.QuestionWithdrawn(seen=item.seen, call_id=item.target, question_id=call.approval_id or ""))
     elif call.kind == "child":
         assert call.child is not None
-        if call.stage == "unsent" or (item.target in turn.opened and turn.state.paused) or call.unfunded:
+        if call.stage in ("unsent", "tape") or (item.target in turn.opened and turn.state.paused) or call.unfunded:
             _never_sent(turn, item.target, call, item.seen, "its parent gave it up before it was started")  # a resume must not start it
         else:
             turn.events.append(ev.ChildCancelRequested(seen=item.seen, call_id=item.target, child_run_id=call.child))
@@ -306,34 +334,7 @@ def _finish_step(turn: _Turn, item: cmd.FinishStep) -> None:
         turn.watch.worked(turn.next_seq)
     if item.fingerprint:
         turn.watch.put_out(item.fingerprint, turn.next_seq)
-    if item.error is not None:
-        turn.events.append(
-            ev.StepFailed(
-                seen=item.seen,
-                call_id=item.id,
-                name=item.name,
-                at=item.at,
-                duration_seconds=item.duration_seconds,
-                error=item.error,
-                usage=item.usage,
-                model=item.model,
-            )
-        )
-    else:
-        turn.events.append(
-            ev.StepCompleted(
-                seen=item.seen,
-                call_id=item.id,
-                name=item.name,
-                at=item.at,
-                duration_seconds=item.duration_seconds,
-                result=item.result,
-                result_ref=item.result_ref,
-                usage=item.usage,
-                fingerprint=item.fingerprint,
-                model=item.model,
-            )
-        )
+    turn.events.append(finished(item))
 
 
 def _complete(turn: _Turn, item: cmd.CompleteRun) -> None:

@@ -198,7 +198,9 @@ def let_to_worker(state: RunState, *, sharing: bool) -> None:
     begins with an activation that says how much.
     """
     account = state.account
-    if not state.wants_worker:
+    if state.plays:
+        account.worker = 0  # its worker asks before each step
+    elif not state.wants_worker:
         account.worker = min(account.worker, state.running)
     elif not sharing:
         steps = left(state)[0]

@@ -13,6 +13,7 @@ from waypost_core.ending import end, end_if_settled
 from waypost_core.limits import raised, too_low
 from waypost_core.messages import AnyMessage, Env
 from waypost_core.permits import held_dispatches
+from waypost_core.playing import cannot_change, still_stuck, tools_changed
 from waypost_core.state import Call, Ending, RunState
 from waypost_core.tool_mail import failed_for_good, not_done
 from waypost_proto import events as ev
@@ -35,7 +36,7 @@ def control(state: RunState, message: mb.AnyControl, env: Env) -> Decision:
     """The events of one control message."""
     if isinstance(message, mb.ChildEnded):
         return Decision(events=_child_ended(state, message))
-    assert not isinstance(message, mb.StartRun)
+    assert not isinstance(message, mb.StartRun | mb.ForkRun)
     if message.request_id and message.request_id in state.recent:
         return done(state.run_id, [], duplicate=True)
     if state.terminal:
@@ -75,6 +76,10 @@ def _ended(state: RunState) -> str:
 
 
 def _resume(state: RunState, message: mb.Resume, env: Env) -> Decision:
+    if message.tools is not None:
+        wrong = cannot_change(state, message.tools)
+        if wrong:
+            return refused(state.run_id, "409", wrong, state.status)
     if not state.paused:
         return done(state.run_id, [], duplicate=True)
     if len(message.instruction) > MAX_INSTRUCTION_CHARS:
@@ -88,9 +93,17 @@ def _resume(state: RunState, message: mb.Resume, env: Env) -> Decision:
     if short:
         return refused(state.run_id, "409", short, state.status)
     events: list[ev.Data] = [ev.RunResumed(by=message.by, budget=new)]
+    changed: list[ev.Data] = []
+    if state.fork is not None:
+        changed = tools_changed(state, message.tools, message.by, env)
+        stuck = still_stuck(state, [*events, *changed], env)
+        if stuck:
+            return refused(state.run_id, "409", stuck, state.status)
     if message.instruction:
         events.append(ev.InstructionAdded(text=message.instruction, by=message.by))
-    return done(state.run_id, [*events, *held_dispatches(state, env)])
+    decision = done(state.run_id, [*events, *changed, *held_dispatches(state, env)])
+    decision.look = bool(changed)
+    return decision
 
 
 def _cancel(state: RunState, message: mb.Cancel) -> Decision:
@@ -103,6 +116,8 @@ def _resolve(state: RunState, message: mb.ResolveCall, env: Env) -> Decision:
     call = state.calls.get(message.call_id)
     if call is None or call.kind != "tool":
         return refused(state.run_id, "404", f"run {state.run_id} has no open tool call {message.call_id}", state.status)
+    if call.stage == "tape" and message.outcome != "not_done":  # a person says what the call would have brought
+        return done(state.run_id, _resolved(state, call, message, env))
     if call.stage not in ("doubt", "reconcile"):
         return refused(state.run_id, "409", f"call {message.call_id} is not in doubt, it is {call.stage!r}", state.status)
     events = _resolved(state, call, message, env)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from waypost_core.effects import AnyEffect
-from waypost_proto.events import Data
+from waypost_proto.events import Data, Event
 from waypost_proto.ids import RunId
 from waypost_proto.mailbox import Reply
 from waypost_proto.values import RunStatus
@@ -25,6 +26,8 @@ class Decision:
     cause: str = ""
     accepted: tuple[str, int] | None = None
     rejected: str = ""
+    history: Sequence[Event] = ()
+    """Events of another run that a fork begins with, before `events`; the first of them is its own."""
     look: bool = False
     """Somebody waits for budget, or a limit is near: `leases.follow_up` is to look."""
 

@@ -37,12 +37,17 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
         steps_left=state.steps_left,
         deadline_at=state.deadline_at,
         metered=limits[1] is not None or limits[2] is not None,
-        unfunded=[i for i, c in state.calls.items() if c.unfunded and c.kind == "step"] if state.waiting else [],
+        unfunded=_not_to_start(state) if state.waiting or state.fork is not None else [],
         correlation_id=state.correlation_id,
         tenant=state.tenant,
         now=round(now, 6),
         cost_limited=limits[2] is not None,
     )
+
+
+def _not_to_start(state: RunState) -> list[CallId]:
+    """Local steps that were asked for and wait: for budget, or in a fork for their source's result."""
+    return [i for i, c in state.calls.items() if c.kind == "step" and (c.unfunded or c.stage == "tape")]
 
 
 def needs_args(call: Call) -> bool:

@@ -7,35 +7,29 @@ whether an event may happen is `decide`'s affair.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost_core import accounting as acc
-from waypost_core import signals
+from waypost_core import forked, people, signals
 from waypost_core.budgets import bound_of, let_to_worker, plus, reserved
 from waypost_core.loops import call_print, forget_trail, remember_call
-from waypost_core.state import RECENT_CAUSES, Call, Ending, Gate, RunState
+from waypost_core.naming import shared
+from waypost_core.people import move_to
+from waypost_core.state import RECENT_CAUSES, Call, Ending, ForkState, RunState
 from waypost_proto import events as ev
 from waypost_proto.codec import decode_union
-from waypost_proto.limits import ARGS_IN_STATE_BYTES
 from waypost_proto.taint import merged
 from waypost_proto.task import parse_time
-from waypost_proto.values import Edit, Failure, Mark, RunStatus
+from waypost_proto.values import Failure, Mark, RunStatus
 
 
 def initial(event: ev.Event) -> RunState:
     """The state before the first event, which names the run."""
     correlation_id = event.run_id if event.correlation_id == event.run_id else event.correlation_id
-    return RunState(run_id=event.run_id, agent=_shared(event.agent), tenant=_shared(event.tenant), correlation_id=correlation_id)
-
-
-@lru_cache(maxsize=4_096)
-def _shared(name: str) -> str:
-    """One object for equal names: a waiting run must not hold copies of its own of what thousands have in common."""
-    return name
+    return RunState(run_id=event.run_id, agent=shared(event.agent), tenant=shared(event.tenant), correlation_id=correlation_id)
 
 
 def evolve(state: RunState, seq: int, at: float, data: ev.Data, cause: str = "") -> RunState:
@@ -74,8 +68,8 @@ def _mark(state: RunState, mark: Mark) -> None:
     state.digest = mark.digest
     state.seen = max(state.seen, mark.seen)
     state.running = mark.running
-    state.worker = _shared(mark.worker or state.worker)
-    state.build = _shared(mark.build or state.build)
+    state.worker = shared(mark.worker or state.worker)
+    state.build = shared(mark.build or state.build)
 
 
 def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
@@ -88,10 +82,13 @@ def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
     state.parent = data.parent
     state.trace = data.trace
     state.taint = data.taint
-    state.starter = _shared(data.starter)
+    state.starter = shared(data.starter)
     state.account.given = bound_of(data.lease)
     state.ladder = data.ladder
     state.watched = data.watched
+    if data.fork is not None:
+        fork = data.fork
+        state.fork = ForkState(source=fork.run_id, seq=fork.seq, tools=fork.tools, identity=fork.identity, changed=fork.changed)
 
 
 def _nothing(_state: RunState, _data: ev.Data, _seq: int) -> None:
@@ -115,6 +112,9 @@ def _tool_requested(state: RunState, data: ev.ToolCallRequested, seq: int) -> No
         retry=data.retry,
         reserve=reserved(data.reserve),
     )
+    if state.fork is not None:
+        forked.hold_back(state, call, data.approval)
+        held = call.stage == "held"
     state.held += held
     state.calls[data.call_id] = call
     acc.requested(state, call, data.unfunded)
@@ -123,7 +123,7 @@ def _tool_requested(state: RunState, data: ev.ToolCallRequested, seq: int) -> No
 
 def _tool_dispatched(state: RunState, data: ev.ToolCallDispatched, seq: int) -> None:
     call = state.calls[data.call_id]
-    _stage(state, call, "reconcile" if data.mode == "reconcile" else "sent")
+    move_to(state, call, "reconcile" if data.mode == "reconcile" else "sent")
     call.sent = seq
     call.deferred = call.deferred if data.attempt == call.attempt else 0
     call.attempt = data.attempt
@@ -137,7 +137,7 @@ def _tool_dispatched(state: RunState, data: ev.ToolCallDispatched, seq: int) -> 
 
 def _attempt_failed(state: RunState, data: ev.ToolAttemptFailed, seq: int) -> None:
     call = state.calls[data.call_id]
-    _stage(state, call, "retry")
+    move_to(state, call, "retry")
     call.sent = seq
     call.deferred = 0
     call.error = data.error
@@ -148,7 +148,7 @@ def _attempt_failed(state: RunState, data: ev.ToolAttemptFailed, seq: int) -> No
 
 def _deferred(state: RunState, data: ev.ToolCallDeferred, seq: int) -> None:
     call = state.calls[data.call_id]
-    _stage(state, call, "retry")
+    move_to(state, call, "retry")
     call.sent = seq
     call.deferred += 1
     call.error = Failure(type="BreakerOpen", message=data.message)
@@ -157,7 +157,7 @@ def _deferred(state: RunState, data: ev.ToolCallDeferred, seq: int) -> None:
 
 def _in_doubt(state: RunState, data: ev.ToolCallInDoubt, seq: int) -> None:
     call = state.calls[data.call_id]
-    _stage(state, call, "doubt")
+    move_to(state, call, "doubt")
     call.sent = seq
     call.error = data.error
     call.due_at = data.reconcile_at
@@ -167,7 +167,13 @@ def _call_closed(state: RunState, data: Any, _seq: int) -> None:
     call = state.calls.pop(data.call_id, None)
     if call is not None:
         acc.settle_call(state, call, getattr(data, "usage", None), unreported=_UNREPORTED.get(type(data), "free"))
-        _stage(state, call, "set")
+        move_to(state, call, "set")
+
+
+def _timer_fired(state: RunState, data: ev.TimerFired, seq: int) -> None:
+    _call_closed(state, data, seq)
+    if data.recalled is not None and not data.recalled.seq:
+        forked.timer_skipped(state)
 
 
 def _given(state: RunState, data: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ChildCompleted | ev.ChildFailed, seq: int) -> None:
@@ -191,60 +197,6 @@ def _state_changed(state: RunState, data: ev.StateChanged, _seq: int) -> None:
     if state.shown is UNSET or bytes(state.shown) != bytes(data.value):
         state.stale = 0
     state.shown = data.value
-
-
-def _approval_requested(state: RunState, data: ev.ApprovalRequested, _seq: int) -> None:
-    call = state.calls[data.call_id]
-    _stage(state, call, "approval")
-    call.approval_id = data.approval_id
-    call.approved = False
-    call.terms = data.terms or call.terms  # one that is escalated or edited stands for the one before it
-    call.due_at = data.expires_at
-    call.gate = Gate(
-        role=_shared(data.role),
-        quorum=data.quorum,
-        separate=data.separate,
-        seconds=max(0.0, data.expires_at - state.recorded_at),
-        reason=data.reason,
-        rule=data.rule,
-        policy_version=data.policy_version,
-        escalate_to=data.escalate_to,
-        escalate_seconds=data.escalate_seconds,
-        replaces=data.replaces,
-    )
-
-
-def _approval_given(state: RunState, data: ev.ApprovalGiven, _seq: int) -> None:
-    call = state.calls[data.call_id]
-    if call.gate is not None:
-        call.gate = msgspec.structs.replace(call.gate, given=(*call.gate.given, data.by))
-
-
-def _approval_edited(state: RunState, data: ev.ApprovalEdited, seq: int) -> None:
-    """From here on the call is one with other arguments; its approval is the one that is requested next."""
-    call = state.calls[data.call_id]
-    call.args, call.args_ref = data.args.copy(), None
-    call.args_digest = data.args_digest
-    call.args_seq = seq
-    shown = call.args if len(call.args) <= ARGS_IN_STATE_BYTES else UNSET
-    call.edit = Edit(by=data.by, args_digest=data.args_digest, args=shown, reason=data.reason)
-
-
-def _question_asked(state: RunState, data: ev.QuestionAsked, seq: int) -> None:
-    gate = Gate(role=_shared(data.role), seconds=max(0.0, data.expires_at - state.recorded_at))
-    state.calls[data.call_id] = call = Call(kind="ask", seq=seq, sent=seq, stage="set", name=gate.role, gate=gate)
-    call.approval_id = data.question_id
-    call.due_at = data.expires_at
-    _stage(state, call, "approval")
-
-
-def _approval_granted(state: RunState, data: ev.ApprovalGranted, seq: int) -> None:
-    call = state.calls[data.call_id]
-    call.approved = True
-    call.gate = None
-    call.due_at = None
-    call.sent = seq
-    _stage(state, call, "held" if call.effect is None else "sent")
 
 
 def _paused(state: RunState, data: ev.RunPaused, _seq: int) -> None:
@@ -303,13 +255,6 @@ def _end(state: RunState, status: RunStatus) -> None:
     state.ending = None
 
 
-def _stage(state: RunState, call: Call, stage: Any) -> None:
-    """Move a call, keeping the two counters."""
-    state.approvals += (stage == "approval") - (call.stage == "approval")
-    state.held += (stage == "held") - (call.stage == "held")
-    call.stage = stage
-
-
 def _own(value: Raw | UnsetType) -> Raw | UnsetType:
     """A copy: a `Raw` is a view that would keep the whole message alive for as long as the call is open."""
     return UNSET if value is UNSET else value.copy()
@@ -321,6 +266,9 @@ def _some(value: Any) -> Any:
 
 _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.RunStarted: _started,
+    ev.RunForked: forked.run_forked,
+    ev.ForkToolsChanged: forked.tools_changed,
+    ev.StepRecalled: acc.step_recalled,
     ev.RunAdvanced: _nothing,
     ev.StepCompleted: acc.step_ended,
     ev.StepFailed: acc.step_ended,
@@ -339,7 +287,7 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.ChildFailed: acc.child_closed,
     ev.ChildCancelRequested: _abandoned,
     ev.TimerStarted: _timer_started,
-    ev.TimerFired: _call_closed,
+    ev.TimerFired: _timer_fired,
     ev.TimerCancelled: _call_closed,
     ev.SignalAwaited: signals.signal_awaited,
     ev.SignalWaitCancelled: _call_closed,
@@ -347,14 +295,14 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.StateChanged: _state_changed,
     ev.CheckpointSaved: _nothing,
     ev.WritesSaved: _nothing,
-    ev.ApprovalRequested: _approval_requested,
-    ev.ApprovalGiven: _approval_given,
-    ev.ApprovalEdited: _approval_edited,
+    ev.ApprovalRequested: people.approval_requested,
+    ev.ApprovalGiven: people.approval_given,
+    ev.ApprovalEdited: people.approval_edited,
     ev.ApprovalEscalated: _nothing,
-    ev.ApprovalGranted: _approval_granted,
+    ev.ApprovalGranted: people.approval_granted,
     ev.ApprovalDenied: _nothing,
     ev.ApprovalExpired: _nothing,
-    ev.QuestionAsked: _question_asked,
+    ev.QuestionAsked: people.question_asked,
     ev.QuestionAnswered: _call_closed,
     ev.QuestionUnanswered: _call_closed,
     ev.QuestionWithdrawn: _call_closed,
@@ -377,7 +325,7 @@ _STEPS: dict[type, Callable[[RunState, Any, int], None]] = {
     ev.DeadlineNear: acc.deadline_near,
     ev.LoopDetected: _nothing,
     ev.NoticeEscalated: acc.escalated,
-    ev.InstructionAdded: _nothing,
+    ev.InstructionAdded: forked.heard,
 }
 _UNREPORTED: dict[type, acc.Unreported] = {
     ev.ToolCallCompleted: "spent",

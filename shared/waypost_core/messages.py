@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
 
+from waypost_core.tape import Tape
+from waypost_proto.events import Event
 from waypost_proto.ids import CallId
 from waypost_proto.mailbox import AnyMail
 from waypost_proto.registry import AgentDefinition, ToolDefinition
@@ -49,6 +52,10 @@ class Env(Struct, frozen=True, kw_only=True):
     jitter: float = 0.0
     tools: dict[str, ToolDefinition] = {}
     agents: dict[str, AgentDefinition] = {}
+    source: Sequence[Event] | None = None
+    """For `ForkRun`: the log of the run that is to be forked, from its first event; None when there is no such run."""
+    tape: Tape | None = None
+    """Of a fork that does not go live: what its source was answered."""
 
     def agent(self, name: str, build: str = "") -> AgentDefinition | None:
         """The definition of a build, or the current one."""

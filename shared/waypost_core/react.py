@@ -67,7 +67,7 @@ def outstanding(state: RunState, *, above: int = 0, permits: bool = False) -> Ef
 def _on_the_road(state: RunState, call_id: CallId, call: Call, *, permits: bool) -> Effects:
     if call.kind == "child":
         return [_start_child(state, call_id, call, call.sent)] if call.binding else []
-    if call.kind == "timer" and permits and call.due_at is not None:
+    if call.kind == "timer" and permits and call.due_at is not None and not state.plays:
         return [SetTimer(call_id, call.due_at)]
     if call.kind != "tool":
         return []
@@ -105,6 +105,12 @@ def _started(state: RunState, seq: int, data: ev.RunStarted) -> Effects:
     ]
 
 
+def _forked(state: RunState, seq: int, _data: ev.RunForked) -> Effects:
+    """As at a start. What was open is sent by the events that fund it; its timers are set here, unless nobody waits for them."""
+    sleeps = [] if state.plays else [SetTimer(i, c.due_at) for i, c in state.calls.items() if c.kind == "timer" and c.due_at is not None]
+    return [*_run_timers(state), *sleeps, *_activate(state, seq, _data)]
+
+
 def _run_timers(state: RunState) -> Effects:
     effects: Effects = []
     if state.deadline_at is not None:
@@ -131,7 +137,8 @@ def _send_call(state: RunState, seq: int, call_id: CallId, *, force: bool = Fals
 
 
 def _tool_requested(state: RunState, seq: int, data: ev.ToolCallRequested) -> Effects:
-    if data.effect is None and data.call_id in state.calls:
+    call = state.calls.get(data.call_id)
+    if data.effect is None and call is not None and call.stage != "tape":
         return [SetTimer(f"{data.call_id}{telling.OF_CALL}{telling.HELD}", state.recorded_at + telling.HELD_AFTER_SECONDS)]
     return _send_call(state, seq, data.call_id)
 
@@ -196,8 +203,8 @@ def _cancel_child(state: RunState, call: Call, seq: int, reason: str) -> SendMai
     return SendMail(to=call.child, agent=call.name, mail=mail, sent=seq, key=f"cancel.{seq}")
 
 
-def _timer_started(_state: RunState, _seq: int, data: ev.TimerStarted) -> Effects:
-    return [SetTimer(data.call_id, data.fire_at)]
+def _timer_started(state: RunState, _seq: int, data: ev.TimerStarted) -> Effects:
+    return [] if state.plays else [SetTimer(data.call_id, data.fire_at)]
 
 
 def _timer_fired(state: RunState, seq: int, data: ev.TimerFired) -> Effects:
@@ -239,7 +246,8 @@ def _approval_escalated(_state: RunState, _seq: int, data: ev.ApprovalEscalated)
 
 
 def _question_asked(state: RunState, seq: int, data: ev.QuestionAsked) -> Effects:
-    if data.call_id not in state.calls:
+    call = state.calls.get(data.call_id)
+    if call is None or call.stage != "approval":
         return []
     opened = OpenApproval(
         approval_id=data.question_id, call_id=data.call_id, role=data.role, expires_at=data.expires_at, reason="", asked=data
@@ -331,6 +339,9 @@ def _terminal(state: RunState, seq: int, data: ev.Data) -> Effects:
 
 _REACT: dict[type, Callable[[RunState, int, Any], Effects]] = {
     ev.RunStarted: _started,
+    ev.RunForked: _forked,
+    ev.ForkToolsChanged: _activate,
+    ev.StepRecalled: _activate,
     ev.StepRequested: _activate,
     ev.ToolCallRequested: _tool_requested,
     ev.ToolCallDispatched: _tool_dispatched,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from waypost_core.forked import heard
 from waypost_core.state import Call, RunState
 from waypost_proto import events as ev
 
@@ -15,8 +16,9 @@ def signal_awaited(state: RunState, data: ev.SignalAwaited, seq: int) -> None:
         state.calls[data.call_id] = Call(kind="signal", seq=seq, sent=seq, stage="set", name=data.name)
 
 
-def signal_received(state: RunState, data: ev.SignalReceived, _seq: int) -> None:
+def signal_received(state: RunState, data: ev.SignalReceived, seq: int) -> None:
     """The oldest wait for its name gets it, or it is kept."""
+    heard(state, data, seq)
     for call_id, call in state.calls.items():
         if call.kind == "signal" and call.name == data.name:
             del state.calls[call_id]

@@ -13,19 +13,21 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from waypost_core.budgets import NOTHING, UNBOUND, Account, Amount, Bound
+from waypost_proto.forks import ForkTools
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.limits import ARGS_IN_STATE_BYTES
 from waypost_proto.usage import Rung
-from waypost_proto.values import BlobRef, Budget, Edit, Effect, Failure, Parent, Retry, RunStatus
+from waypost_proto.values import Approval, BlobRef, Budget, Edit, Effect, Failure, Parent, Retry, RunStatus
 
 STATE_VERSION = 3
 RECENT_CAUSES = 32
 """How many request ids of control messages are remembered; the unique cause in the log is the backstop."""
 
-Stage = Literal["held", "approval", "sent", "unsent", "retry", "doubt", "reconcile", "set"]
+Stage = Literal["held", "approval", "sent", "unsent", "retry", "doubt", "reconcile", "set", "tape"]
 """Where an open call is: `held` until someone hosts the tool or agent, `approval` until it is decided, `sent` to a gateway,
 child or worker, `unsent` for a child that was asked for while the run was paused, `retry` until its next attempt, `doubt` until
-it is reconciled or resolved, `reconcile` while the hook is asked, `set` for timers and signal waits."""
+it is reconciled or resolved, `reconcile` while the hook is asked, `set` for timers and signal waits, `tape` in a fork that answers
+from its source's log: not sent, and not taken from any budget."""
 
 
 class Gate(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,6 +103,8 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     """Of a child: the number of our question for what it does not need, while that is unanswered."""
     level: int = 0
     """How far up the ladder the notice of its doubt has gone."""
+    approval: Approval | None = None
+    """In a fork: the approval that the code wants for it, while it has not been asked for."""
 
     @property
     def permit(self) -> bool:
@@ -111,7 +115,7 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     def binding(self) -> bool:
         """Whether the run cannot end before it is settled: it may have an effect, or it is a child."""
         if self.kind == "child":
-            return self.stage != "unsent" and not self.unfunded
+            return self.stage not in ("unsent", "tape") and not self.unfunded
         return self.kind == "tool" and self.permit and not self.unfunded and self.stage in ("sent", "doubt", "reconcile")
 
 
@@ -124,6 +128,21 @@ class Ending(Struct, kw_only=True, omit_defaults=True):
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET
     error: Failure | None = None
+
+
+class ForkState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run knows of being a fork. `began` is False while its copied events are folded, and always of a run that was not forked."""
+
+    source: RunId
+    seq: int
+    tools: ForkTools
+    identity: RunId
+    changed: bool = False
+    began: bool = False
+    heard: int = 0
+    """Signals and instructions of the source up to this event have been repeated."""
+    skipped: int = 0
+    """Timers that the source never had, and that were not waited for."""
 
 
 class RunState(Struct, kw_only=True, omit_defaults=True):
@@ -203,6 +222,7 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     level: int = 0
     """How far up the ladder the notice of the present pause has gone."""
     ending: Ending | None = None
+    fork: ForkState | None = None
     recent: list[str] = []
     shown: Raw | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
@@ -220,8 +240,25 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def steps_left(self) -> int | None:
-        """What the worker may begin before it asks; None when steps are not limited."""
+        """What the worker may begin before it asks; None when steps are not limited. A fork that does not go live is asked about each."""
+        if self.plays:
+            return 0
         return None if self.budget.max_steps is None and self.account.given[0] is None else self.account.worker
+
+    @property
+    def plays(self) -> bool:
+        """Whether it is a fork whose calls are not executed: they are answered from its source's log, or refused."""
+        return self.fork is not None and self.fork.began and self.fork.tools != "live"
+
+    @property
+    def taped(self) -> bool:
+        """Whether its calls wait for the source's answers."""
+        return self.fork is not None and self.fork.began and self.fork.tools == "recorded"
+
+    @property
+    def identity(self) -> RunId:
+        """The run id from which ids are derived that the agent's code sees."""
+        return self.run_id if self.fork is None else self.fork.identity
 
     @property
     def wants_worker(self) -> bool:
@@ -254,8 +291,15 @@ _DECODER = msgspec.json.Decoder(RunState)
 
 
 def encode_state(state: RunState) -> bytes:
-    """The state as stored. Large arguments are left out; they are read from the log when they are needed again."""
-    large = [i for i, c in state.calls.items() if c.args is not UNSET and len(c.args) > ARGS_IN_STATE_BYTES]
+    """The state as stored. Large arguments are left out; they are read from the log when they are needed again.
+
+    Not those of a child that is still to be started, and of a question that is still to be asked: nothing reads them again.
+    """
+    large = [
+        i
+        for i, c in state.calls.items()
+        if c.args is not UNSET and len(c.args) > ARGS_IN_STATE_BYTES and (c.kind == "tool" or (c.binding and c.kind == "child"))
+    ]
     if large:
         slim = {i: msgspec.structs.replace(c, args=UNSET) if i in large else c for i, c in state.calls.items()}
         state = msgspec.structs.replace(state, calls=slim)

@@ -24,5 +24,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/langgraph/tools.py::durable"): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/client.py::Client.start"): "the fields of a task, as keywords, for who types them",
+    ("many_parameters", "shared/waypost/client.py::Client.fork"): "what a fork may change, as keywords, for who types them",
 }
 """(rule, where) → reason."""

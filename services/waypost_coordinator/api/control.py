@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Raw
 
-from waypost_coordinator.api.exchange import NotYet, answered, claim, read, request_id_of
+from waypost_coordinator.api.exchange import answered, claim, read, request_id_of
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Message
 from waypost_proto.api import Redispatch, RedispatchAnswer, RunAnswer, RunCommand, RunResolve, RunSignal
@@ -55,6 +55,7 @@ async def resume(api: Api, message: Message) -> RunAnswer:
         budget=request.budget.limits() if request.budget is not None else None,
         extra=request.extra.limits() if request.extra is not None else None,
         instruction=request.instruction,
+        tools=request.tools,
     )
     return answered(await api.commands.submit(mail))
 
@@ -96,15 +97,11 @@ async def redispatch(api: Api, message: Message) -> RedispatchAnswer:
     return await api.commands.redispatch(parse_run_id(request.run_id) if request.run_id is not None else None)
 
 
-async def fork(api: Api, message: Message) -> RunAnswer:
-    """`runs.fork`: not in this version."""
-    del api, message
-    raise NotYet("runs.fork is not available in this version: start a new run with the same input instead")
-
-
 def _without_budget(request: RunCommand, verb: str) -> RunCommand:
     if request.budget is not None or request.extra is not None:
         raise BadInput(f"{verb} takes no budget: limits are raised by resume")
+    if request.tools is not None:
+        raise BadInput(f"{verb} takes no tools: how a fork's calls are answered is changed by resume")
     if request.instruction:
         raise BadInput(f"{verb} takes no instruction: one is given by resume")
     return request

@@ -21,7 +21,6 @@ from waypost_proto.errors import (
     Denied,
     NotConfirmed,
     NotFound,
-    PermanentError,
     TooLarge,
     TransientError,
     WaypostError,
@@ -44,12 +43,6 @@ _BY_CODE: dict[str, type[WaypostError]] = {
 }
 
 R = TypeVar("R", bound=Request)
-
-
-class NotYet(PermanentError):
-    """Asked for something that this version does not do."""
-
-    code = "501"
 
 
 def read(kind: type[R], body: bytes) -> R:

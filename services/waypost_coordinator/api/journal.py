@@ -7,16 +7,15 @@ from typing import get_args
 from waypost_coordinator.api.exchange import bounded, read
 from waypost_coordinator.api.ports import Api
 from waypost_coordinator.api.runs import MAX_EVENTS, existing, page_of_events
+from waypost_coordinator.encoding import entry_of
 from waypost_coordinator.views import state_of
 from waypost_io.bus.ports import Message
-from waypost_io.store.ports import EventRow
 from waypost_proto.api import RunRef
 from waypost_proto.codec import decode
 from waypost_proto.errors import TransientError
 from waypost_proto.events import OUTSIDE, AnyData, Event, FromWorker
 from waypost_proto.ids import parse_run_id
-from waypost_proto.task import parse_time
-from waypost_proto.work import Entry, JournalPage
+from waypost_proto.work import JournalPage
 
 JOURNAL_TYPES = tuple(sorted(OUTSIDE | {kind.__struct_config__.tag for kind in get_args(AnyData) if issubclass(kind, FromWorker)}))
 """Types of the events that make up a journal: what the agent's code was given, and what its worker reported."""
@@ -44,11 +43,6 @@ async def journal(api: Api, message: Message) -> JournalPage:
         seen=state.seen,
         last_seq=row.seq,
         status=row.status,
-        entries=[_entry(found) for found in rows],
+        entries=[entry_of(decode(Event, found.body)) for found in rows],
         next_after=rows[-1].seq if rows and more else None,
     )
-
-
-def _entry(row: EventRow) -> Entry:
-    event = decode(Event, row.body)
-    return Entry(seq=row.seq, type=row.type, at=parse_time(event.recorded_at), data=event.data)

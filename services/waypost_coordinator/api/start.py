@@ -38,7 +38,7 @@ async def start(api: Api, message: Message) -> RunAnswer:
     value, ref = await claim(api.store, "input", request.input, request.input_ref)
     reply = await api.commands.submit(
         StartRun(
-            run_id=_run_id(api, request.run_id),
+            run_id=new_run_id(api, request.run_id),
             tenant=api.caller.tenant,
             starter=api.caller.subject,
             agent=request.agent,
@@ -55,7 +55,8 @@ async def start(api: Api, message: Message) -> RunAnswer:
     return answered(reply)
 
 
-def _run_id(api: Api, chosen: str | None) -> RunId:
+def new_run_id(api: Api, chosen: str | None) -> RunId:
+    """The id of a run that is about to be: the one that its client chose, or a fresh one. Raises `BadInput`."""
     if chosen is not None:
         return parse_run_id(chosen)
     proof = api.caller.proof

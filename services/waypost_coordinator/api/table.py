@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from waypost_coordinator.api import approvals, control, dead, deciding, directory, journal, payloads, runs, start
+from waypost_coordinator.api import approvals, control, dead, deciding, directory, fork, journal, payloads, runs, start
 from waypost_coordinator.api.ports import Api
 from waypost_coordinator.callers import NOBODY
 from waypost_io.bus.ports import Endpoint, EndpointHandler, Message
@@ -27,7 +27,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "runs.resume": control.resume,
     "runs.cancel": control.cancel,
     "runs.resolve": control.resolve,
-    "runs.fork": control.fork,
+    "runs.fork": fork.fork,
     "runs.redispatch": control.redispatch,
     "approvals.list": approvals.list_approvals,
     "approvals.decide": deciding.decide,

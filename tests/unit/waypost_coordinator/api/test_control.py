@@ -218,9 +218,3 @@ async def test_redispatch_of_one_or_all(ask: Caller, desk: Desk) -> None:
         await ask("runs.redispatch", Redispatch(run_id=new_id()), RedispatchAnswer)
     run_id = await desk.started()
     assert (await ask("runs.redispatch", Redispatch(run_id=run_id), RedispatchAnswer)).runs == 1
-
-
-async def test_fork_says_that_it_is_not_there_yet(ask: Caller) -> None:
-    message = await ask.raw("runs.fork", b"{}")
-    assert message.headers["Nats-Service-Error-Code"] == "501"
-    assert b"not available" in message.body

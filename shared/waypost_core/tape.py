@@ -1,0 +1,158 @@
+"""What a run was answered, call by call: from this a fork of it is answered, so that nothing has to be executed again.
+
+    source's log ──▶ Tape ──▶ which recorded answer belongs to a call of the fork
+
+A call of the fork is the source's when it has the same id and asks for the same (kind, name, digest of what is asked). Where the ids have
+shifted, because the code or the input is another, calls that ask for the same are paired in order. An answer is given once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import UNSET
+
+from waypost_proto import events as ev
+from waypost_proto.codec import decode_union
+from waypost_proto.ids import CallId, digest_of
+from waypost_proto.task import parse_time
+
+Print = tuple[str, str, str]
+"""Kind, name, and the digest of what is asked."""
+
+
+@dataclass(slots=True)
+class Take:
+    """One call of the source, and what came of it."""
+
+    seq: int
+    call_id: CallId
+    print: Print
+    answer: ev.AnyData | None = None
+    answer_seq: int = 0
+    at: float = 0.0
+    given_up: bool = False
+    """The source's code no longer waited for it: no answer is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A signal or an instruction of the source."""
+
+    seq: int
+    at: float
+    data: ev.SignalReceived | ev.InstructionAdded
+
+
+@dataclass(slots=True)
+class Tape:
+    """Built from the whole log of the source. `used` are the calls whose answer the fork has been given, by seq."""
+
+    takes: dict[CallId, Take] = field(default_factory=dict)
+    heard: list[Heard] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+    _by_print: dict[Print, list[Take]] = field(default_factory=dict)
+    _by_answer: dict[int, Take] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[ev.Event]) -> Tape:
+        """The tape of a run. Raises `BadMessage` for an event that cannot be read."""
+        tape = cls()
+        for event in events:
+            data: ev.AnyData = decode_union(ev.AnyData, event.data)
+            recalled = getattr(data, "recalled", None)
+            tape._take(data, event.seq, recalled.at if recalled is not None else parse_time(event.recorded_at))
+        return tape
+
+    def find(self, call_id: CallId, asks: Print, *, same_call: bool = False, strict: bool = False, skip: set[int]) -> Take | None:
+        """The source's call that a call of the fork is. `skip` are those that other calls are.
+
+        `same_call`: it was asked for before the fork point, so it is the source's whatever it asks. `strict`: a call of which nobody knows
+        what was asked is not taken for the same.
+        """
+        take = self.takes.get(call_id)
+        if take is not None and take.seq not in self.used and take.seq not in skip:
+            unknown = (take.print[2] == "" or asks[2] == "") and take.print[:2] == asks[:2] and asks[0] == "step"
+            if same_call or (unknown and not strict) or (take.print == asks and not unknown):
+                return take
+        if asks[2] == "" and asks[0] != "timer":
+            return None
+        return next((t for t in self._by_print.get(asks, ()) if t.seq not in self.used and t.seq not in skip), None)
+
+    def next_heard(self, after: int) -> Heard | None:
+        """The first signal or instruction after event `after`."""
+        return next((each for each in self.heard if each.seq > after), None)
+
+    def note(self, data: ev.Data) -> None:
+        """An event of the fork: the answer that it repeats is used up."""
+        recalled = getattr(data, "recalled", None)
+        take = None if recalled is None else self._by_answer.get(recalled.seq)
+        if take is not None:
+            self.used.add(take.seq)
+
+    # -- reading
+
+    def _take(self, data: ev.AnyData, seq: int, at: float) -> None:
+        asked = _ASKED.get(type(data))
+        if asked is not None:
+            call_id, print_ = asked(data)
+            known = self.takes.get(call_id)
+            if known is None or known.answer is not None:
+                take = self.takes[call_id] = Take(seq, call_id, print_)
+                if print_[0] != "timer":
+                    self._by_print.setdefault(print_, []).append(take)
+        elif isinstance(data, ev.StepCompleted | ev.StepFailed):
+            asks: Print = ("step", data.name, data.model.request_digest if data.model is not None else data.asked)
+            step = self.takes.get(data.call_id)
+            if step is None or step.print != asks:  # what it asked is known only now
+                step = self.takes[data.call_id] = Take(seq if step is None else step.seq, data.call_id, asks)
+                self._by_print.setdefault(asks, []).append(step)
+            self._answered(step, data, seq, at)
+        elif isinstance(data, _ANSWERS):
+            answered = self.takes.get(data.call_id)
+            if answered is not None:
+                self._answered(answered, data, seq, at)
+        elif isinstance(data, _GIVEN_UP):
+            dropped = self.takes.get(data.call_id)
+            if dropped is not None:
+                dropped.given_up = True
+        elif isinstance(data, ev.SignalReceived | ev.InstructionAdded):
+            self.heard.append(Heard(seq, at, data))
+
+    def _answered(self, take: Take, data: ev.AnyData, seq: int, at: float) -> None:
+        take.answer, take.answer_seq, take.at = data, seq, at
+        self._by_answer[seq] = take
+
+
+def _input_digest(data: ev.ChildRequested) -> str:
+    if data.input_ref is not UNSET:
+        return data.input_ref.sha256
+    return digest_of(b"" if data.input is UNSET else bytes(data.input))
+
+
+_ASKED: dict[type, Callable[[Any], tuple[CallId, Print]]] = {
+    ev.ToolCallRequested: lambda d: (d.call_id, ("tool", d.tool, d.args_digest)),
+    ev.ChildRequested: lambda d: (d.call_id, ("child", d.child_agent, _input_digest(d))),
+    ev.TimerStarted: lambda d: (d.call_id, ("timer", "", "")),
+    ev.QuestionAsked: lambda d: (d.call_id, ("ask", d.role, digest_of(d.question.encode()))),
+    ev.StepRequested: lambda d: (d.call_id, ("step", d.name, d.asked)),
+}
+_ANSWERS = (
+    ev.ToolCallCompleted,
+    ev.ToolCallFailed,
+    ev.ChildCompleted,
+    ev.ChildFailed,
+    ev.TimerFired,
+    ev.QuestionAnswered,
+    ev.QuestionUnanswered,
+    ev.StepRecalled,
+)
+_GIVEN_UP = (
+    ev.ToolCallCancelled,
+    ev.ToolCallCancelRequested,
+    ev.ChildCancelRequested,
+    ev.TimerCancelled,
+    ev.QuestionWithdrawn,
+)
