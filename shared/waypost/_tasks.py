@@ -1,4 +1,4 @@
-"""From what a client's caller says to what the wire has: budgets, deadlines, commands."""
+"""From what a client's caller says to what the wire has: budgets, deadlines, commands, and back: how a run failed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from waypost_io.bus.ports import Bus
+from waypost_io.settings import Settings
 from waypost_proto import api
-from waypost_proto.errors import BadInput
+from waypost_proto.errors import BadInput, RunFailed
 from waypost_proto.forks import ForkTools
 from waypost_proto.task import TaskBudget
 from waypost_proto.values import Budget
@@ -51,3 +53,16 @@ def deadline_text(deadline: str | datetime | timedelta | None) -> str | None:
 def decision(approval_id: str, by: str, roles: Sequence[str], reason: str) -> dict[str, Any]:
     """What every decision on an approval says, under a fresh request id."""
     return {"approval_id": approval_id, "by": by, "roles": list(roles), "reason": reason, "request_id": uuid.uuid4().hex}
+
+
+def run_failed(view: api.RunView) -> RunFailed:
+    """The error of a run that did not complete."""
+    reason = f": {view.error.type}: {view.error.message}" if view.error is not None else ""
+    return RunFailed(f"run {view.run_id} of {view.agent} {view.status}{reason}", run_id=view.run_id, status=view.status, failure=view.error)
+
+
+def connect(settings: Settings, url: str | None) -> Bus:
+    """A bus of the client's own."""
+    from waypost_io.bus.opening import bus_of  # late: a client over another bus needs no driver
+
+    return bus_of(settings, "waypost-client", url=url)

@@ -26,7 +26,7 @@ from msgspec import UNSET, Raw
 from waypost import _following as following
 from waypost import _streaming as streaming
 from waypost._requests import Requests
-from waypost._tasks import command, deadline_text, decision, task_budget
+from waypost._tasks import command, connect, deadline_text, decision, run_failed, task_budget
 from waypost.streamed import Streamed
 from waypost_core.comparing import Comparison, compare
 from waypost_io.bus.ports import Bus
@@ -34,7 +34,6 @@ from waypost_io.identity import Signer, Signs, token_from
 from waypost_io.settings import Settings, load
 from waypost_proto import api
 from waypost_proto.codec import decode, encode
-from waypost_proto.errors import RunFailed
 from waypost_proto.events import TERMINAL_TYPES, Event
 from waypost_proto.forks import ForkTools
 from waypost_proto.ids import RunId, parse_run_id, uuid7
@@ -74,7 +73,7 @@ class Client:
         settings = load(Settings)
         self._subjects = Subjects(prefix) if prefix is not None else settings.subjects
         self._own = bus is None
-        self._bus = bus if bus is not None else _connect(settings, url)
+        self._bus = bus if bus is not None else connect(settings, url)
         token = token if token is not None else token_from(settings.api_token, settings.api_token_file)
         signer = (Signer(token) if token else None) if isinstance(token, str | None) else token
         self._requests = Requests(self._bus, self._subjects, patience_seconds=patience_seconds, signer=signer)
@@ -175,7 +174,7 @@ class Client:
         async with asyncio.timeout(seconds):
             view = await self._ended(parse_run_id(run_id))
         if view.status != RunStatus.COMPLETED:
-            raise _run_failed(view)
+            raise run_failed(view)
         if view.result_ref is not UNSET:
             return decode(type, await self._requests.download(view.result_ref))
         return decode(type, view.result if view.result is not UNSET else b"null")
@@ -398,14 +397,3 @@ class Client:
     def _nudge(self) -> None:
         for tail in self._tails:
             tail.nudge()
-
-
-def _connect(settings: Settings, url: str | None) -> Bus:
-    from waypost_io.bus.opening import bus_of  # late: a client over another bus needs no driver
-
-    return bus_of(settings, "waypost-client", url=url)
-
-
-def _run_failed(view: api.RunView) -> RunFailed:
-    reason = f": {view.error.type}: {view.error.message}" if view.error is not None else ""
-    return RunFailed(f"run {view.run_id} of {view.agent} {view.status}{reason}", run_id=view.run_id, status=view.status, failure=view.error)
