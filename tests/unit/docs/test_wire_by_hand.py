@@ -88,5 +88,3 @@ async def test_an_error_of_the_api_looks_as_the_page_says() -> None:
         assert json.loads(refused.body)["status"] == 404
         unknown = await site.bus.request("t.api.runs.get", b'{"run":"x"}')
         assert unknown.headers["Nats-Service-Error-Code"] == "400"
-        fork = await site.bus.request("t.api.runs.fork", b"{}")
-        assert fork.headers["Nats-Service-Error-Code"] == "501"
