@@ -26,7 +26,7 @@ from waypost_proto.errors import ConcurrencyError, TransientError
 
 FIRST_DELAY_SECONDS = 0.2
 MAX_DELAY_SECONDS = 30.0
-GATHER_SECONDS = 0.25
+GATHER_SECONDS = 0.5
 """Between two looks under load: a batch gathers in it, and the database is left to those who are waited for."""
 STAND_ASIDE_SECONDS = 10.0
 """A process whose cursors another one has moved looks this often whether that one still moves them."""

@@ -153,14 +153,15 @@ async def _caught_up(connection: asyncpg.Connection[asyncpg.Record], mode: Mode)
 
 
 def as_text(found: Sequence[Cost]) -> str:
-    """Medians by mode, and what each mode adds to a step."""
-    lines = [f"{'':18}{'CPU-ms per step':>16}{'more':>9}   audit logger   postgres"]
+    """Medians by mode, what each mode adds to a step, and where: CPU-ms per step of each process."""
+    names = sorted({name for cost in found for name in cost.cpu_ms})
+    lines = [f"{'':18}{'CPU-ms per step':>16}{'more':>9}" + "".join(f"{name:>13}" for name in names)]
     plain = statistics.median(cost.total for cost in found if cost.mode == "neither")
     for mode in MODES:
         mine = [cost for cost in found if cost.mode == mode]
         total = statistics.median(cost.total for cost in mine)
-        own, database = (statistics.median(cost.cpu_ms.get(name, 0.0) for cost in mine) for name in ("audit", "postgres"))
-        lines.append(f"{mode:18}{total:16.3f}{total / plain - 1:9.1%}{own:15.3f}{database:11.3f}")
+        parts = (statistics.median(cost.cpu_ms.get(name, 0.0) for cost in mine) for name in names)
+        lines.append(f"{mode:18}{total:16.3f}{total / plain - 1:9.1%}" + "".join(f"{part:13.3f}" for part in parts))
     return "\n".join(lines)
 
 

@@ -259,8 +259,8 @@ def _attempt(
         return
     seq, start_us = call.reconcile or (call.seq, call.attempt_us)
     asked = call.reconcile is not None
-    part = "reconcile sent" if asked else f"{call.attempt} sent"
-    parent = sent(trace, fixed_of_call_sent(trace.prefix, trace.agent, call.name), seq, part, start_us, call.span, out)
+    mine = span_id(trace.run_id, seq, 0 if asked else call.attempt)
+    parent = sent(trace, fixed_of_call_sent(trace.prefix, trace.agent, call.name), mine, start_us, call.span, out)
     name, fixed = fixed_of_attempt(trace.prefix, trace.agent, call.name, "reconcile" if asked else "attempt")
     attributes: Attributes = {genai.TOOL_CALL_ID: call.attributes[genai.TOOL_CALL_ID], genai.ATTEMPT: call.attempt}
     if decision:
@@ -275,7 +275,7 @@ def _attempt(
         trace.span(
             name,
             seq,
-            0 if asked else call.attempt,
+            mine,
             start_us,
             at_us,
             parent,

@@ -7,22 +7,26 @@ answers of a step, to the mailbox, are moments that the log has only as the end 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from waypost_core.tracing.fixed import Named
 from waypost_core.tracing.spans import Kind, Span
-from waypost_proto.ids import span_id
 
 if TYPE_CHECKING:
     from waypost_core.tracing.run import RunTrace
 
+_EVERY_BIT: Final = 0xFFFF_FFFF_FFFF_FFFF
 
-def sent(trace: RunTrace, named: Named, seq: int, part: str, at_us: int, parent: bytes, out: list[Span]) -> bytes:
-    """The coordinator sent a message at `at_us`: its span goes to `out`. The id of the span under which it is processed."""
+
+def sent(trace: RunTrace, named: Named, processed: bytes, at_us: int, parent: bytes, out: list[Span]) -> bytes:
+    """The coordinator sent a message at `at_us`: its span goes to `out`. The id of the span under which it is processed.
+
+    Its own id is that of the span `processed` with every bit turned: derived from the same event and attempt, without another hash.
+    """
     if not trace.capture.messages:
         return parent
     name, fixed = named
-    mine = span_id(trace.run_id, seq, part)
+    mine = (int.from_bytes(processed, "big") ^ _EVERY_BIT).to_bytes(8, "big")
     out.append(
         Span(
             trace_id=trace.trace_id,

@@ -18,6 +18,7 @@ from waypost_core.tracing.spans import Attributes, AttributeValue, Fixed, Link, 
 
 SCOPE = "waypost"
 _MAX_CACHED_CHARS = 128
+_IDS = struct.Struct("2s16s2s8s")
 _TIMES = struct.Struct("<cQcQ")
 _DOUBLE = struct.Struct("<d")
 _ERROR = 2
@@ -42,17 +43,18 @@ def of_service(resource: Mapping[str, str], service: str) -> dict[str, str]:
 
 def _span(span: Span) -> bytes:
     parts = [
-        b"\x0a\x10",
-        span.trace_id,
-        b"\x12\x08",
-        span.span_id,
+        _IDS.pack(b"\x0a\x10", span.trace_id, b"\x12\x08", span.span_id),
         b"\x22\x08" + span.parent_id if span.parent_id else b"",
         _named(span.name, span.kind),
         _TIMES.pack(b"\x39", span.start_us * 1000, b"\x41", span.end_us * 1000),
+        _fixed(span.fixed),
     ]
-    parts.append(_fixed(span.fixed))
     for name, value in span.attributes.items():
-        parts.append(_tagged(name, value))
+        kind = type(value)
+        if (kind is str and len(value) <= _MAX_CACHED_CHARS) or (kind is int and -1 <= value < 1_000):  # type: ignore[arg-type, operator]
+            parts.append(_kept(name, value))  # type: ignore[arg-type]
+        else:
+            parts.append(_field(9, _attribute(name, value)))
     if span.events or span.links:
         parts.extend(_field(11, _event(event)) for event in span.events)
         if span.dropped_events:
@@ -88,15 +90,9 @@ def _attributes(number: int, attributes: Attributes) -> bytes:
     return b"".join(_field(number, _attribute(name, value)) for name, value in attributes.items())
 
 
-def _tagged(name: str, value: AttributeValue) -> bytes:
-    """An attribute of a span with its tag. What is short is kept: most values were seen before."""
-    if (type(value) is str and len(value) <= _MAX_CACHED_CHARS) or (type(value) is int and -1 <= value < 1_000):
-        return _kept(name, value)
-    return _field(9, _attribute(name, value))
-
-
 @lru_cache(maxsize=16_384)
 def _kept(name: str, value: str | int) -> bytes:
+    """An attribute of a span with its tag. What is short is kept: most values were seen before."""
     return _field(9, _attribute(name, value))
 
 

@@ -209,11 +209,10 @@ class RunTrace:
         name, fixed = fixed_of_activation(self.prefix, self.agent, activation.build, activation.worker)
         attributes: Attributes = {genai.SEQ: activation.seq}
         seq, start_us = activation.seq, activation.start_us
-        parent = sent(self, fixed_of_work_sent(self.prefix, self.agent), seq, "activation sent", start_us, self.root, out)
+        mine = span_id(self.run_id, seq, "activation")
+        parent = sent(self, fixed_of_work_sent(self.prefix, self.agent), mine, start_us, self.root, out)
         out.append(
-            self.span(
-                name, seq, "activation", start_us, at_us, parent, kind=Kind.CONSUMER, service=WORKER, fixed=fixed, attributes=attributes
-            )
+            self.span(name, seq, mine, start_us, at_us, parent, kind=Kind.CONSUMER, service=WORKER, fixed=fixed, attributes=attributes)
         )
 
     def _plans_end(self, at_us: int, out: list[Span], *, everything: bool) -> None:
