@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 
 import structlog
+from starlette.requests import Request
 from starlette.routing import Mount
 
 from waypost.client import Client
@@ -17,6 +18,7 @@ from waypost_edge.api.asking import Asking
 from waypost_edge.api.live import Live
 from waypost_edge.app import application
 from waypost_edge.auth.opening import open_auth
+from waypost_edge.console import Console, Who
 from waypost_edge.metrics import Metrics
 from waypost_edge.serving import listen, room_for, serve_http
 from waypost_edge.tempo.reading import Reading
@@ -81,8 +83,13 @@ async def serve(stop: Stop) -> None:
                     raise Unreachable("not connected to NATS")
                 return "connected"
 
+            async def who(request: Request) -> Who:
+                caller = await door.auth.authenticate(request)
+                return Who(client.signed_by(caller.signer), caller)
+
+            console = Console(store=store, door=who, live=live, version=release, prefix=settings.prefix)
             starting.done({"postgres": postgres, "nats": nats})
-            app = application([*door.routes, *api.routes(), Mount("/tempo", routes=tempo.routes())], metrics)
+            app = application([*door.routes, *api.routes(), Mount("/tempo", routes=tempo.routes()), *console.routes()], metrics)
             host, port = listening.getsockname()[:2]
             _log.info("edge serves", host=host, port=port, authenticated=door.auth.required)
             connections = room_for(settings.watchers + SPARE_CONNECTIONS)

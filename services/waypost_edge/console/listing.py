@@ -1,0 +1,120 @@
+"""The list of runs: filters in the address, one page at a time by key. It never counts and never asks for more than it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from waypost_edge.console.pages import is_fragment, onwards
+from waypost_proto.api import RunPage, RunsList, RunView
+from waypost_proto.errors import BadInput
+from waypost_proto.ids import parse_run_id
+from waypost_proto.values import RunStatus
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from waypost_edge.console.site import Console, Who
+
+PAGE_RUNS = 50
+FIELDS = ("agent", "status", "label", "since", "q", "before")
+SINCE: dict[str, float] = {"15m": 900, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
+VIEWS: tuple[tuple[str, str], ...] = (
+    ("All runs", ""),
+    ("Running", "status=running"),
+    ("Needs approval", "status=waiting_approval"),
+    ("Paused", "status=paused"),
+    ("Failed", "status=failed"),
+)
+"""Views that everybody has: name, query."""
+_RUN_ID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+
+
+class Filters(Struct, frozen=True):
+    """What the address asks for."""
+
+    agent: str = ""
+    status: str = ""
+    label: str = ""
+    since: str = ""
+    q: str = ""
+    before: str = ""
+
+    @property
+    def pairs(self) -> dict[str, str]:
+        """All but where the page begins, for addresses."""
+        return {name: getattr(self, name) for name in FIELDS if name != "before" and getattr(self, name)}
+
+    @property
+    def any(self) -> bool:
+        """Whether something is filtered at all."""
+        return bool(self.pairs)
+
+
+def filters_of(request: Request) -> Filters:
+    """The filters of an address. Raises `BadInput` for a status or time that there is none of."""
+    given = {name: request.query_params.get(name, "").strip()[:200] for name in FIELDS}
+    if given["status"] and given["status"] not in set(RunStatus):
+        raise BadInput(f"status {given['status']!r} is not one of {', '.join(RunStatus)}")
+    if given["since"] and given["since"] not in SINCE:
+        raise BadInput(f"since={given['since']!r} is not one of {', '.join(SINCE)}")
+    if given["before"]:
+        given["before"] = parse_run_id(given["before"])
+    return Filters(**given)
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """`name:value name=value …` as labels. Raises `BadInput`."""
+    found: dict[str, str] = {}
+    for word in text.split():
+        name, sign, value = word.replace("=", ":", 1).partition(":")
+        if not sign or not name or not value:
+            raise BadInput(f"label {word!r} is not name:value, such as customer:c-17")
+        found[name] = value
+    return found
+
+
+async def runs(console: Console, request: Request, who: Who) -> Response:
+    """`/`: the list. A search for a run id goes to that run."""
+    filters = filters_of(request)
+    wanted = _RUN_ID.fullmatch(filters.q)
+    if wanted is not None and not is_fragment(request):
+        return onwards(request, f"/runs/{parse_run_id(_dashed(filters.q))}")
+    asked = RunsList(
+        agent=filters.agent or None,
+        status=filters.status or None,
+        labels=labels_of(filters.label),
+        before=filters.before or None,
+        limit=PAGE_RUNS,
+    )
+    page, agents = await asyncio.gather(who.client.call("runs.list", asked, RunPage), _agents(who))
+    found, following = _within(page, filters, time.time())
+    template = "parts/runs_table.html" if is_fragment(request) else "runs.html"
+    return console.pages.answer(
+        template, runs=found, following=following, filters=filters, agents=agents, views=VIEWS, since=SINCE, who=who, here="runs"
+    )
+
+
+async def _agents(who: Who) -> list[str]:
+    return [view.definition.name for view in await who.client.agents()]
+
+
+def _within(page: RunPage, filters: Filters, now: float) -> tuple[list[RunView], str | None]:
+    """Runs are in order of their start: those before `since` end the list."""
+    if not filters.since:
+        return page.runs, page.next_before
+    from waypost_io.store.traces import floor_of
+
+    floor = floor_of(now - SINCE[filters.since])
+    found = [run for run in page.runs if run.run_id >= floor]
+    return found, page.next_before if len(found) == len(page.runs) else None
+
+
+def _dashed(text: str) -> str:
+    digits = text.replace("-", "").lower()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
