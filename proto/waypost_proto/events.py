@@ -393,7 +393,10 @@ class ApprovalRequested(Data, tag="approval_requested", frozen=True, kw_only=Tru
 
 
 class ApprovalGiven(Data, tag="approval_given", frozen=True, kw_only=True):
-    """One of the people that the quorum needs has approved; `approval_granted` follows with the last of them."""
+    """One of the people that the quorum needs has approved; `approval_granted` follows with the last of them.
+
+    `via`, here and in the decisions below: the service that authenticated `by` (by OIDC) and signed on their behalf; "" for who signed.
+    """
 
     approval_id: str
     call_id: CallId
@@ -401,6 +404,7 @@ class ApprovalGiven(Data, tag="approval_given", frozen=True, kw_only=True):
     reason: str = ""
     given: Count = 1
     quorum: Count = 1
+    via: str = ""
 
 
 class ApprovalEdited(Data, tag="approval_edited", frozen=True, kw_only=True):
@@ -415,6 +419,7 @@ class ApprovalEdited(Data, tag="approval_edited", frozen=True, kw_only=True):
     previous_digest: str
     args: Raw
     args_digest: str
+    via: str = ""
 
 
 class ApprovalEscalated(Data, tag="approval_escalated", frozen=True, kw_only=True):
@@ -435,6 +440,7 @@ class ApprovalGranted(Data, tag="approval_granted", frozen=True, kw_only=True):
     by: str
     reason: str = ""
     given_by: list[str] = []
+    via: str = ""
 
 
 class ApprovalDenied(Data, tag="approval_denied", frozen=True, kw_only=True):
@@ -442,6 +448,7 @@ class ApprovalDenied(Data, tag="approval_denied", frozen=True, kw_only=True):
     call_id: CallId
     by: str
     reason: str = ""
+    via: str = ""
 
 
 class ApprovalExpired(Data, tag="approval_expired", frozen=True, kw_only=True):
@@ -467,6 +474,7 @@ class QuestionAnswered(Data, tag="question_answered", frozen=True, kw_only=True)
     answer: Raw | UnsetType = UNSET
     reason: str = ""
     recalled: Recalled | None = None
+    via: str = ""
 
 
 class QuestionUnanswered(Data, tag="question_unanswered", frozen=True, kw_only=True):

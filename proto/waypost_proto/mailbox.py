@@ -241,6 +241,12 @@ class DecideApproval(Control, tag="decide_approval", frozen=True, kw_only=True):
     answer: Raw | UnsetType = UNSET
     authenticated: bool = False
     proof: Proof | None = None
+    via: str = ""
+    """Who authenticated `by`, when that was a delegate."""
+    tenant: str = ""
+    """The only tenant whose runs exist for `by`; "": any."""
+    agents: list[str] = []
+    """The only agents whose runs do; empty: any."""
 
 
 class ResolveCall(Control, tag="resolve_call", frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ GROUPS = {
     "dead": ("See and settle dead letters.", _CARE),
     "mcp": ("See and accept what MCP servers offer.", _CARE),
     "audit": ("Prove and check the record: heads, proofs, exports.", _CARE),
-    "tokens": ("Make and list the keys of people and services.", _CARE),
+    "tokens": ("Make, list, rotate and revoke the keys of people and services.", _CARE),
     "policy": ("Check and try policies of tool calls.", _CARE),
 }
 
@@ -73,6 +73,8 @@ COMMANDS = (
     _Command("audit new-key", "audit:new_key", "Make a key that signs heads."),
     _Command("tokens create", "tokens:create", "Make a token for somebody."),
     _Command("tokens list", "tokens:list_tokens", "List who has one."),
+    _Command("tokens rotate", "tokens:rotate", "Make a new one; the old one ends after a while."),
+    _Command("tokens revoke", "tokens:revoke", "Take one away."),
     _Command("policy check", "policy:check", "Say what is wrong with a policy file, and where."),
     _Command("policy test", "policy:try_call", "Say what a policy file makes of a tool call."),
     _Command("nats-config", "nats_config:nats_config", "Write accounts and permissions for a NATS server.", _CARE),

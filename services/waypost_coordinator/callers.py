@@ -1,6 +1,6 @@
-"""Who calls: a signed request's identity, or the caller's word where that is taken. Owns no endpoint's rule but the roles it needs.
+"""Who calls: a signed request's identity, or the caller's word where that is taken. What each role may do is `waypost_io.permissions`'.
 
-Three ways to run, see ADR 0245: `required` (identities are configured: what changes anything is signed), `word` (nobody is authenticated,
+Three ways to run, see ADR 0245: `required` (identities are configured: every request is signed), `word` (nobody is authenticated,
 and who somebody is and which roles they have is what they say), `closed` (no identities, and not on this machine alone: nobody can
 decide an approval).
 """
@@ -17,14 +17,23 @@ import msgspec
 import structlog
 
 from waypost_io.bus.ports import Headers
-from waypost_io.identities import ADMIN, OPERATOR, SUBMITTER, Identities, Identity
+from waypost_io.identities import Identities, Identity
 from waypost_io.identity import verifies
+from waypost_io.permissions import DEFAULT_TENANT, EVERY_TENANT, check, tenant_of_new_runs
 from waypost_io.settings import CoordinatorSettings
 from waypost_proto.api import ApprovalsDecide
 from waypost_proto.codec import decode
 from waypost_proto.errors import BadInput, Denied, Misconfigured, NotAuthenticated
 from waypost_proto.mailbox import DecideApproval
-from waypost_proto.signing import AT_HEADER, KEY_HEADER, SIGNATURE_HEADER, SIGNATURE_SECONDS, signed_bytes
+from waypost_proto.signing import (
+    AT_HEADER,
+    BEHALF_HEADER,
+    KEY_HEADER,
+    SIGNATURE_HEADER,
+    SIGNATURE_SECONDS,
+    signed_bytes,
+    unpack_behalf,
+)
 from waypost_proto.subjects import Subjects
 from waypost_proto.task import format_time, parse_time
 from waypost_proto.values import Proof
@@ -32,23 +41,8 @@ from waypost_proto.values import Proof
 Mode = Literal["required", "word", "closed"]
 log = structlog.get_logger(__name__)
 
-_STARTING = frozenset({SUBMITTER, OPERATOR, ADMIN})
-_OPERATING = frozenset({OPERATOR, ADMIN})
-NEEDS: dict[str, frozenset[str]] = {
-    "runs.start": _STARTING,
-    "runs.signal": _STARTING,
-    "runs.pause": _OPERATING,
-    "runs.resume": _OPERATING,
-    "runs.cancel": _OPERATING,
-    "runs.resolve": _OPERATING,
-    "runs.fork": _OPERATING,
-    "runs.redispatch": _OPERATING,
-    "dead.redrive": _OPERATING,
-    "dead.discard": _OPERATING,
-    "approvals.decide": frozenset(),
-}
-"""Endpoints that change something, and one of which roles an identity needs; empty: any identity, the rest is the approval's affair.
-Reading, journals and payloads are left to NATS permissions: workers need them, and have no identity."""
+FOR_SERVICES = frozenset({"runs.journal", "payloads.get", "payloads.put"})
+"""What workers and gateways ask. NATS permissions keep others from it; with `WAYPOST_AUTH_SERVICES=signed` these are signed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,8 @@ class Caller:
     proof: Proof | None = None
     strict: bool = False
     """Callers are authenticated here, so that what cannot be shown of them is refused."""
+    via: str = ""
+    """Who authenticated them, a delegate's subject; "" for who signed by themselves."""
 
     @property
     def subject(self) -> str:
@@ -67,7 +63,29 @@ class Caller:
 
     @property
     def tenant(self) -> str:
-        return "default" if self.identity is None else self.identity.tenant
+        """Of the runs that they start."""
+        return DEFAULT_TENANT if self.identity is None else tenant_of_new_runs(self.identity.tenant)
+
+    @property
+    def bound_to(self) -> str | None:
+        """The only tenant that exists for them; None: all do, as for everybody where nobody is authenticated."""
+        if self.identity is None or not self.strict or self.identity.tenant == EVERY_TENANT:
+            return None
+        return self.identity.tenant
+
+    @property
+    def agents(self) -> list[str]:
+        """The only agents whose runs exist for them; empty: all."""
+        return self.identity.agents if self.identity is not None and self.strict else []
+
+    def sees(self, tenant: str, agent: str) -> bool:
+        """Whether what belongs to that tenant and agent exists for them."""
+        return self.bound_to in (None, tenant) and (not self.agents or agent in self.agents)
+
+    @property
+    def of_the_house(self) -> bool:
+        """Whether what belongs to no run is theirs."""
+        return self.bound_to in (None, DEFAULT_TENANT) and not self.agents
 
     def named(self, by: str) -> str:
         """Who is recorded. Raises `Denied` when the body names somebody else than the signature."""
@@ -94,8 +112,12 @@ NOBODY = Caller()
 class Gatekeeper:
     """Tells callers apart for one coordinator. `clock` is Unix seconds by the database."""
 
-    def __init__(self, identities: Identities, mode: Mode, subjects: Subjects, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, identities: Identities, mode: Mode, subjects: Subjects, clock: Callable[[], float], *, services_sign: bool = False
+    ) -> None:
+        """`services_sign`: what workers and gateways ask must be signed too."""
         self._identities = identities
+        self._services_sign = services_sign
         self._deciding = subjects.api("approvals", "decide")
         self._clock = clock
         self.mode = mode
@@ -106,21 +128,22 @@ class Gatekeeper:
         Raises `NotAuthenticated`, `Denied` (none of the roles that the operation needs, or approvals that nobody can decide).
         """
         caller = self.identify(subject, headers, body)
-        needed = NEEDS.get(operation)
-        if needed is None:
-            return caller
         if caller.identity is None:
-            if self.mode == "required":
-                raise NotAuthenticated(f"{operation} needs a signed request: set WAYPOST_API_TOKEN, see docs/approvals.md")
+            if self.mode == "required" and (self._services_sign or operation not in FOR_SERVICES):
+                raise NotAuthenticated(f"{operation} needs a signed request: set WAYPOST_API_TOKEN, see docs/authentication.md")
             if self.mode == "closed" and operation == "approvals.decide":
                 raise Denied(
                     "nobody can decide approvals: no identities are configured (WAYPOST_API_TOKENS_FILE), and NATS is not on this machine "
                     "alone; `waypost tokens create` makes them, WAYPOST_AUTH=off takes every caller's word instead"
                 )
-        elif self.mode == "required" and needed and needed.isdisjoint(caller.identity.roles):
-            has = ", ".join(caller.identity.roles) or "none"
-            raise Denied(f"{operation} needs one of the roles {', '.join(sorted(needed))}; {caller.subject} has {has}")
+        else:
+            self.permit(operation, caller)
         return caller
+
+    def permit(self, operation: str, caller: Caller) -> None:
+        """Raises `Denied` when what is known of the caller does not allow `operation`."""
+        if self.mode == "required" and caller.identity is not None:
+            check(operation, caller.subject, caller.identity.roles, caller.identity.scope)
 
     def identify(self, subject: str, headers: Headers, body: bytes, *, now: float | None = None) -> Caller:
         """The identity behind a signed request; `NOBODY` for one without a signature. Raises `NotAuthenticated`.
@@ -130,9 +153,17 @@ class Gatekeeper:
         key = headers.get(KEY_HEADER)
         if key is None:
             return NOBODY
-        at, signature = headers.get(AT_HEADER, ""), headers.get(SIGNATURE_HEADER, "")
+        at = headers.get(AT_HEADER, "")
         moment = self._clock() if now is None else now
-        identity = self._verified(key, signature, subject, at, body, now=moment)
+        proof = Proof(
+            key=key,
+            at=at,
+            signature=headers.get(SIGNATURE_HEADER, ""),
+            subject=subject,
+            body=msgspec.Raw(body or b"{}"),
+            behalf=headers.get(BEHALF_HEADER, ""),
+        )
+        caller = self._verified(proof, body, now=moment)
         try:
             apart = abs(parse_time(at) - moment)
         except BadInput as error:
@@ -142,8 +173,7 @@ class Gatekeeper:
                 f"the request was signed at {at}, {apart:.0f} s from now ({format_time(moment)}), at most {SIGNATURE_SECONDS:.0f} s are "
                 "allowed: sign it anew, and check the clocks"
             )
-        proof = Proof(key=key, at=at, signature=signature, subject=subject, body=msgspec.Raw(body or b"{}"))
-        return Caller(identity, proof, strict=self.mode == "required")
+        return caller
 
     def vouched(self, mail: DecideApproval) -> DecideApproval:
         """A decision that came by the mailbox, made again from what was signed. Raises `NotAuthenticated` for one that nobody signed.
@@ -157,14 +187,17 @@ class Gatekeeper:
             raise NotAuthenticated("a decision on an approval came by the mailbox without the signed request behind it")
         if proof.subject != self._deciding:
             raise NotAuthenticated(f"a decision on an approval came by the mailbox with a signature for {proof.subject!r}")
-        identity = self._verified(proof.key, proof.signature, proof.subject, proof.at, bytes(proof.body), now=self._clock())
+        caller = self._verified(proof, bytes(proof.body), now=self._clock())
+        self.permit("approvals.decide", caller)
         request = decode(ApprovalsDecide, proof.body)
-        caller = Caller(identity, proof)
         return msgspec.structs.replace(
             mail,
             by=caller.subject,
             roles=caller.roles(request.roles),
             authenticated=True,
+            via=caller.via,
+            tenant=caller.bound_to or "",
+            agents=caller.agents,
             approval_id=request.approval_id,
             decision=request.decision,
             reason=request.reason,
@@ -172,15 +205,23 @@ class Gatekeeper:
             answer=request.answer,
         )
 
-    def _verified(self, key: str, signature: str, subject: str, at: str, body: bytes, *, now: float) -> Identity:
-        identity = self._identities.find(key)
+    def _verified(self, proof: Proof, body: bytes, *, now: float) -> Caller:
+        """Whose word `proof` is. Raises `NotAuthenticated`, or `Denied` for one that may not act for whom it names."""
+        identity = self._identities.find(proof.key)
         if identity is None:
-            raise NotAuthenticated(f"no identity has the key {key[:12]}…: add it to WAYPOST_API_TOKENS_FILE")
+            raise NotAuthenticated(f"no identity has the key {proof.key[:12]}…: add it to WAYPOST_API_TOKENS_FILE")
         if identity.expired(now):
             raise NotAuthenticated(f"the identity of {identity.subject} has expired")
-        if not verifies(key, signature, signed_bytes(subject, at, body)):
+        if not verifies(proof.key, proof.signature, signed_bytes(proof.subject, proof.at, body, proof.behalf)):
             raise NotAuthenticated(f"the signature is not {identity.subject}'s over this request: it was forged, or changed on its way")
-        return identity
+        strict = self.mode == "required"
+        if not proof.behalf:
+            return Caller(identity, proof, strict=strict)
+        try:
+            behalf = unpack_behalf(proof.behalf)
+        except BadInput as error:
+            raise NotAuthenticated(str(error)) from error
+        return Caller(identity.acting_for(behalf), proof, strict=strict, via=identity.subject)
 
 
 def gatekeeper(settings: CoordinatorSettings, clock: Callable[[], float]) -> Gatekeeper:
@@ -202,7 +243,7 @@ def gatekeeper(settings: CoordinatorSettings, clock: Callable[[], float]) -> Gat
             log.warning("callers_are_taken_at_their_word", auth=settings.auth, identities=len(identities))
         case "closed":
             log.warning("nobody_can_decide_approvals", reason="no identities in WAYPOST_API_TOKENS_FILE")
-    return Gatekeeper(identities, mode, Subjects(settings.prefix), clock)
+    return Gatekeeper(identities, mode, Subjects(settings.prefix), clock, services_sign=settings.auth_services == "signed")
 
 
 def _only_here(nats_url: str) -> bool:

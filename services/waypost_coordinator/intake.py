@@ -21,7 +21,7 @@ from waypost_io import faults
 from waypost_io.bus.ports import Delivery
 from waypost_io.bus.topology import tasks_consumer
 from waypost_proto.codec import encode
-from waypost_proto.errors import NotFound, PermanentError, WaypostError
+from waypost_proto.errors import Denied, NotFound, PermanentError, WaypostError
 from waypost_proto.ids import RunId, check_name, derive_run_id, digest_of
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.mailbox import Reply, StartRun
@@ -103,6 +103,9 @@ class Intake:
         agent = check_name("agent", self._ground.subjects.agent_of_task(delivery.subject))
         task = parse_task(delivery.body)
         caller = self._gate.identify(delivery.subject, delivery.headers, delivery.body, now=delivery.timestamp)
+        self._gate.permit("runs.start", caller)
+        if caller.agents and agent not in caller.agents:
+            raise Denied(f"the token of {caller.subject} is for runs of {', '.join(caller.agents)}, not of {agent}")
         body = bytes(task.input)
         ref = None
         if len(body) > CLAIM_CHECK_BYTES:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from waypost_io.bus.opening import bus_of
+from waypost_io.identity import Signer, token_from
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.metrics import Metrics
 from waypost_io.observing import observe
@@ -49,6 +50,8 @@ async def _serve(stop: Stop, options: argparse.Namespace) -> None:
         with suppress(StartAbandoned):
             bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-worker"))
             worker = Worker(bus, settings.subjects, catalog, tuning=tuning, metrics=metrics, name=_name(settings))
+            token = token_from("", settings.service_token_file)
+            worker.signer = Signer(token) if token else None
             starting.done({"worker": worker.ready})
             async with watch_loop():
                 await worker.run(stop)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from waypost.execution import refs_of
 from waypost_io.bus.ports import Headers, Message
+from waypost_io.identity import Signs
 from waypost_io.payloads import Payloads, answer_of
 from waypost_proto.api import RunRef
 from waypost_proto.codec import decode, encode
@@ -57,8 +58,9 @@ class Journal:
 class JournalReader:
     """Waits for a coordinator as long as it takes: while it does, the activation is held and nothing is lost."""
 
-    def __init__(self, bus: Asks, subjects: Subjects, payloads: Payloads) -> None:
+    def __init__(self, bus: Asks, subjects: Subjects, payloads: Payloads, signer: Signs | None = None) -> None:
         self._bus = bus
+        self._signer = signer
         self._subject = subjects.api("runs", "journal")
         self._payloads = payloads
 
@@ -106,7 +108,9 @@ class JournalReader:
         delay, patience = _FIRST_DELAY_SECONDS, _FIRST_PATIENCE_SECONDS
         while True:
             try:
-                return decode(JournalPage, answer_of(await self._bus.request(self._subject, request, timeout_seconds=patience)).body)
+                signed = None if self._signer is None else self._signer.headers(self._subject, request)
+                answer = await self._bus.request(self._subject, request, headers=signed, timeout_seconds=patience)
+                return decode(JournalPage, answer_of(answer).body)
             except TransientError as error:
                 _log.info("waiting for a coordinator to read a journal", error=str(error))
             patience = min(patience * 2, _PATIENCE_SECONDS)

@@ -18,6 +18,7 @@ import structlog
 
 from waypost_io.bus.ports import Bus, ConsumerSpec, Message
 from waypost_io.bus.topology import sticky_consumer, work_consumer
+from waypost_io.identity import Signs
 from waypost_io.lifecycle import Stop
 from waypost_io.metrics import Metrics
 from waypost_io.payloads import Payloads
@@ -72,6 +73,8 @@ class Worker:
         self._subjects = subjects
         self._tuning = tuning or Tuning()
         self.metrics = WorkerMetrics(metrics or Metrics())
+        self.signer: Signs | None = None
+        """Whose requests to the API these are, where services must sign; set before `run`."""
         self._peer: Peer | None = None
         self._reconnected = asyncio.Event()
 
@@ -159,7 +162,7 @@ class Worker:
             _log.info("could not take this worker's consumer away", worker=self.id, error=str(error))
 
     def _make_runs(self, effects: EffectRunner, tasks: asyncio.TaskGroup) -> Runs:
-        payloads = Payloads(self._bus, self._subjects)
+        payloads = Payloads(self._bus, self._subjects, signer=self.signer)
         hosting = Hosting(
             worker=self.id,
             build=self.catalog.build,
@@ -167,7 +170,7 @@ class Worker:
             subjects=self._subjects,
             tuning=self._tuning,
             effects=effects,
-            reader=JournalReader(self._bus, self._subjects, payloads),
+            reader=JournalReader(self._bus, self._subjects, payloads, self.signer),
             payloads=payloads,
             metrics=self.metrics,
             streams=TokenStreams(self._bus, self._subjects, self.id),

@@ -38,7 +38,7 @@ class Requests:
         self._subjects = subjects
         self._patience = patience_seconds
         self._signer = signer
-        self._payloads = Payloads(bus, subjects)
+        self._payloads = Payloads(bus, subjects, signer=signer)
 
     def signed_by(self, signer: Signs | None) -> Self:
         """The same, with requests that somebody else signs, or nobody."""

@@ -28,6 +28,8 @@ from waypost_proto.values import Failure
 
 def decide_approval(state: RunState, message: mb.DecideApproval, env: Env) -> Decision:
     """The events of one decision, or why it is refused. What is decided already is refused with 409."""
+    if message.tenant not in ("", state.tenant) or (message.agents and state.agent not in message.agents):
+        return _refused(state, "404", f"no approval {message.approval_id!r}")
     found = next(((i, c) for i, c in state.calls.items() if c.approval_id == message.approval_id and c.stage == "approval"), None)
     if found is None:
         return _refused(state, "409", f"approval {message.approval_id} is not open: it was decided, expired, replaced or withdrawn")
@@ -67,7 +69,13 @@ def _approve(state: RunState, call_id: CallId, gate: Gate, message: mb.DecideApp
     current = approval_id(state, call_id, after=message.approval_id) if edited else message.approval_id
     if len(given) < gate.quorum:
         count = ev.ApprovalGiven(
-            approval_id=current, call_id=call_id, by=message.by, reason=message.reason, given=len(given), quorum=gate.quorum
+            approval_id=current,
+            call_id=call_id,
+            by=message.by,
+            reason=message.reason,
+            given=len(given),
+            quorum=gate.quorum,
+            via=message.via,
         )
         return done(state.run_id, [*events, count])
     granted = ev.ApprovalGranted(
@@ -76,6 +84,7 @@ def _approve(state: RunState, call_id: CallId, gate: Gate, message: mb.DecideApp
         by=message.by,
         reason=message.reason,
         given_by=given if gate.quorum > 1 else [],
+        via=message.via,
     )
     tool = env.tools.get(call.name)
     if call.effect is None and tool is not None and not state.paused:  # nobody hosted the tool when it was requested
@@ -112,6 +121,7 @@ def _edited(state: RunState, call_id: CallId, gate: Gate, message: mb.DecideAppr
         previous_digest=call.args_digest,
         args=message.args,
         args_digest=digest,
+        via=message.via,
     )
     expires_at = state.recorded_at + gate.seconds if call.due_at is None else call.due_at
     return [
@@ -143,7 +153,7 @@ def _deny(state: RunState, call_id: CallId, call: Call, message: mb.DecideApprov
     by = f" by {message.by}" if message.by else ""
     error = Failure(type="ApprovalDenied", message=message.reason or f"{call.name} was denied{by}")
     events: list[ev.Data] = [
-        ev.ApprovalDenied(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason),
+        ev.ApprovalDenied(approval_id=message.approval_id, call_id=call_id, by=message.by, reason=message.reason, via=message.via),
         failed_for_good(call_id, call, error, by=message.by),
         *end_if_settled(state, call_id),
     ]
@@ -158,7 +168,7 @@ def _settle_question(state: RunState, call_id: CallId, message: mb.DecideApprova
         declined = ev.QuestionUnanswered(call_id=call_id, question_id=message.approval_id, error=error, by=message.by or "somebody")
         return done(state.run_id, [declined])
     answered = ev.QuestionAnswered(
-        call_id=call_id, question_id=message.approval_id, by=message.by, answer=message.answer, reason=message.reason
+        call_id=call_id, question_id=message.approval_id, by=message.by, answer=message.answer, reason=message.reason, via=message.via
     )
     return done(state.run_id, [answered])
 

@@ -29,6 +29,8 @@ def start_run(state: RunState | None, message: StartRun, env: Env) -> Decision:
     """
     digest = input_digest(message)
     if state is not None:
+        if message.tenant != state.tenant:  # its status is nobody's business
+            return refused(message.run_id, "409", f"the run id {message.run_id} is taken: choose another, or none")
         return _again(state, digest)
     try:
         deadline_at = None if message.deadline is None else parse_deadline(message.deadline, now=env.now)

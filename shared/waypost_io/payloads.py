@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import TypeVar
 
 from waypost_io.bus.ports import Bus, Message
+from waypost_io.identity import Signs
 from waypost_proto.api import ApiError, PayloadGet
 from waypost_proto.codec import decode, encode
 from waypost_proto.errors import (
@@ -81,8 +82,10 @@ def answer_of(message: Message) -> Message:
 class Payloads:
     """Stores and fetches large values through `waypost.api.payloads.*`. Safe to use from many tasks at once."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, *, cache_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(self, bus: Bus, subjects: Subjects, *, cache_bytes: int = _CACHE_BYTES, signer: Signs | None = None) -> None:
+        """`signer`: whose requests these are; None: nobody's."""
         self._bus = bus
+        self._signer = signer
         self._put = subjects.api("payloads", "put")
         self._get = subjects.api("payloads", "get")
         self._cache: OrderedDict[str, bytes] = OrderedDict()
@@ -159,8 +162,9 @@ class Payloads:
         """One request, tried again a few times: every one of ours is idempotent."""
         delay = _FIRST_DELAY_SECONDS
         for attempt in range(1, _ATTEMPTS + 1):
+            signed = {} if self._signer is None else self._signer.headers(subject, body)
             try:
-                return answer_of(await self._bus.request(subject, body, headers=headers))
+                return answer_of(await self._bus.request(subject, body, headers={**(headers or {}), **signed}))
             except TransientError as error:
                 if attempt == _ATTEMPTS:
                     raise Unreachable(f"{subject} did not answer in {_ATTEMPTS} attempts: {error}; is a coordinator running?") from error

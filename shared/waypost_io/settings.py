@@ -198,6 +198,8 @@ class CoordinatorSettings(_WithPostgres, frozen=True, kw_only=True):
     sweep_seconds: Annotated[float, Env("WAYPOST_COORDINATOR_SWEEP_SECONDS", "between looks for what is stuck", low=0.1, high=3_600)] = 5.0
     auth: Annotated[Literal["auto", "required", "off"], Env("WAYPOST_AUTH", "whether callers must be authenticated")] = "auto"
     """`auto`: if there are identities; without any, everybody's word is taken on loopback, and nobody can approve elsewhere."""
+    auth_services: Annotated[Literal["open", "signed"], Env("WAYPOST_AUTH_SERVICES", "whether workers and gateways must sign")] = "open"
+    """`open`: journals and payloads are read without a signature, and NATS permissions keep others from it."""
     pools_file: Annotated[Path | None, Env("WAYPOST_NATS_POOLS_FILE", "pools: which agents and tools each may host", check=_file)] = None
     api_tokens_file: Annotated[Path | None, Env("WAYPOST_API_TOKENS_FILE", "identities: who has which key and roles", check=_file)] = None
     supervisor_webhook_url: Annotated[str, Env("WAYPOST_SUPERVISOR_WEBHOOK_URL", "where notices are posted", check=_web_url)] = ""
@@ -221,6 +223,8 @@ class WorkerSettings(Settings, frozen=True, kw_only=True):
     name: Annotated[str, Env("WAYPOST_WORKER_NAME", "this worker's own name", check=_name)] = ""
     """"": made up. Two workers never share one."""
 
+    service_token_file: Annotated[Path | None, Env("WAYPOST_SERVICE_TOKEN_FILE", "a token with the role `service`", check=_file)] = None
+    """Signs what the worker asks of the API, for coordinators with `WAYPOST_AUTH_SERVICES=signed`."""
     concurrency: Annotated[int, Env("WAYPOST_WORKER_CONCURRENCY", "activations at once", low=1, high=100_000)] = 256
     cache_runs: Annotated[int, Env("WAYPOST_WORKER_CACHE_RUNS", "waiting coroutines kept in memory", low=0, high=10_000_000)] = 5_000
     ack_wait_seconds: Annotated[

@@ -24,6 +24,8 @@ async def list_approvals(api: Api, message: Message) -> ApprovalPage:
         role=request.role,
         run_id=parse_run_id(request.run_id) if request.run_id is not None else None,
         limit=bounded(request.limit, MAX_APPROVALS),
+        tenant=api.caller.bound_to,
+        agents=api.caller.agents or None,
     )
     room = PAGE_BYTES // 2
     views: list[ApprovalView] = []

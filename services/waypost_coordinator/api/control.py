@@ -11,7 +11,7 @@ from waypost_coordinator.api.exchange import answered, claim, read, request_id_o
 from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Message
 from waypost_proto.api import Redispatch, RedispatchAnswer, RunAnswer, RunCommand, RunResolve, RunSignal
-from waypost_proto.errors import BadInput, TooLarge
+from waypost_proto.errors import BadInput, Denied, TooLarge
 from waypost_proto.ids import CallId, parse_run_id
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.mailbox import Cancel, Pause, ResolveCall, Resume, Signal
@@ -94,6 +94,8 @@ async def resolve(api: Api, message: Message) -> RunAnswer:
 async def redispatch(api: Api, message: Message) -> RedispatchAnswer:
     """`runs.redispatch`: derive outstanding work again, for one run or for all."""
     request = read(Redispatch, message.body)
+    if request.run_id is None and not api.caller.of_the_house:
+        raise Denied("everybody's work is derived again by somebody of the tenant 'default' or '*': name a run_id")
     return await api.commands.redispatch(parse_run_id(request.run_id) if request.run_id is not None else None)
 
 

@@ -33,7 +33,7 @@ async def decide(api: Api, message: Message) -> RunAnswer:
     """
     request = read(ApprovalsDecide, message.body)
     approval = await api.store.approvals.get(request.approval_id)
-    if approval is None:
+    if approval is None or not api.caller.sees(approval.tenant, approval.agent):
         raise NotFound(f"no approval {request.approval_id!r}: `waypost approvals list --all` shows those there are")
     caller = api.caller
     by, roles = caller.named(request.by), caller.roles(request.roles)
@@ -56,6 +56,9 @@ async def decide(api: Api, message: Message) -> RunAnswer:
         answer=request.answer,
         authenticated=caller.strict,
         proof=caller.proof,
+        via=caller.via,
+        tenant=caller.bound_to or "",
+        agents=caller.agents,
     )
     return answered(await api.commands.submit(mail))
 

@@ -11,7 +11,8 @@ from waypost_proto.api import AgentPage, NameList, ToolPage
 async def agents(api: Api, message: Message) -> AgentPage:
     """The current definition of every agent; no workers: runs of it stay pending until one comes."""
     read(NameList, message.body)
-    return AgentPage(agents=api.directory.agent_views())
+    limits = api.caller.agents
+    return AgentPage(agents=[view for view in api.directory.agent_views() if not limits or view.definition.name in limits])
 
 
 async def tools(api: Api, message: Message) -> ToolPage:

@@ -47,7 +47,7 @@ async def fork(api: Api, message: Message) -> RunAnswer:
             budget=request.budget.limits() if request.budget is not None else None,
             deadline=request.deadline,
             labels=dict(request.labels),
-            tenant=api.caller.tenant,
+            tenant=row.tenant,  # whoever sees all tenants moves nothing from one to another
             trace=message.headers.get(TRACE_HEADER, ""),
             starter=api.caller.subject,
             by=api.caller.named(request.by),

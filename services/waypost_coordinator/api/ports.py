@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from waypost_coordinator.api.belonging import Belongings
 from waypost_coordinator.callers import NOBODY, Caller, Gatekeeper
 from waypost_io.bus.ports import Bus
 from waypost_io.store.ports import Store
@@ -61,3 +62,4 @@ class Api:
     gate: Gatekeeper | None = None
     """None: nobody is authenticated, and everybody's word is taken."""
     caller: Caller = NOBODY
+    belongings: Belongings = field(default_factory=Belongings)

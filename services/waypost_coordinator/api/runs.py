@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from msgspec import UNSET, Raw, structs
 
+from waypost_coordinator.api.belonging import missing
 from waypost_coordinator.api.exchange import PAGE_BYTES, bounded, read
 from waypost_coordinator.api.ports import Api
 from waypost_coordinator.views import run_view, state_of
@@ -13,7 +15,7 @@ from waypost_io.bus.ports import Message
 from waypost_io.store.ports import ApprovalRow, EventRow, RunFilter, RunRow
 from waypost_proto.api import EventPage, RunPage, RunRef, RunsList, RunView
 from waypost_proto.codec import encode
-from waypost_proto.errors import BadInput, NotFound
+from waypost_proto.errors import BadInput
 from waypost_proto.ids import RunId, parse_run_id
 from waypost_proto.values import RunStatus
 
@@ -39,13 +41,14 @@ async def list_runs(api: Api, message: Message) -> RunPage:
     request = read(RunsList, message.body)
     limit = bounded(request.limit, MAX_RUNS)
     query = RunFilter(
+        tenant=api.caller.bound_to,
         agent=request.agent,
         status=_status(request.status),
         labels=dict(request.labels),
         before=parse_run_id(request.before) if request.before is not None else None,
         limit=limit,
     )
-    rows = await api.store.reads.list(query)
+    rows = await _listed(api, query)
     approvals = await _approvals(api, rows)
     now = api.clock()
     views: list[RunView] = []
@@ -58,6 +61,18 @@ async def list_runs(api: Api, message: Message) -> RunPage:
         views.append(view)
     more = len(views) < len(rows) or len(rows) == limit
     return RunPage(runs=views, next_before=views[-1].run_id if views and more else None)
+
+
+async def _listed(api: Api, query: RunFilter) -> list[RunRow]:
+    """Of a caller that is limited to agents, only these: a page of each, and the newest of all."""
+    agents = api.caller.agents
+    if not agents:
+        return await api.store.reads.list(query)
+    found: list[RunRow] = []
+    for agent in agents:
+        if query.agent in (None, agent):
+            found += await api.store.reads.list(replace(query, agent=agent))
+    return sorted(found, key=lambda row: row.run_id, reverse=True)[: query.limit]
 
 
 async def events(api: Api, message: Message) -> EventPage:
@@ -95,8 +110,8 @@ async def page_of_events(
 async def existing(api: Api, run_id: RunId) -> RunRow:
     """The run's row. Raises `NotFound`."""
     row = await api.store.reads.get(run_id)
-    if row is None:
-        raise NotFound(f"no run {run_id}: `waypost runs list` shows those there are")
+    if row is None or not api.caller.sees(row.tenant, row.agent):
+        raise missing(run_id)
     return row
 
 

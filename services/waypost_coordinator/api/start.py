@@ -11,7 +11,7 @@ from waypost_coordinator.api.ports import Api
 from waypost_io.bus.ports import Message
 from waypost_io.identity import fingerprint
 from waypost_proto.api import RunAnswer, RunsStart
-from waypost_proto.errors import BadInput
+from waypost_proto.errors import BadInput, Denied
 from waypost_proto.ids import RunId, check_name, parse_run_id, uuid7
 from waypost_proto.limits import MAX_LABELS
 from waypost_proto.mailbox import StartRun
@@ -28,6 +28,8 @@ async def start(api: Api, message: Message) -> RunAnswer:
     """
     request = read(RunsStart, message.body)
     check_name("agent", request.agent)
+    if api.caller.agents and request.agent not in api.caller.agents:
+        raise Denied(f"the token of {api.caller.subject} is for runs of {', '.join(api.caller.agents)}, not of {request.agent}")
     if request.input is UNSET and request.input_ref is UNSET:
         raise BadInput('input is missing: send "input" (any JSON, null too) or "input_ref" of an uploaded payload')
     if len(request.labels) > MAX_LABELS:

@@ -56,6 +56,7 @@ def _handler(api: Api, name: str, operation: Operation) -> EndpointHandler:
 
     async def handle(message: Message) -> bytes | tuple[bytes, Mapping[str, str]]:
         caller = NOBODY if gate is None else gate.admit(name, message.subject, message.headers, message.body)
+        await api.belongings.check(api.store.reads, name, caller, message.body)
         answer = await operation(api if caller is NOBODY else replace(api, caller=caller), message)
         return answer if isinstance(answer, tuple) else encode(answer)
 

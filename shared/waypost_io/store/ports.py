@@ -389,8 +389,17 @@ class Approvals(Protocol):
 
     async def get(self, approval_id: str) -> ApprovalRow | None: ...
     async def list(
-        self, *, state: Literal["open", "all"], role: str | None = None, run_id: str | None = None, limit: int = 200
-    ) -> list[ApprovalRow]: ...
+        self,
+        *,
+        state: Literal["open", "all"],
+        role: str | None = None,
+        run_id: str | None = None,
+        limit: int = 200,
+        tenant: str | None = None,
+        agents: Sequence[str] | None = None,
+    ) -> list[ApprovalRow]:
+        """Oldest first when `open`, else newest first. `tenant`, `agents`: of these only."""
+        ...
 
 
 class Blobs(Protocol):

@@ -17,6 +17,8 @@ from waypost.client import Client
 from waypost_io.identity import new_token
 from waypost_proto.api import ApprovalView
 
+WATCHER = "watcher"
+"""Who may read, and nothing more."""
 MODULE = Path(__file__).with_name("people_module.py")
 
 
@@ -91,7 +93,7 @@ async def platform(
         **environment,
     }
     if people is not None:
-        text, tokens = identities(people)
+        text, tokens = identities({**people, WATCHER: ["auditor"]})
         (path / "identities.toml").write_text(text, encoding="utf-8")
         made["WAYPOST_API_TOKENS_FILE"] = str(path / "identities.toml")
     running = Platform(made, path / "services.log", tokens)
@@ -100,7 +102,7 @@ async def platform(
             await running.start("waypost_coordinator")
         await running.start("waypost_worker", str(module))
         await running.start("waypost_gateway", str(module))
-        async with running.client() as client:
+        async with running.client(WATCHER if people is not None else "") as client:
             await hosted(client)
         yield running
     finally:

@@ -65,8 +65,11 @@ async def test_an_officer_approves_and_it_is_recorded_who_started_and_who_approv
 
 async def test_a_body_that_claims_to_be_an_officer_is_nobody(desk: Platform) -> None:
     run_id = await started(desk)
+    async with desk.client("watcher") as watcher:
+        approval = await approval_of(watcher, run_id)
     async with desk.client() as nobody:
-        approval = await approval_of(nobody, run_id)
+        with pytest.raises(NotAuthenticated):
+            await nobody.get(run_id)
         with pytest.raises(NotAuthenticated, match="WAYPOST_API_TOKEN"):
             await nobody.approve(approval.approval_id, by="ann", roles=["officer"])
         with pytest.raises(NotAuthenticated):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -115,12 +116,23 @@ class MemoryApprovals:
         return self._db.approvals.get(approval_id)
 
     async def list(
-        self, *, state: Literal["open", "all"], role: str | None = None, run_id: str | None = None, limit: int = 200
+        self,
+        *,
+        state: Literal["open", "all"],
+        role: str | None = None,
+        run_id: str | None = None,
+        limit: int = 200,
+        tenant: str | None = None,
+        agents: Sequence[str] | None = None,
     ) -> list[ApprovalRow]:
         self._db.reach()
         found = [
             row
             for row in self._db.approvals.values()
-            if (state == "all" or row.state == "open") and role in (None, row.role) and run_id in (None, row.run_id)
+            if (state == "all" or row.state == "open")
+            and role in (None, row.role)
+            and run_id in (None, row.run_id)
+            and tenant in (None, row.tenant)
+            and (agents is None or row.agent in agents)
         ]
         return sorted(found, key=lambda row: (row.requested_at, row.approval_id), reverse=state == "all")[:limit]

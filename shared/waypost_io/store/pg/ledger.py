@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from waypost_io.store import queries
@@ -76,7 +77,15 @@ class PostgresApprovals:
         return None if row is None else rows.approval(row)
 
     async def list(
-        self, *, state: Literal["open", "all"], role: str | None = None, run_id: str | None = None, limit: int = 200
+        self,
+        *,
+        state: Literal["open", "all"],
+        role: str | None = None,
+        run_id: str | None = None,
+        limit: int = 200,
+        tenant: str | None = None,
+        agents: Sequence[str] | None = None,
     ) -> list[ApprovalRow]:
-        found = await self._link.fetch(_APPROVALS[f"list_{state}"], role, run_id, limit)
+        among = None if agents is None else list(agents)
+        found = await self._link.fetch(_APPROVALS[f"list_{state}"], role, run_id, limit, tenant, among)
         return [rows.approval(row) for row in found]

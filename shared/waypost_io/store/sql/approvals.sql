@@ -11,6 +11,7 @@ SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reaso
        decided_at, decision_reason, policy_version, details
   FROM approvals
  WHERE state = 'open' AND ($1::text IS NULL OR role = $1) AND ($2::uuid IS NULL OR run_id = $2)
+   AND ($4::text IS NULL OR tenant = $4) AND ($5::text[] IS NULL OR agent = ANY ($5))
  ORDER BY requested_at, approval_id
  LIMIT $3;
 
@@ -20,6 +21,7 @@ SELECT approval_id, run_id, agent, call_id, tool, args, args_digest, role, reaso
        decided_at, decision_reason, policy_version, details
   FROM approvals
  WHERE ($1::text IS NULL OR role = $1) AND ($2::uuid IS NULL OR run_id = $2)
+   AND ($4::text IS NULL OR tenant = $4) AND ($5::text[] IS NULL OR agent = ANY ($5))
  ORDER BY requested_at DESC, approval_id DESC
  LIMIT $3;
 

@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 from waypost_coordinator.api import Api, endpoints
+from waypost_coordinator.callers import Gatekeeper
 from waypost_coordinator.encoding import Stamp, event_row, run_row
 from waypost_core import effects as fx
 from waypost_core.decide import decide
@@ -61,6 +62,8 @@ class Desk:
         self.submitted: list[AnyControl] = []
         self.refuse: Reply | Exception | None = None
         self.publish = True
+        self.gate: Gatekeeper | None = None
+        """Who tells callers apart; set before it is entered."""
         self._stack = AsyncExitStack()
         self._epoch = 0
         self._position = 0
@@ -69,7 +72,15 @@ class Desk:
         await self.store.leases.ensure_partitions(1)
         [lease] = await self.store.leases.acquire(OWNER, at_most=1, lease_seconds=1e9)
         self._epoch = lease.epoch
-        api = Api(store=self.store, commands=self, directory=self.hosts, bus=self.bus, subjects=self.subjects, clock=lambda: self.now)
+        api = Api(
+            store=self.store,
+            commands=self,
+            directory=self.hosts,
+            bus=self.bus,
+            subjects=self.subjects,
+            clock=lambda: self.now,
+            gate=self.gate,
+        )
         service: Service = await self.bus.serve("waypost", PROTOCOL_VERSION, "the API under test", endpoints(api))
         self._stack.push_async_callback(service.close)
         return self
