@@ -26,7 +26,7 @@ from waypost.langgraph.questions import Asks
 from waypost.langgraph.stream_modes import Mode, modes_of
 from waypost.langgraph.tools import GatewayTool, InNode, LangChainTool
 from waypost.metering import Usage
-from waypost.options import Budget, Seconds
+from waypost.options import Budget, Seconds, seconds_of
 from waypost.targets import Target
 from waypost.tools import Tool
 from waypost_proto.codec import encode
@@ -58,6 +58,7 @@ class LangGraphAgent(Agent[..., Any]):
         asks: Asks | str = "operator",
         unanswered: Callable[[Interrupt[Any], Unanswered], Any] | None = None,
         reserve: Usage | None = None,
+        model_timeout: Seconds | None = 600,
         stream: bool | Mode | Collection[Mode] = False,
         config: RunnableConfig | None = None,
         context: Any = None,
@@ -76,6 +77,8 @@ class LangGraphAgent(Agent[..., Any]):
         - `asks` says who answers what `interrupt()` asks; `unanswered` gives the answer when nobody does (else the run fails).
         - `reserve` is what one model call may use at most, reserved before it where the run's tokens or cost are limited; without it
           that is estimated from the prompt and the model's `max_tokens`.
+        - `model_timeout`: a model that has not answered whole by then is given up (`ModelFailed`, with the type `ModelTimeout`); None:
+          only its own limits hold. Not in plain nodes, whose threads cannot be stopped.
         - `stream`: what people can watch on `waypost.stream.<run_id>`, off by default. True, or `"messages"`: models that can stream do,
           and their answers are shown as they come (a node that streams by itself shows them in any case). `"updates"`, `"values"`,
           `"custom"`, `"tasks"`, `"checkpoints"` and `"debug"`, one or several: what LangGraph streams in these modes.
@@ -106,6 +109,7 @@ class LangGraphAgent(Agent[..., Any]):
         self.asks = Asks(role=asks) if isinstance(asks, str) else asks
         self.unanswered = unanswered
         self.reserve = reserve
+        self.model_seconds = None if model_timeout is None else seconds_of(f"agent {name!r}: model_timeout", model_timeout)
         self.stream, self.shows = modes_of(name, stream)
         self.config: RunnableConfig = config or {}
         self.context = context

@@ -25,6 +25,7 @@ from waypost.langgraph.place import Place
 from waypost.langgraph.pricing import check_priced, cost_of, most_of
 from waypost.langgraph.records import chunk_of, decode_result, digest_of_request, encode_result, model_call
 from waypost.langgraph.showing import Shown
+from waypost.models.protocol import ModelTimeout
 from waypost_proto.usage import Usage
 
 _COPIED = ("callbacks", "verbose", "tags", "metadata", "disable_streaming", "output_version", "custom_get_token_ids", "name")
@@ -195,7 +196,7 @@ class _Request:
             self._begun(effect)
             shown = Shown(effect.scope, self.model, self.provider)
             try:
-                result = await work(shown)
+                result = await self._in_time(work(shown))
             except BaseException as error:
                 shown.end(error)
                 raise
@@ -203,6 +204,16 @@ class _Request:
             return self._recorded(effect, result, shown.first_token_seconds)
 
         return lambda call: self.run.calls.begin_step(call, body, self.reserve)
+
+    async def _in_time(self, answer: Awaitable[ChatResult]) -> ChatResult:
+        seconds = self.run.agent.model_seconds
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await answer
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise ModelTimeout(f"no whole answer within {seconds:g} s (LangGraphAgent(model_timeout=…))", billed=True) from error
 
     def told(self, effect: LocalEffect, work: Callable[[], ChatResult]) -> bytes:
         """The same for plain code."""
