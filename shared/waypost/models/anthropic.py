@@ -7,7 +7,7 @@ Needs the extra `waypost[anthropic]`; the SDK is imported at the first call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from waypost.models.messages import (
@@ -24,7 +24,6 @@ from waypost.models.messages import (
     ToolUseDelta,
     UserMessage,
 )
-from waypost.models.options import ModelOptions
 from waypost.models.protocol import ModelCut, ModelRefused
 from waypost.models.providing import ProviderModel, clean, document_of, given_back, object_of, opaque_of
 from waypost_proto.codec import encode
@@ -52,18 +51,6 @@ class AnthropicModel(ProviderModel):
 
     sdk = "anthropic"
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        provider: str = "anthropic",
-        options: ModelOptions | None = None,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(name, provider=provider, base_url=base_url, api_key=api_key, options=options, parameters=parameters)
-
     def _new_client(self, sdk: Any, **settings: Any) -> Any:
         client = sdk.AsyncAnthropic(**settings)
         if not any(getattr(client, name, None) for name in ("api_key", "auth_token", "credentials")):
@@ -86,9 +73,7 @@ class AnthropicModel(ProviderModel):
             async for event in stream:
                 on_delta(heard.takes(event) or _ALIVE)
         if not heard.stopped:
-            raise ModelCut(
-                f"the stream ended before the answer was whole ({heard.size()} characters had come)", usage=heard.counts(), billed=True
-            )
+            raise self._unfinished(heard.size(), heard.counts())
         return heard.response(self)
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:
@@ -155,7 +140,7 @@ class _Heard:
         self._count(answer.usage)
 
     def ends(self, delta: Any, usage: Any) -> None:
-        self.stopped = True
+        """Why it stopped, and what it took."""
         self._reason = delta.stop_reason or self._reason
         self._why = getattr(getattr(delta, "stop_details", None), "explanation", None) or self._why
         self._count(usage)
@@ -170,9 +155,7 @@ class _Heard:
             case "content_block_delta":
                 return self._grows(event.index, event.delta)
             case "message_delta":
-                self._reason = event.delta.stop_reason or self._reason
-                self._why = getattr(getattr(event.delta, "stop_details", None), "explanation", None) or self._why
-                self._count(event.usage)
+                self.ends(event.delta, event.usage)
             case "message_stop":
                 self.stopped = True
         return None

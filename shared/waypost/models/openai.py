@@ -8,7 +8,7 @@ Needs the extra `waypost[openai]`; the SDK is imported at the first call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from waypost.models.messages import (
@@ -25,7 +25,6 @@ from waypost.models.messages import (
     ToolUseDelta,
     UserMessage,
 )
-from waypost.models.options import ModelOptions
 from waypost.models.protocol import ModelCut
 from waypost.models.providing import ProviderModel, clean, document_of, given_back, object_of, opaque_of
 from waypost_proto.codec import encode
@@ -44,18 +43,6 @@ class OpenAIModel(ProviderModel):
     """
 
     sdk = "openai"
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        provider: str = "openai",
-        options: ModelOptions | None = None,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(name, provider=provider, base_url=base_url, api_key=api_key, options=options, parameters=parameters)
 
     def _new_client(self, sdk: Any, **settings: Any) -> Any:
         if self.base_url is not None and settings["api_key"] is None:
@@ -85,7 +72,7 @@ class OpenAIModel(ProviderModel):
                     heard.takes(choice.delta, on_delta)
                     heard.finish = choice.finish_reason or heard.finish
         if not heard.finish:
-            raise ModelCut(f"the stream ended before the answer was whole ({heard.size()} characters had come)", billed=True)
+            raise self._unfinished(heard.size())
         return heard.response(self)
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:

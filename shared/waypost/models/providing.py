@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from msgspec import Raw
 
-from waypost.models.messages import AssistantMessage, Delta, ModelRequest, ModelResponse
+from waypost.models.messages import AssistantMessage, Delta, ModelRequest, ModelResponse, TokenCounts
 from waypost.models.options import DEFAULT_OPTIONS, ModelOptions
 from waypost.models.protocol import ModelBusy, ModelCut, ModelRefused
 from waypost_proto.codec import encode
@@ -36,24 +36,24 @@ class ProviderModel(ABC):
     """
 
     sdk: str
-    """The SDK's module, which is also the name of the extra."""
+    """The SDK's module, which is also the name of the extra, and the provider unless another is given."""
 
     def __init__(
         self,
         name: str,
         *,
-        provider: str,
-        base_url: str | None,
-        api_key: str | None,
-        options: ModelOptions | None,
-        parameters: Mapping[str, Any] | None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        provider: str = "",
+        options: ModelOptions | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         if importlib.util.find_spec(self.sdk) is None:
             raise Misconfigured(f"{type(self).__name__} needs the {self.sdk} SDK: pip install 'waypost[{self.sdk}]'")
         if not name:
             raise Misconfigured(f"{type(self).__name__} needs the name of a model")
         self.name = name
-        self.provider = provider
+        self.provider = provider or self.sdk
         self.base_url = base_url
         self.options = options or DEFAULT_OPTIONS
         self.parameters = dict(parameters or {})
@@ -170,6 +170,10 @@ class ProviderModel(ABC):
         """An error that came after the answer had begun."""
         refused = code in _NEVER or code in ("invalid_request_error", "authentication_error", "permission_error", "not_found_error")
         return ModelRefused(message) if refused else ModelCut(message, billed=True)
+
+    def _unfinished(self, characters: int, usage: TokenCounts | None = None) -> ModelCut:
+        """A stream that came to its end before the answer did."""
+        return ModelCut(f"the stream ended before the answer was whole ({characters} characters had come)", usage=usage, billed=True)
 
     def _where(self) -> str:
         return self.base_url or self.provider

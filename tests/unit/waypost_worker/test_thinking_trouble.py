@@ -1,22 +1,18 @@
-"""The random trouble of `test_random_trouble`, for reasoning runs: all end with their result, no recorded answer is asked for again."""
+"""Random trouble (see `trouble`) for reasoning runs: all end with their result, no recorded answer is asked for again."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.unit.waypost_worker.desk import Desk
-from tests.unit.waypost_worker.stand_in import Run
-from tests.unit.waypost_worker.test_random_trouble import TROUBLES, Trouble, lookup
+from tests.unit.waypost_worker.trouble import Trouble, lookup, troubled
 from waypost import Agent, ReasoningAgent
 from waypost.models import AssistantMessage, ModelRequest
 from waypost.models.scripted import Answer, ScriptedModel, uses
-from waypost_io.bus.memory import MemoryBroker, MemoryBus
 
 TURNS = 4
 
@@ -28,7 +24,7 @@ class ThinkingTrouble(Trouble):
         async def answer(request: ModelRequest) -> Answer:
             turn = sum(isinstance(message, AssistantMessage) for message in request.messages)
             number = int(request.messages[0].text)
-            if self.told(self.runs[number], f"m{turn + 1}"):
+            if self.told(self.runs[number], f"m{turn + 1}", "call_id"):
                 self.began_again.append(f"{number}/m{turn + 1}")
             await asyncio.sleep(self.random.random() * 0.04)
             if turn < TURNS:
@@ -38,27 +34,13 @@ class ThinkingTrouble(Trouble):
 
         return ReasoningAgent(name="journey", model=ScriptedModel(answer), instructions="You travel.", tools=[lookup], input=int)
 
-    def told(self, run: Run, label: str) -> bool:
-        known = run.entries[: self.desk.coordinator.told.get(run.run_id, 0)]
-        return any(entry.type == "step_completed" and msgspec.json.decode(entry.data)["call_id"] == label for entry in known)
+    def result_of(self, number: int) -> Any:
+        return " ".join(f"{turn}{part}" for turn in range(TURNS) for part in "ab")
 
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_happens_runs_end_and_no_recorded_answer_is_asked_for_again(seed: int) -> None:
-    broker = MemoryBroker()
-    async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(MemoryBus(broker))
-        desk = await stack.enter_async_context(Desk(lambda: MemoryBus(broker), bus))
-        trouble = ThinkingTrouble(seed, desk, broker)
-        await trouble.begin()
-        for _ in range(TROUBLES):
-            await asyncio.sleep(trouble.random.random() * 0.02)
-            await trouble.happen()
-        await trouble.end()
-        for number, run in trouble.runs.items():
-            assert run.status == "completed", f"run {number}: {run.status} {run.error} {desk.history(run)}"
-            found = " ".join(f"{turn}{part}" for turn in range(TURNS) for part in "ab")
-            assert msgspec.json.decode(run.result.result) == found
+    async with troubled(ThinkingTrouble, seed) as trouble:
+        for run in trouble.runs.values():
             answers = [msgspec.json.decode(entry.data)["call_id"] for entry in run.of_type("step_completed")]
             assert answers == [f"m{turn}" for turn in range(1, TURNS + 2)], "each answer once, in order"
-    assert trouble.began_again == []
