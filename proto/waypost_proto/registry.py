@@ -73,6 +73,8 @@ class Announce(Value, frozen=True, kw_only=True):
     agents: list[AgentDefinition] = []
     tools: list[ToolDefinition] = []
     concurrency: AtLeastOne = 64
+    frames: bool = False
+    """Of a worker: as in its heartbeats."""
 
 
 class Announced(Value, frozen=True, kw_only=True):
@@ -110,6 +112,8 @@ class Heartbeat(Value, frozen=True, kw_only=True):
     state: Literal["ready", "draining", "stopped"] = "ready"
     busy: int = 0
     """Of a worker: runs that it worked on in the last second or so. One that is much busier than others like it is relieved of some."""
+    frames: bool = False
+    """Of a worker: it takes several activations in one message (`ActivationFrame`)."""
 
 
 class BreakerNews(Value, frozen=True, kw_only=True):

@@ -55,6 +55,14 @@ class Activation(Value, frozen=True, kw_only=True):
     """Cost is limited: a model without a known price is not asked."""
 
 
+class ActivationFrame(Value, frozen=True, kw_only=True):
+    """Several activations on one worker's own subject, each of another run and whole in itself: only for a worker whose heartbeat says
+    `frames`. Acknowledged when every one of them is answered; delivered again as a whole.
+    """
+
+    activations: list[Raw]
+
+
 class Accepted(Value, frozen=True, array_like=True):
     """The advance that led to this digest is committed."""
 

@@ -32,6 +32,8 @@ class Outgoing(Outbound):
     """The call that it dispatches under a permit of this very batch."""
     early: bool = False
     """It may go out before the commit."""
+    framed: bool = False
+    """An activation that may share a message with others for the same worker."""
 
 
 @dataclass(frozen=True, slots=True)

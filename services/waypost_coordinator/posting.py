@@ -138,7 +138,8 @@ class Poster:
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
         trace = _trace_header(traceparent(state.run_id, state.outside, "activation"))
         subject = self._ground.subjects.work(state.agent, build, target)
-        batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "work"))
+        framed = sticky and self._registry.takes_frames(state.worker)
+        batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "work", framed=framed))
         live.delivered = state.outside
         live.sent_to = state.worker if sticky else ""
         live.sure = True

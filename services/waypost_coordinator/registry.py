@@ -158,6 +158,11 @@ class Registry:
         peer = self._peers.get(worker_id)
         return peer is not None and not peer.draining
 
+    def takes_frames(self, worker_id: str) -> bool:
+        """Whether a worker takes several activations in one message."""
+        peer = self._peers.get(worker_id)
+        return peer is not None and peer.frames
+
     def worker_expected(self, worker_id: str) -> bool:
         """Whether a worker that holds a run of ours may still speak up (see `expect`)."""
         return self._peers.expected(worker_id)

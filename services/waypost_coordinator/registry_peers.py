@@ -31,6 +31,8 @@ class Peer:
     names: frozenset[str] = frozenset()
     held: tuple[Held, ...] = ()
     draining: bool = False
+    frames: bool = False
+    """Takes several activations in one message."""
 
 
 class Peers:
@@ -49,7 +51,7 @@ class Peers:
     def announced(self, announce: Announce, now: float) -> bool:
         """A peer introduced itself: as good as a heartbeat."""
         names = frozenset(d.name for d in announce.agents) | frozenset(d.name for d in announce.tools)
-        return self._alive(Peer(announce.peer, announce.kind, now, announce.build, names), now)
+        return self._alive(Peer(announce.peer, announce.kind, now, announce.build, names, frames=announce.frames), now)
 
     def heard(self, beat: Heartbeat, now: float) -> bool:
         """A heartbeat that says anything but `stopped` (for which see `stopped`)."""
@@ -61,6 +63,7 @@ class Peers:
             frozenset(beat.names),
             held=tuple(beat.held),
             draining=beat.state == "draining",
+            frames=beat.frames,
         )
         return self._alive(peer, now)
 

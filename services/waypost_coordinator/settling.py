@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from waypost_coordinator.batch import Batch, Outgoing, Sending
+from waypost_coordinator.framing import framed
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter
 from waypost_coordinator.timers import Timers
@@ -148,9 +149,10 @@ class Settler:
                 queues.setdefault(each.queue, []).append(each)
             else:
                 sendings.append(Sending((each,), self._publish(each)))
-        for messages in queues.values():
-            for start in range(0, len(messages), GROUP_MOST):
-                group = messages[start : start + GROUP_MOST]
+        for queue, messages in queues.items():
+            sent = framed(messages) if queue == "work" else messages
+            for start in range(0, len(sent), GROUP_MOST):
+                group = sent[start : start + GROUP_MOST]
                 sendings.append(Sending(group, self._ground.bus.publish_group(group)))
         return sendings
 

@@ -19,7 +19,7 @@ import structlog
 from msgspec import Raw
 
 from waypost_io import faults
-from waypost_io.bus.ports import Headers, PubAck
+from waypost_io.bus.ports import PubAck
 from waypost_proto.codec import encode
 from waypost_proto.errors import TooLarge, WaypostError
 from waypost_proto.ids import RunId, chain_digest
@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 class Publishes(Protocol):
     """What the outbox needs of the bus."""
 
-    def publish(self, subject: str, body: bytes, *, headers: Headers | None = None, msg_id: str | None = None) -> Awaitable[PubAck]: ...
+    def publish(self, subject: str, body: bytes, *, msg_id: str) -> Awaitable[PubAck]: ...
 
 
 @dataclass(frozen=True, slots=True)

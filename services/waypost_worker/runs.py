@@ -22,6 +22,7 @@ from waypost_proto.errors import BadMessage
 from waypost_proto.ids import RunId
 from waypost_proto.registry import Held
 from waypost_proto.work import Activation, Confirm, Stop
+from waypost_worker.frame_parts import parts_of
 from waypost_worker.hosting import Hosting
 from waypost_worker.slot import RunSlot
 from waypost_worker.suspects import Suspects
@@ -103,8 +104,17 @@ class Runs:
     # -- what arrives
 
     def activate(self, delivery: Delivery) -> None:
-        """Handle one delivered activation. Never raises; idempotent by (token, base, seq of the entries)."""
+        """Handle one delivered message of activations. Never raises; idempotent by (token, base, seq of the entries)."""
         faults.point("worker.activation.before")
+        try:
+            parts = parts_of(delivery)
+        except BadMessage as error:
+            _log.error("not an activation that this version understands", subject=delivery.subject, error=str(error))
+            return
+        for part in parts:
+            self._activation(part)
+
+    def _activation(self, delivery: Delivery) -> None:
         self._hosting.metrics.activations.inc()
         try:
             activation = decode(Activation, delivery.body)

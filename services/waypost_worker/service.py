@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import structlog
 
+from waypost_io.bus.company import Company
 from waypost_io.bus.ports import Bus, ConsumerSpec, Message
 from waypost_io.bus.topology import sticky_consumer, work_consumer
 from waypost_io.identity import Signs
@@ -109,7 +110,12 @@ class Worker:
             await self._bus.subscribe(self._subjects.stop(), self._on_stop),
         ]
         announce = Announce(
-            peer=self.id, kind="worker", build=self.catalog.build, agents=self.catalog.definitions, concurrency=self._tuning.concurrency
+            peer=self.id,
+            kind="worker",
+            build=self.catalog.build,
+            agents=self.catalog.definitions,
+            concurrency=self._tuning.concurrency,
+            frames=True,
         )
         peer = Peer(self._bus, self._subjects, announce, held=runs.held, busy=runs.busy, beat_seconds=self._tuning.heartbeat_seconds)
         async with peer:
@@ -166,7 +172,7 @@ class Worker:
         hosting = Hosting(
             worker=self.id,
             build=self.catalog.build,
-            bus=self._bus,
+            bus=Company(self._bus),
             subjects=self._subjects,
             tuning=self._tuning,
             effects=effects,

@@ -124,6 +124,7 @@ class Peer:
             held=self._held(),
             state=self._state,
             busy=self._busy(),
+            frames=mine.frames,
         )
         self._bus.send(self._subjects.heartbeat(), encode(beat))
 

@@ -69,8 +69,8 @@ KEPT = ("MAILBOX", "WORK", "TOOLS")
 """The work queues that every step goes through: none of them is ever empty (`waypost_coordinator.keeping`)."""
 
 
-GROUPED = ("WORK", "TOOLS", "EVENTS")
-"""What a coordinator publishes many messages to after each commit."""
+GROUPED = ("MAILBOX", "WORK", "TOOLS", "EVENTS")
+"""What many messages are published to at once: after a commit, and by workers and gateways that answer many runs in one turn."""
 
 
 def stream_specs(

@@ -38,7 +38,7 @@ from waypost_proto.registry import AgentDefinition, Announce, Announced, Heartbe
 from waypost_proto.subjects import Subjects
 from waypost_proto.tools import ToolCall
 from waypost_proto.values import Effect, Retry
-from waypost_proto.work import Activation, Confirm
+from waypost_proto.work import Activation, ActivationFrame, Confirm
 
 SUBJECTS = Subjects("t")
 PARTITIONS = 2
@@ -217,7 +217,7 @@ class Site:
         return [] if found is None else [message for _, message in sorted(found.messages.items()) if ".keep." not in message.subject]
 
     def activations(self, run_id: RunId) -> list[Activation]:
-        found = [decode(Activation, message.body) for message in self.on("WORK")]
+        found = [decode(Activation, body) for message in self.on("WORK") for body in _activations_in(message.body)]
         return [activation for activation in found if activation.run_id == run_id]
 
     def calls(self, run_id: RunId) -> list[ToolCall]:
@@ -302,6 +302,13 @@ async def site(**settings: str) -> AsyncIterator[Site]:
         yield Site(bus, **settings)
 
 
+def _activations_in(body: bytes) -> list[bytes]:
+    """Those of a frame, or the one that the message is."""
+    if body.startswith(b'{"activations":'):
+        return [bytes(each) for each in decode(ActivationFrame, body).activations]
+    return [body]
+
+
 def call(tool: str, given: Activation, call_id: str = "0:1", **more: Any) -> cmd.CallTool:
     return cmd.CallTool(seen=given.upto, id=CallId(call_id), tool=tool, args=more.pop("args", Raw(b'{"x":1}')), **more)
 
@@ -329,6 +336,9 @@ class Hosts:
 
     def worker_expected(self, worker: str) -> bool:
         return worker in self.expected
+
+    def takes_frames(self, _worker: str) -> bool:
+        return True
 
     def takes_work(self, worker: str) -> bool:
         return worker in self.alive - self.draining
