@@ -308,11 +308,17 @@ def load(kind: type[T], env: Mapping[str, str] | None = None) -> T:
     return environment.read(kind, env)
 
 
-def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
-    """Variables named WAYPOST_… that nothing reads: misspelt, or of another version (for `doctor`)."""
+def known_variables() -> set[str]:
+    """Every variable named WAYPOST_… that something reads."""
     known = set(OTHER_VARIABLES)
     for kind in (Settings, CoordinatorSettings, WorkerSettings, GatewaySettings, AuditSettings, EdgeSettings, TraceContentSettings):
         known.update(setting.variable for _, setting, _ in environment.variables(kind))
+    return known
+
+
+def unknown_variables(env: Mapping[str, str] | None = None) -> list[str]:
+    """Variables named WAYPOST_… that nothing reads: misspelt, or of another version (for `doctor`)."""
+    known = known_variables()
     named = [name for name in (os.environ if env is None else env) if name.startswith("WAYPOST_") and not name.startswith(SECRETS_PREFIX)]
     return sorted(name for name in named if name not in known)
 

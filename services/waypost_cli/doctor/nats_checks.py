@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Struct, json
 
-from waypost_cli.doctor.report import Finding, failure, ok, warning
+from waypost_cli.doctor.report import Finding, failure, ok, unreachable, warning
 from waypost_io.bus.ports import Bus, StreamSpec
 from waypost_io.settings import Settings
 from waypost_proto.errors import WaypostError
@@ -23,6 +23,7 @@ FULL_SHARE = 0.8
 """A stream or store this full deserves a word."""
 _SECONDS = 3.0
 _DEFAULT_PORT = 4222
+_PAGES = 8
 
 
 class ServerInfo(Struct):
@@ -32,6 +33,9 @@ class ServerInfo(Struct):
     max_payload: int = 0
     jetstream: bool = False
     server_name: str = ""
+    cluster: str = ""
+    connect_urls: list[str] = []
+    """Of a cluster, all of its servers that this one knows."""
 
 
 class _Tier(Struct):
@@ -68,7 +72,7 @@ async def check_server(settings: Settings) -> list[Finding]:
     try:
         info = await server_info(settings.nats_url)
     except (OSError, TimeoutError) as error:
-        return [failure("nats", f"no server answers: {str(error) or 'timed out'}", where)]
+        return [unreachable("nats", f"no server answers: {str(error) or 'timed out'}", where)]
     if not info.version:
         return [warning("nats", "answers, but says nothing of its version", "see that it is nats-server 2.14 or later")]
     findings = [_version(info)]
@@ -78,7 +82,19 @@ async def check_server(settings: Settings) -> list[Finding]:
         findings.append(
             failure("nats limits", f"max_payload is {info.max_payload} bytes", f"set max_payload to {2 * MAX_MESSAGE_BYTES} (the default)")
         )
+    findings += _cluster(settings, info)
     return findings
+
+
+def _cluster(settings: Settings, info: ServerInfo) -> list[Finding]:
+    """As many servers as replicas of a stream are asked for."""
+    if settings.replicas == 1:
+        return []
+    there = max(len(info.connect_urls), 1) if info.cluster else 1
+    if there >= settings.replicas:
+        return [ok("replicas", f"{settings.replicas} of {there} servers")]
+    text = f"WAYPOST_REPLICAS is {settings.replicas}, and there {'is' if there == 1 else 'are'} {there} server{'s' if there > 1 else ''}"
+    return [failure("replicas", text, f"add servers to the cluster, or set WAYPOST_REPLICAS={1 if there < 3 else 3}")]
 
 
 def _version(info: ServerInfo) -> Finding:
@@ -130,20 +146,47 @@ def _stream(spec: StreamSpec, answer: dict[str, Any]) -> list[Finding]:
             ("retention", config.get("retention"), "workqueue" if spec.retention == "work_queue" else "limits"),
             ("subjects", sorted(config.get("subjects", [])), sorted(spec.subjects)),
             ("max_msg_size", config.get("max_msg_size"), spec.max_message_bytes),
+            ("discard", config.get("discard"), spec.discard),
         )
         if found != wanted
     ]
+    transform = config.get("subject_transform") or {}
+    found_transform = (transform.get("src"), transform.get("dest")) if transform else None
+    if found_transform != spec.transform:
+        was = found_transform[1] if found_transform else "none"
+        text = f"{spec.name}: its partition transform is {was}, must be {spec.transform[1] if spec.transform else 'none'}"
+        mend = (
+            "set WAYPOST_PARTITIONS to what the deployment was started with; without a transform: delete the stream, restart a coordinator"
+        )
+        return [failure("streams", text, mend)]
     if wrong:
         return [
             failure(
                 "streams", f"{spec.name}: {'; '.join(wrong)}", f"drain it, delete it, and restart a coordinator, which makes {spec.name}"
             )
         ]
+    copies = int(config.get("num_replicas", 1))
+    if copies < spec.replicas:
+        text = f"{spec.name} has {copies} replica{'s' if copies > 1 else ''}, WAYPOST_REPLICAS asks for {spec.replicas}"
+        return [warning("streams", text, f"nats stream edit {spec.name} --replicas {spec.replicas}")]
     size, most = int(state.get("bytes", 0)), int(config.get("max_bytes", -1))
     if spec.discard == "new" and most > 0 and size > FULL_SHARE * most:
         text = f"{spec.name} holds {size >> 20} of {most >> 20} MiB ({state.get('messages', 0)} messages)"
         return [warning("streams", text, "its consumers do not keep up or are not there: start more of them")]
     return []
+
+
+async def stream_names(bus: Bus) -> list[str]:
+    """All streams that this account has, at most the first few thousand. Raises `WaypostError`."""
+    names: list[str] = []
+    for _ in range(_PAGES):
+        message = await bus.request("$JS.API.STREAM.NAMES", json.encode({"offset": len(names)}), timeout_seconds=_SECONDS)
+        page = json.decode(message.body)
+        found = page.get("streams") or [] if isinstance(page, dict) else []
+        names += [str(name) for name in found]
+        if not found or len(names) >= int(page.get("total", 0)):
+            break
+    return names
 
 
 async def _ask(bus: Bus, subject: str) -> dict[str, Any]:

@@ -7,17 +7,21 @@ from typing import Literal
 
 from msgspec import Struct
 
+from waypost_cli.exits import UNREACHABLE
+
 Level = Literal["ok", "warning", "failure", "skipped"]
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failure": ("✗", "red"), "skipped": ("-", "dim")}
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One check's outcome. `mend` says what to do; every warning and failure has one."""
 
     check: str
     level: Level
     found: str
     mend: str = ""
+    unreachable: bool = False
+    """A server cannot be reached at all."""
 
 
 def ok(check: str, found: str) -> Finding:
@@ -32,12 +36,19 @@ def failure(check: str, found: str, mend: str) -> Finding:
     return Finding(check=check, level="failure", found=found, mend=mend)
 
 
+def unreachable(check: str, found: str, mend: str) -> Finding:
+    """A failure that ends `doctor` with exit code 3."""
+    return Finding(check=check, level="failure", found=found, mend=mend, unreachable=True)
+
+
 def skipped(check: str, found: str) -> Finding:
     return Finding(check=check, level="skipped", found=found)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """1 if anything failed; warnings alone are no failure."""
+    """3 if a server cannot be reached, 1 if anything else failed; warnings alone are no failure."""
+    if any(finding.unreachable for finding in findings):
+        return UNREACHABLE
     return 1 if any(finding.level == "failure" for finding in findings) else 0
 
 

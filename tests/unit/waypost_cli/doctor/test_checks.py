@@ -17,13 +17,19 @@ from waypost_io.bus.ports import Message, StreamSpec
 from waypost_io.settings import Settings
 from waypost_io.store.memory import MemoryStore
 from waypost_proto.api import AgentView, ToolView
-from waypost_proto.errors import Unreachable
+from waypost_proto.errors import Denied, Unreachable
 from waypost_proto.registry import AgentDefinition, ToolDefinition
 from waypost_proto.values import Effect
 
 SPEC = StreamSpec(name="T_TASKS", subjects=("t.tasks.>",), retention="work_queue", max_bytes=1000)
 GOOD = {
-    "config": {"retention": "workqueue", "subjects": ["t.tasks.>"], "max_msg_size": SPEC.max_message_bytes, "max_bytes": 1000},
+    "config": {
+        "retention": "workqueue",
+        "subjects": ["t.tasks.>"],
+        "max_msg_size": SPEC.max_message_bytes,
+        "max_bytes": 1000,
+        "discard": "new",
+    },
     "state": {"bytes": 10, "messages": 1},
 }
 
@@ -211,3 +217,10 @@ async def test_a_coordinator_that_does_not_answer_is_a_failure() -> None:
     client.answers["agents"] = Unreachable("no coordinator answers")
     [finding] = await check_services(client)  # type: ignore[arg-type]
     assert (finding.check, finding.level) == ("coordinator", "failure")
+
+
+async def test_a_caller_that_is_refused_needs_another_token() -> None:
+    client = FakeClient()
+    client.answers["agents"] = Denied("bob has no role that may agents.list")
+    [finding] = await check_services(client)  # type: ignore[arg-type]
+    assert "WAYPOST_API_TOKEN" in finding.mend
