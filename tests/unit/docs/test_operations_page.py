@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docs.pages import ROOT, text_of
-from waypost_cli.doctor import nats_checks, postgres_checks
+from waypost_cli.doctor import nats_checks, database_checks
 from waypost_io import environment, settings
 from waypost_io.bus.topology import stream_specs
 from waypost_proto.subjects import Subjects
@@ -85,7 +85,7 @@ def test_roles_are_those_of_the_schema() -> None:
 
 
 def test_versions_are_those_that_doctor_asks_for() -> None:
-    assert f"Postgres {postgres_checks.OLDEST} or later" in " ".join(PAGE.split())
+    assert f"Postgres {database_checks.OLDEST} or later" in " ".join(PAGE.split())
     assert "nats-server {}.{} or later".format(*nats_checks.OLDEST) in " ".join(PAGE.split())
 
 
