@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.docs.pages import ROOT, text_of
-from waypost_cli.doctor import nats_checks, database_checks
+from waypost_cli.doctor import database_checks, nats_checks
 from waypost_io import environment, settings
 from waypost_io.bus.topology import stream_specs
 from waypost_proto.subjects import Subjects
