@@ -23,6 +23,7 @@ from waypost_edge.metrics import Metrics
 from waypost_edge.serving import listen, room_for, serve_http
 from waypost_edge.tempo.reading import Reading
 from waypost_edge.tempo.routes import Tempo
+from waypost_edge.webhooks.opening import couriers, subscriptions
 from waypost_io.bus.opening import bus_of
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.observing import observe
@@ -42,6 +43,7 @@ async def serve(stop: Stop) -> None:
     """Answer until `stop`. Raises `Misconfigured`, or `Unreachable` when Postgres or NATS is not there in time."""
     settings = load(EdgeSettings)
     metrics = Metrics()
+    webhooks = subscriptions(settings.webhooks_file)
     door = open_auth(settings, time.time)
     capture = capture_of()
     release = version("waypost")
@@ -95,6 +97,8 @@ async def serve(stop: Stop) -> None:
             connections = room_for(settings.watchers + SPARE_CONNECTIONS)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             stack.callback(tasks.create_task(live.end_with(stop)).cancel)
+            for courier in couriers(webhooks, bus, settings.subjects, metrics):
+                stack.callback(tasks.create_task(courier.run(), name="webhooks").cancel)
             await serve_http(app, listening, stop, drain_seconds=settings.drain_seconds, connections=connections)
 
 

@@ -282,6 +282,7 @@ class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
     public_url: Annotated[str, Env("WAYPOST_EDGE_URL", "the address under which people reach the edge", check=_web_url)] = ""
     """"": that of each request. With https, cookies are for https alone."""
     oidc_file: Annotated[Path | None, Env("WAYPOST_OIDC_FILE", "OIDC issuers whose word is taken, TOML", check=_file)] = None
+    webhooks_file: Annotated[Path | None, Env("WAYPOST_WEBHOOKS_FILE", "endpoints that get events, TOML", check=_file)] = None
     proxies: Annotated[str, Env("WAYPOST_EDGE_PROXIES", "addresses whose X-Forwarded-For is believed, separated by commas")] = ""
     session_key_file: Annotated[Path | None, Env("WAYPOST_EDGE_SESSION_KEY_FILE", "what encrypts sessions of browsers", check=_file)] = None
     """None: a key of this process's own; sessions end with it, and several edges do not share them."""

@@ -247,7 +247,7 @@ def consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
     config: dict[str, Any] = {
         "durable_name": spec.name,
         "filter_subject": spec.filter_subject,
-        "deliver_policy": "all",
+        "deliver_policy": "new" if spec.new_only else "all",
         "ack_policy": "explicit",
         "replay_policy": "instant",
         "max_deliver": -1,

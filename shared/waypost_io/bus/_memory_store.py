@@ -155,7 +155,7 @@ class MemoryStream:
             return
         consumer = MemoryConsumer(self, spec, created, self._time)
         self.consumers[spec.name] = consumer
-        for message in self.messages.values():
+        for message in () if spec.new_only else self.messages.values():
             consumer.offer(message)
 
     def drop_consumer(self, name: str) -> None:

@@ -38,7 +38,10 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsumerSpec:
-    """A durable pull consumer as it must be. `inactive_seconds`: the server drops it when nobody pulls for so long; 0: never."""
+    """A durable pull consumer as it must be. `inactive_seconds`: the server drops it when nobody pulls for so long; 0: never.
+
+    `new_only`: it begins with what is published after it was made.
+    """
 
     stream: str
     name: str
@@ -46,6 +49,7 @@ class ConsumerSpec:
     ack_wait_seconds: float = 30.0
     max_ack_pending: int = 10_000
     inactive_seconds: float = 0.0
+    new_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

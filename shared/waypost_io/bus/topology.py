@@ -127,6 +127,17 @@ def notices_consumer(subjects: Subjects, outlet: str) -> ConsumerSpec:
     )
 
 
+def webhook_consumer(subjects: Subjects, name: str) -> ConsumerSpec:
+    """Events for one subscription of webhooks: one consumer that every edge pulls. It begins with what happens after it was made."""
+    return ConsumerSpec(
+        stream=subjects.stream("EVENTS"),
+        name=f"webhook-{name}",
+        filter_subject=subjects.all_events(),
+        ack_wait_seconds=NOTICE_ACK_SECONDS,
+        new_only=True,
+    )
+
+
 def mail_consumer(subjects: Subjects, partition: int, epoch: int) -> ConsumerSpec:
     """A partition's mail under one lease epoch. Consumers of a work queue must not overlap: delete the epoch before first."""
     return ConsumerSpec(

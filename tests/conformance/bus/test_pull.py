@@ -347,3 +347,18 @@ async def test_one_caller_at_a_time(world: Any) -> None:
     waiting.cancel()
     with pytest.raises(ContractError):
         await puller.next_batch(0)
+
+
+async def test_a_consumer_of_what_is_new_begins_behind_what_was_there_and_keeps_its_place(world: Any) -> None:
+    bus = await world.bus()
+    stream = world.stream(retention="limits")
+    await bus.ensure_stream(stream)
+    await bus.publish(world.subject("a.b"), b"before")
+    await bus.ensure_consumer(world.consumer(stream, new_only=True))
+    await bus.publish(world.subject("a.b"), b"after")
+    puller = bus.pull(stream.name, "c")
+    assert [delivery.body for delivery in await collect(puller, 1)] == [b"after"]
+    await puller.close()
+    await bus.publish(world.subject("a.b"), b"meanwhile")
+    await bus.ensure_consumer(world.consumer(stream, new_only=True))  # as at the next start
+    assert [delivery.body for delivery in await collect(bus.pull(stream.name, "c"), 1)] == [b"meanwhile"]
