@@ -17,7 +17,7 @@ import structlog
 from waypost_edge.metrics import Metrics
 from waypost_edge.webhooks.sending import Answer, Sender, body_of, id_of
 from waypost_edge.webhooks.subscriptions import Subscription
-from waypost_io.bus.ports import Bus, Delivery
+from waypost_io.bus.ports import Bus, Delivery, Puller
 from waypost_io.bus.topology import webhook_consumer
 from waypost_proto.codec import decode
 from waypost_proto.errors import BadMessage, WaypostError
@@ -78,19 +78,20 @@ class Courier:
             async with asyncio.TaskGroup() as group:
                 while True:
                     await free.acquire()
-                    deliveries = await puller.next_batch(1)
-                    if not deliveries:
-                        free.release()
-                    for delivery in deliveries:
-                        event = self._wanted(delivery)
-                        if event is None:
-                            free.release()
-                            continue
-                        group.create_task(self._deliver(sender, event, delivery)).add_done_callback(lambda _: free.release())
+                    event, delivery = await self._next(puller)
+                    group.create_task(self._deliver(sender, event, delivery)).add_done_callback(lambda _: free.release())
         except* WaypostError as errors:
             raise errors.exceptions[0] from None
         finally:
             await puller.close()
+
+    async def _next(self, puller: Puller) -> tuple[Event, Delivery]:
+        """The next event that is for this endpoint; at most one message is in hand that is not."""
+        while True:
+            for delivery in await puller.next_batch(1):
+                event = self._wanted(delivery)
+                if event is not None:
+                    return event, delivery
 
     def _wanted(self, delivery: Delivery) -> Event | None:
         """The event in a delivery; what is not for this endpoint is acknowledged at once."""
