@@ -80,6 +80,7 @@ COMMANDS = (
     _Command("nats-config", "nats_config:nats_config", "Write accounts and permissions for a NATS server.", _CARE),
     _Command("redispatch", "care:redispatch", "Derive outstanding work again from the log.", _CARE),
     _Command("migrate", "care:migrate", "Bring the database schema up to date.", _CARE),
+    _Command("prune", "pruning:prune", "Drop old events on record; runs that have not ended keep theirs.", _CARE),
     _Command("doctor", "doctor:doctor", "Check servers, services and work; say how to mend.", _CARE),
     _Command("completion", "completing:completion", "Print what completes commands and options in a shell.", _CARE),
     _Command("version", "care:version", "Print the version.", _CARE),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from waypost_core.audit.drops import Dropped
 from waypost_core.audit.growing import GrowingTree, StoredNode
 from waypost_core.audit.heads import Head, parse_head
 from waypost_core.audit.keyring import Keyring
@@ -55,6 +56,9 @@ class Checker:
         self._events = self._heads = self._leaves = 0
         self._head: Head | None = None
         self._head_key = ""
+        self._dropped: Dropped | None = None
+        self._roots: list[tuple[Head, str]] = []
+        self._excused = 0
         for problem in ring.problems:
             self.add("key", problem)
 
@@ -81,10 +85,37 @@ class Checker:
         if self._actual is not None:
             self._actual_buffer += leaf
         self._size = index + 1
+        if self._roots:
+            self._statements_at(self._size)
         self._events += 1
         self._leaves += 1
         self._number(index, run_id, seq, line)
         self._names(index, run_id, seq, body, line)
+
+    def allow(self, dropped: Dropped) -> None:
+        """What retention has dropped on record; statements that are not good are findings."""
+        self._dropped = dropped
+        self._roots = sorted(((drop.head, drop.what) for drop in dropped.good), key=lambda each: -each[0].size)
+        for problem in dropped.problems:
+            self.add("drop", problem)
+
+    def excused(self, low: int, high: int) -> bool:
+        """Whether the events of these leaves were dropped on record; if so they are counted."""
+        if self._dropped is None or not self._dropped.covers(low, high):
+            return False
+        self._excused += high - low
+        return True
+
+    def _statements_at(self, size: int) -> None:
+        """The heads that statements name, of sizes that are reached: their roots are this log's."""
+        while self._roots and self._roots[-1][0].size <= size:
+            head, what = self._roots.pop()
+            if head.size < size or not self._computable:
+                continue
+            self._flush()
+            if head.root not in (self._told.root, self._actual.root if self._actual else b""):
+                text = f"the statement that {what} was dropped names another root of {head.size} leaves than this log has"
+                self.add("drop", text, index=head.size)
 
     def lost(self, told: bytes) -> None:
         """The next leaf is known, its event is not there. Says nothing of itself."""
@@ -93,6 +124,8 @@ class Checker:
             self._actual_buffer += told
         self._size += 1
         self._leaves += 1
+        if self._roots:
+            self._statements_at(self._size)
 
     def skip(self, height: int, hash_: bytes) -> None:
         """The next 2**height leaves are left out on purpose. Raises `ValueError` when such a subtree cannot begin here."""
@@ -101,6 +134,8 @@ class Checker:
             if self._computable:
                 tree.append_subtree(height, hash_)
         self._size += 1 << height
+        if self._roots:
+            self._statements_at(self._size)
 
     def jump(self, size: int) -> None:
         """Go on at another size: leaves are missing or come twice, and no root can be computed from here on."""
@@ -174,6 +209,7 @@ class Checker:
             trusted=trusted,
             findings=sorted(self.findings.kept, key=lambda found: (found.index is None, found.index or 0)),
             more_findings=self.findings.more,
+            dropped=self._excused,
         )
 
     # -- events

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from waypost_core.audit.checking import KEPT, Checker
+from waypost_core.audit.drops import Dropped
 from waypost_core.audit.heads import Head, parse_head
 from waypost_core.audit.keyring import Keyring
 from waypost_core.audit.notes import BadNote, VerifierKey
@@ -50,6 +51,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag="manifest", tag_fi
     keys: list[str]
     made_at: str
     made_by: str
+    drops: list[tuple[str, str]] | msgspec.UnsetType = msgspec.UNSET
+    """Of an export of everything: statements of what retention has dropped, each with its list of leaves."""
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True, tag="event", tag_field="line", omit_defaults=True):
@@ -157,6 +160,8 @@ class _Reader:
         findings = self._checker.findings
         self._checker = Checker(Keyring(line.keys, self._trusted), every_event=line.scope.kind != "time")
         self._checker.findings.kept[:0] = findings.kept
+        if line.drops:
+            self._checker.allow(Dropped(Keyring(line.keys, self._trusted), line.drops))
         if line.format != FORMAT:
             self._checker.add("unreadable", f"the export has the format {line.format!r}, this checks {FORMAT!r}")
         for note in self._kept:
@@ -204,7 +209,8 @@ class _Reader:
         if not 0 <= line.height <= 62:
             self._checker.add("unreadable", f"line {number}: {line.height} is no height", index=line.index, line=number)
             return
-        if self._manifest is not None and self._manifest.scope.kind == "all":
+        whole = self._manifest is not None and self._manifest.scope.kind == "all"
+        if whole and not self._checker.excused(line.index, line.index + (1 << line.height)):
             text = f"line {number}: the event of leaf {line.index} is not there, and this is an export of everything"
             self._checker.add("missing", text, index=line.index, until=line.index + (1 << line.height), line=number)
         if not self._place(line.index, number):

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["edited", "missing", "inserted", "order", "misfiled", "root", "head", "key", "truncated", "forked", "unreadable", "store"]
+Kind = Literal[
+    "edited", "missing", "inserted", "order", "misfiled", "root", "head", "key", "truncated", "forked", "unreadable", "store", "drop"
+]
 MAX_FINDINGS = 200
 """More are counted and not kept: one changed hash can spoil everything after it."""
 
@@ -43,6 +45,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool
     findings: list[Finding]
     more_findings: int = 0
+    dropped: int = 0
+    """Leaves whose events retention has dropped, with a signed statement."""
 
     @property
     def text(self) -> str:
@@ -50,7 +54,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         signed = (
             f"{self.signed_size} under a head of key {self.key_id} at {self.signed_at}" if self.signed_size else "no head that is right"
         )
-        return f"{self.leaves} leaves, {self.events} events of {self.runs} runs, {signed}"
+        dropped = f", {self.dropped} dropped on record" if self.dropped else ""
+        return f"{self.leaves} leaves, {self.events} events of {self.runs} runs{dropped}, {signed}"
 
 
 class Findings:

@@ -86,6 +86,7 @@ class Export:
 
     async def _manifest(self, head: HeadRow) -> Manifest:
         parsed = parse_head(head.note)[0]
+        drops = [(row.note, row.leaves) for row in await self._audit.drops()] if self._scope.kind == "all" else []
         return Manifest(
             origin=parsed.origin,
             scope=self._scope,
@@ -95,6 +96,7 @@ class Export:
             keys=[key.note for key in await self._audit.keys()],
             made_at=format_time(time.time()),
             made_by=f"waypost {version('waypost')}",
+            drops=drops or msgspec.UNSET,
         )
 
     async def _heads(self, size: int) -> list[tuple[int, str]]:

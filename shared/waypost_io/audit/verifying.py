@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from waypost_core.audit.checking import KEPT, Checker
+from waypost_core.audit.drops import Dropped
 from waypost_core.audit.growing import GrowingTree
 from waypost_core.audit.heads import Head, parse_head
 from waypost_core.audit.keyring import Keyring
@@ -62,6 +63,7 @@ class _Verification:
         keys = await audit.keys()
         ring = Keyring([key.note for key in keys], self._wanted.trusted)
         self._checker = Checker(ring, every_event=not since, tree=await self._begin(since) if since else None)
+        self._checker.allow(Dropped(ring, [(row.note, row.leaves) for row in await audit.drops()]))
         self._spans = SpanCheck(self._checker, since)
         for row, statement in zip(keys, ring.statements, strict=False):
             if (row.key_id, row.size) != (statement.new.key_id, statement.size):
@@ -142,6 +144,9 @@ class _Verification:
         self._spans.columns(index, row)
 
     def _missing(self, index: int, told: bytes) -> None:
+        if self._checker.excused(index, index + 1):
+            self._checker.lost(told)
+            return
         partition, position = self._spans.place(index)
         text = f"the event of leaf {index} (partition {partition}, position {position}) is missing"
         self._checker.add("missing", text, index=index)

@@ -562,6 +562,16 @@ class AnchorRow:
     place: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropRow:
+    """A statement of what retention dropped, and the list of leaves that it has the digest of."""
+
+    what: str
+    dropped_at: float
+    leaves: str
+    note: str
+
+
 class Audit(Protocol):
     """Tables audit_* (writer: audit logger). Leaves are numbered from 0 without a gap over all runs."""
 
@@ -649,6 +659,10 @@ class Audit(Protocol):
         ...
 
     async def anchors(self) -> list[AnchorRow]: ...
+
+    async def drops(self) -> list[DropRow]:
+        """What retention has dropped, oldest first (writer: `waypost prune`)."""
+        ...
 
 
 class Maintenance(Protocol):

@@ -17,6 +17,7 @@ from waypost_io.store.pg.log import PostgresLog
 from waypost_io.store.pg.overview import PostgresOverview
 from waypost_io.store.pg.reads import PostgresReads
 from waypost_io.store.pg.registry import PostgresDefinitions, PostgresKeys, PostgresStreams
+from waypost_io.store.pg.retention import PostgresRetention
 from waypost_io.store.pg.traces import PostgresTraces
 from waypost_io.store.ports import (
     Approvals,
@@ -75,6 +76,7 @@ class PostgresStore:
         self.streams: Streams = PostgresStreams(link)
         self.reads: Reads = PostgresReads(link)
         self.audit: Audit = PostgresAudit(link)
+        self.retention = PostgresRetention(link)
         self.maintenance: Maintenance = PostgresMaintenance(link)
         self.overview: Overview = PostgresOverview(link)
         self.traces: Traces = PostgresTraces(link)

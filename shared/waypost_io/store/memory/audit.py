@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from waypost_core.audit.leaves import event_leaf
 from waypost_io.store.memory.database import AuditTables, MemoryDatabase
-from waypost_io.store.ports import AnchorRow, AuditSpan, AuditState, EventRow, HeadRow, KeyRow, PendingSpan
+from waypost_io.store.ports import AnchorRow, AuditSpan, AuditState, DropRow, EventRow, HeadRow, KeyRow, PendingSpan
 from waypost_proto.errors import ConcurrencyError, ContractError
 from waypost_proto.ids import RunId
 
@@ -171,6 +171,9 @@ class MemoryAudit:
 
     async def anchors(self) -> list[AnchorRow]:
         return [anchor for _, anchor in sorted(self._log.anchors.items())]
+
+    async def drops(self) -> list[DropRow]:
+        return []  # nothing is partitioned here
 
 
 def _span(partition: int, cursor: int, last: int, rows: Sequence[EventRow]) -> PendingSpan:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from waypost_io.store import queries
 from waypost_io.store.pg import rows
 from waypost_io.store.pg.link import Link
-from waypost_io.store.ports import AnchorRow, AuditSpan, AuditState, EventRow, HeadRow, KeyRow, PendingSpan
+from waypost_io.store.ports import AnchorRow, AuditSpan, AuditState, DropRow, EventRow, HeadRow, KeyRow, PendingSpan
 from waypost_proto.errors import ConcurrencyError
 from waypost_proto.ids import RunId
 
@@ -19,6 +19,7 @@ _SPANS = queries.load("audit_spans")
 _HEADS = queries.load("audit_heads")
 _KEYS = queries.load("audit_keys")
 _ANCHORS = queries.load("audit_anchors")
+_DROPS = queries.load("audit_drops")
 _HASH_BYTES = 32
 
 
@@ -147,3 +148,6 @@ class PostgresAudit:
 
     async def anchors(self) -> list[AnchorRow]:
         return [AnchorRow(**row) for row in await self._link.fetch(_ANCHORS["anchors"])]
+
+    async def drops(self) -> list[DropRow]:
+        return [DropRow(**row) for row in await self._link.fetch(_DROPS["drops"])]

@@ -49,6 +49,8 @@ BEGIN
             ('waypost_coordinator', 'SELECT',                         'audit_heads'),
             ('waypost_coordinator', 'SELECT',                         'audit_keys'),
             ('waypost_coordinator', 'SELECT',                         'audit_anchors'),
+            ('waypost_coordinator', 'SELECT',                         'audit_drops'),
+            ('waypost_audit',       'SELECT',                         'audit_drops'),
             ('waypost_audit',       'SELECT, INSERT, UPDATE',         'audit_log'),
             ('waypost_audit',       'SELECT, INSERT',                 'audit_leaves'),
             ('waypost_audit',       'SELECT, INSERT',                 'audit_spans'),
@@ -66,7 +68,7 @@ BEGIN
         SELECT 'waypost_reader', 'SELECT', t.object
           FROM unnest(ARRAY['events', 'runs', 'partitions', 'timers', 'approvals', 'tool_ledger', 'idempotency', 'definitions', 'inbox',
                             'blobs', 'dead', 'dead_failures', 'streams', 'notices', 'audit_log', 'audit_leaves', 'audit_spans', 'audit_nodes', 'audit_heads', 'audit_keys',
-                            'audit_anchors', 'audit_cursors', 'trace_cursors']) AS t (object)
+                            'audit_anchors', 'audit_drops', 'audit_cursors', 'trace_cursors']) AS t (object)
         UNION ALL
         SELECT r.role, 'SELECT', 'schema_migrations'
           FROM unnest(ARRAY['waypost_coordinator', 'waypost_gateway', 'waypost_audit', 'waypost_reader']) AS r (role)
