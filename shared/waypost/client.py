@@ -198,14 +198,15 @@ class Client:
                 yield event
 
     async def stream(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Streamed, None]:
-        """What models write for the run, as it arrives, until the run has ended; answers recorded after event `after` come first.
+        """What models and graphs write for the run, as it arrives, until it has ended; answers recorded after event `after` come first.
 
             async for item in client.stream(run_id):
                 if item.kind == "text":
                     print(item.text, end="")
 
         Pieces are a preview that may have gaps (`gap`) or become void (`restarted`); `answered` is the recorded answer, once, and replaces
-        them. A slow reader loses pieces and holds up nobody. Raises `NotFound`.
+        them. What a graph shows (`graph`) becomes final by `graph_saved`, or void by `graph_restarted`. A slow reader loses pieces and
+        holds up nobody. Raises `NotFound`.
         """
         parsed = parse_run_id(run_id)
         tail = streaming.StreamTail(self._bus, self._subjects, parsed, self._tails)

@@ -137,6 +137,8 @@ async def test_a_killed_worker_repeats_nothing(boundary: str, passage: int, tmp_
         check_shown(watched)
 
 
+@pytest.mark.crash
+@pytest.mark.slow
 async def test_a_worker_killed_in_the_middle_of_a_node_is_seen(tmp_path: Path, nats_url: str, database: str) -> None:
     """What the node had shown becomes void and comes again; what was recorded before stays final."""
     async with stack(tmp_path, nats_url=nats_url, postgres_url=database, commands=GRAPH) as services, services.client() as client:

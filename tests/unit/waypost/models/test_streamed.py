@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from tests.unit.waypost.models.world import RUN
 from waypost.models import AssistantMessage, ModelResponse
-from waypost.streamed import Preview, Streamed
+from waypost.streamed import Preview, Streamed, text_of_answer
 from waypost_cli.tokens_shown import TokenWriter
 from waypost_proto import events as ev
 from waypost_proto.codec import encode
@@ -154,3 +154,15 @@ def test_a_terminal_shows_an_answer_once() -> None:
 
 def test_a_terminal_is_not_told_what_to_do() -> None:
     assert "\x1b" not in shown(started("a"), pieces("a", 1, "\x1b]0;owned\x07red\x1b[31m"), answered("\x1b[2Jx"))
+
+
+def test_an_answer_of_a_langchain_model_has_its_text() -> None:
+    def told_of(content: object) -> str:
+        return text_of_answer(
+            encode({"generations": [{"message": {"type": "ai", "data": {"content": content, "id": "1"}}}], "output": None})
+        )
+
+    assert told_of("Paris") == "Paris"
+    assert told_of([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Par"}, "is"]) == "Paris"
+    assert text_of_answer(b'{"generations":[]}') == ""
+    assert text_of_answer(b'"a step of another kind"') == ""
