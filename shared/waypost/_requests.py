@@ -44,6 +44,7 @@ class Requests:
         """The same, with requests that somebody else signs, or nobody."""
         other = copy(self)
         other._signer = signer
+        other._payloads = self._payloads.signed_by(signer)
         return other
 
     async def call(self, endpoint: str, request: Request, answer: type[A]) -> A:

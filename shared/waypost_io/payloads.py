@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine, Iterable, Mapping
+from copy import copy
 from typing import TypeVar
 
 from waypost_io.bus.ports import Bus, Message
@@ -91,6 +92,12 @@ class Payloads:
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._cached = 0
+
+    def signed_by(self, signer: Signs | None) -> Payloads:
+        """The same, with requests that somebody else signs, or nobody. It shares the cache."""
+        other = copy(self)
+        other._signer = signer
+        return other
 
     async def store(self, data: bytes) -> BlobRef:
         """Upload `data` (JSON bytes); it is committed when this returns. Idempotent: the digest names it.

@@ -30,7 +30,7 @@ class Asking:
         """
         value = getattr(request, operation.large) if operation.large else UNSET
         if isinstance(value, Raw) and len(bytes(value)) > CLAIM_CHECK_BYTES:
-            ref = await self.payloads.store(bytes(value))
+            ref = await self.payloads.signed_by(caller.signer).store(bytes(value))
             request = replace(request, **{operation.large: UNSET, f"{operation.large}_ref": ref})
         if operation.sends is not None:
             request = operation.sends(**{name: getattr(request, name) for name in operation.sends.__struct_fields__})

@@ -63,7 +63,7 @@ class Api:
             caller.check(operation.permission)
         if operation.name == "payloads.get":
             asked = await bind(request, operation)
-            return await _payload(await pieces_of(self.asking.payloads, asked.sha256))
+            return await _payload(await pieces_of(self.asking.payloads.signed_by(caller.signer), asked.sha256))
         if operation.stream is not None and (operation.answer is None or _wants(request, EVENT_STREAM)):
             _check_accept(request, EVENT_STREAM)
             return await self._stream(request, operation, caller)

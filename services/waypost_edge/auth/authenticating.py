@@ -12,6 +12,7 @@ import binascii
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from starlette.requests import Request
@@ -30,6 +31,8 @@ from waypost_proto.signing import Behalf
 Mode = Literal["auto", "required", "off"]
 MAX_KEPT = 1_000
 """Tokens whose keys are kept ready: to derive them takes some tens of microseconds."""
+ASK_AGAIN_SECONDS = 300.0
+"""How long an answer that goes on (live events) may go on before its caller has to say anew who they are: a token may be revoked."""
 _SCOPE_KEY = "waypost.caller"
 
 
@@ -145,12 +148,17 @@ class Authenticator:
         identity = self._identities.find(signer.key)
         if identity is None or identity.expired(self._clock()):
             raise NotAuthenticated("this token is not known, or it has expired: ask for a new one (`waypost tokens create`)")
-        return Caller(identity=identity, signer=signer, how="token", expires_at=_until(identity))
+        return Caller(identity=identity, signer=signer, how="token", expires_at=self._until(identity.expires))
 
     def by_behalf(self, behalf: Behalf, expires_at: float) -> Caller:
         """Somebody whom an issuer knows. Raises `Denied` for whom the edge may not act for."""
         own, identity = self._delegate()
-        return Caller(identity=identity.acting_for(behalf), signer=own.on_behalf(behalf), how="oidc", expires_at=expires_at)
+        return Caller(
+            identity=identity.acting_for(behalf),
+            signer=own.on_behalf(behalf),
+            how="oidc",
+            expires_at=min(expires_at, self._clock() + ASK_AGAIN_SECONDS),
+        )
 
     def _nobody(self, request: Request) -> Caller:
         if self._here_only and not is_loopback(host_of(request)):
@@ -183,6 +191,10 @@ class Authenticator:
             raise NotAuthenticated("Authorization is neither Bearer with a token nor Basic with one as its password")
         return self.by_token(credential)
 
+    def _until(self, expires: datetime | None) -> float:
+        again = self._clock() + ASK_AGAIN_SECONDS
+        return again if expires is None else min(again, expires.timestamp())
+
     def _signer(self, token: str) -> Signer:
         signer = self._signers.get(token)
         if signer is not None:
@@ -212,10 +224,6 @@ class Authenticator:
                 "`waypost tokens create edge --role delegate`"
             )
         return own, identity
-
-
-def _until(identity: Identity) -> float | None:
-    return None if identity.expires is None else identity.expires.timestamp()
 
 
 def _credential(header: str) -> str:

@@ -66,7 +66,8 @@ class SignIn:
             self.auth.failed(address)
             return self._page(to, str(error), status=401)
         response = RedirectResponse(to, 303)
-        self.sessions.begin(response, token=token, until=caller.expires_at)
+        expires = None if caller.identity is None or caller.identity.expires is None else caller.identity.expires.timestamp()
+        self.sessions.begin(response, token=token, until=expires)
         return response
 
     async def leave(self, request: Request) -> Response:
