@@ -31,6 +31,7 @@ class Engine(Protocol):
     """What a run's execution offers to its context. Each method is called from the agent's code only."""
 
     run_id: RunId
+    identity: RunId
     correlation_id: str
     tenant: str
     taint: tuple[str, ...]
@@ -39,7 +40,16 @@ class Engine(Protocol):
 
     def call(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]: ...
     def start(self, target: Target[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunHandle[Any]: ...
-    def step(self, name: str, returns: Any, run: Callable[[], Any], reserve: Usage | None = None) -> Awaitable[Any]: ...
+    def step(
+        self,
+        name: str,
+        returns: Any,
+        run: Callable[[], Any],
+        reserve: Usage | None = None,
+        *,
+        asked: str | Callable[[], str] = "",
+        model: bool = False,
+    ) -> Awaitable[Any]: ...
     def signal(self, name: str, kind: Any) -> Awaitable[Any]: ...
     def ask(self, role: str, question: str, kind: Any, expires: Seconds) -> Awaitable[Any]: ...
     def set_state(self, value: object) -> None: ...
@@ -118,7 +128,8 @@ class Context:
         limited it begins only once that is reserved, and otherwise the run pauses. The function says what it really used
         with `waypost.report(…)`; if it does not, it has used what it reserved.
         """
-        return await self._engine.step(*_step_of(function, args, name), reserve)
+        label, returns, run = _step_of(function, args, name)
+        return await self._engine.step(label, returns, run, reserve, asked=_asked_of(args))
 
     @overload
     async def generate(
@@ -217,7 +228,8 @@ class Context:
 
     @property
     def run_id(self) -> RunId:
-        return self._engine.run_id
+        """Who the run is. In a fork that answers from its source, the source's: the code sees what that saw."""
+        return self._engine.identity
 
     @property
     def correlation_id(self) -> str:
@@ -236,12 +248,18 @@ class Context:
     def idempotency_key(self) -> str:
         """The same on every replay, different for every other run: for what a local step says to the outside. Add a suffix for each
         thing that must happen once. A tool call has a key of its own (`ToolContext.idempotency_key`)."""
-        return f"{self._engine.run_id}/run"
+        return f"{self._engine.identity}/run"
 
     @property
     def log(self) -> RunLog:
         """A structured logger that is silent while the code replays what it did before."""
         return self._engine.log
+
+
+def _asked_of(args: tuple[Any, ...]) -> str:
+    from waypost.execution.effects import asked_of
+
+    return asked_of(args)
 
 
 def _step_of(function: Callable[..., Any], args: tuple[Any, ...], name: str | None) -> tuple[str, Any, Callable[[], Any]]:

@@ -19,7 +19,7 @@ from waypost_core.decision import Decision
 from waypost_core.ending import end
 from waypost_core.local_steps import finished
 from waypost_core.messages import Env
-from waypost_core.playing import child_denied, holds_step, question_denied, tool_denied
+from waypost_core.playing import AT_ONCE, child_denied, holds_step, question_denied, tool_denied
 from waypost_core.state import Call, Ending, RunState, Stage
 from waypost_core.timing import LATEST
 from waypost_core.tool_mail import approval_id
@@ -360,7 +360,14 @@ def _never_sent(turn: _Turn, call_id: CallId, call: Call, seen: int, why: str) -
     if call.kind == "child":
         assert call.child is not None
         error = Failure(type="RunCancelled", message=why)
-        failed = ev.ChildFailed(call_id=call_id, child_run_id=call.child, status=RunStatus.CANCELLED, error=error, usage=Usage())
+        failed = ev.ChildFailed(
+            call_id=call_id,
+            child_run_id=call.child,
+            status=RunStatus.CANCELLED,
+            error=error,
+            usage=Usage(),
+            recalled=AT_ONCE if turn.plays else None,
+        )
         _close(turn, call_id, failed)
     else:
         _close(turn, call_id, ev.ToolCallCancelled(seen=seen, call_id=call_id, tool=call.name, approval_id=call.approval_id))

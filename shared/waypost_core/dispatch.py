@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from waypost_core.budgets import NOTHING, UNBOUND, lease_of, left, limited
 from waypost_core.state import Call, RunState
+from waypost_proto.codec import decode
 from waypost_proto.ids import CallId, idempotency_key, traceparent
 from waypost_proto.limits import MAX_ENTRY_BYTES_PER_ACTIVATION
 from waypost_proto.mailbox import StartRun
@@ -37,7 +38,7 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
         steps_left=state.steps_left,
         deadline_at=state.deadline_at,
         metered=limits[1] is not None or limits[2] is not None,
-        unfunded=_not_to_start(state) if state.waiting or state.fork is not None else [],
+        unfunded=_not_to_start(state, entries) if state.waiting or state.fork is not None else [],
         correlation_id=state.correlation_id,
         tenant=state.tenant,
         now=round(now, 6),
@@ -45,9 +46,14 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
     )
 
 
-def _not_to_start(state: RunState) -> list[CallId]:
-    """Local steps that were asked for and wait: for budget, or in a fork for their source's result."""
-    return [i for i, c in state.calls.items() if c.kind == "step" and (c.unfunded or c.stage == "tape")]
+class _OfCall(Struct, frozen=True):
+    call_id: CallId
+
+
+def _not_to_start(state: RunState, entries: Sequence[Entry]) -> list[CallId]:
+    """Local steps that were asked for and wait: for budget, or in a fork for their source's result, which may be among `entries`."""
+    waits = [i for i, c in state.calls.items() if c.kind == "step" and (c.unfunded or c.stage == "tape")]
+    return [*waits, *(decode(_OfCall, entry.data).call_id for entry in entries if entry.type == "step_recalled")]
 
 
 def needs_args(call: Call) -> bool:

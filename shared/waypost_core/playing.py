@@ -35,6 +35,8 @@ from waypost_proto.values import Failure, RunStatus
 MAX_SKIPPED_TIMERS = 1_000
 """A fork that only ever sleeps is not left to do so at full speed for ever."""
 MAX_NAMED = 3
+AT_ONCE = Recalled(seq=0, at=0.0)
+"""Of what a fork is told and its source was not: no time passes by it."""
 _SILENT = Tape()
 
 
@@ -142,18 +144,18 @@ def denied(state: RunState) -> list[ev.Data]:
 
 def tool_denied(call_id: CallId, tool: str) -> ev.ToolCallFailed:
     """What the code of a fork that denies calls gets for a tool call."""
-    return ev.ToolCallFailed(call_id=call_id, tool=tool, attempt=0, error=_refusal(f"tool {tool} was not called"))
+    return ev.ToolCallFailed(call_id=call_id, tool=tool, attempt=0, error=_refusal(f"tool {tool} was not called"), recalled=AT_ONCE)
 
 
 def child_denied(call_id: CallId, agent: str, child: RunId) -> ev.ChildFailed:
     """What it gets for a child run."""
     error = _refusal(f"agent {agent} was not started")
-    return ev.ChildFailed(call_id=call_id, child_run_id=child, status=RunStatus.FAILED, error=error, usage=Usage())
+    return ev.ChildFailed(call_id=call_id, child_run_id=child, status=RunStatus.FAILED, error=error, usage=Usage(), recalled=AT_ONCE)
 
 
 def question_denied(call_id: CallId, question_id: str) -> ev.QuestionUnanswered:
     """What it gets for a question."""
-    return ev.QuestionUnanswered(call_id=call_id, question_id=question_id, error=_refusal("nobody was asked"))
+    return ev.QuestionUnanswered(call_id=call_id, question_id=question_id, error=_refusal("nobody was asked"), recalled=AT_ONCE)
 
 
 def _refusal(what: str) -> Failure:
@@ -236,9 +238,8 @@ def _repeated(call_id: CallId, call: Call, take: Take) -> ev.Data:
 
 
 def _steps_denied(open_ones: list[tuple[CallId, Call]]) -> list[ev.Data]:
-    at = Recalled(seq=0, at=0.0)
     return [
-        ev.StepRecalled(call_id=i, name=c.name, error=_refusal(f"local step {c.name} was not run"), recalled=at)
+        ev.StepRecalled(call_id=i, name=c.name, error=_refusal(f"local step {c.name} was not run"), recalled=AT_ONCE)
         for i, c in open_ones
         if c.kind == "step"
     ]

@@ -104,7 +104,8 @@ class Tape:
                 if print_[0] != "timer":
                     self._by_print.setdefault(print_, []).append(take)
         elif isinstance(data, ev.StepCompleted | ev.StepFailed):
-            asks: Print = ("step", data.name, data.model.request_digest if data.model is not None else data.asked)
+            digest = data.asked or (data.model.request_digest if data.model is not None else "")
+            asks: Print = ("step", data.name, digest)
             step = self.takes.get(data.call_id)
             if step is None or step.print != asks:  # what it asked is known only now
                 step = self.takes[data.call_id] = Take(seq if step is None else step.seq, data.call_id, asks)

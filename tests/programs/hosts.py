@@ -18,7 +18,7 @@ from tests.programs import kit
 from tests.programs.pythons import environment
 from waypost import Agent, Approval
 from waypost.execution import EffectResult, Execution, LocalEffect
-from waypost_proto.ids import RunId
+from waypost_proto.ids import CallId, RunId
 from waypost_proto.work import Entry
 
 _LENGTH = struct.Struct(">I")
@@ -39,6 +39,7 @@ class Open(Struct, frozen=True, tag=True):
     agent: str
     run_id: RunId
     steps_left: int | None
+    unfunded: list[CallId] = []
 
 
 class Replay(Struct, frozen=True, tag=True):
@@ -56,6 +57,7 @@ class Finish(Struct, frozen=True, tag=True):
 
 class Grant(Struct, frozen=True, tag=True):
     steps_left: int | None
+    unfunded: list[CallId] = []
 
 
 class Close(Struct, frozen=True, tag=True):
@@ -101,7 +103,9 @@ class Here:
     def ask(self, number: int, order: Order) -> Answer:
         if isinstance(order, Open):
             agent = agents_of(order.source)[order.agent]
-            self._executions[number] = Execution(agent, order.run_id, steps_left=order.steps_left, start_effect=self._effects.append)
+            execution = Execution(agent, order.run_id, steps_left=order.steps_left, start_effect=self._effects.append)
+            execution.metered(False, order.unfunded)
+            self._executions[number] = execution
             return Answer()
         execution = self._executions[number]
         match order:
@@ -112,6 +116,7 @@ class Here:
             case Finish():
                 execution.finish_effect(order.result)
             case Grant():
+                execution.metered(False, order.unfunded)
                 execution.grant(order.steps_left)
             case Close():
                 self._executions.pop(number).close()

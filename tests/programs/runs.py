@@ -19,7 +19,7 @@ from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.ids import CallId, RunId
-from waypost_proto.task import parse_time
+from waypost_proto.task import format_time, parse_time
 from waypost_proto.work import Entry
 
 
@@ -71,6 +71,10 @@ class Run:
         if decision.events and self._state is None:
             correlation = message.correlation_id if isinstance(message, mb.StartRun) else None
             self._state = RunState(run_id=self.run_id, agent=self.agent, correlation_id=correlation or self.run_id)
+            for event in decision.history:
+                if event.seq == 1:
+                    self._state = initial(event)
+                self._append(Logged(event.seq, parse_time(event.recorded_at), decode_union(ev.AnyData, event.data)))
         first, cause = len(self.log) + 1, decision.cause
         for data in decision.events:
             self._append(Logged(len(self.log) + 1, env.now, data, cause))  # type: ignore[arg-type]
@@ -84,13 +88,25 @@ class Run:
         """The outside events that no accepted advance has seen."""
         return [entry for entry in self.journal if entry.seq > self.state.seen and entry.type in ev.OUTSIDE]
 
+    def events(self) -> list[ev.Event]:
+        """The log as the coordinator stores it."""
+        return [
+            ev.Event(
+                run_id=self.run_id, seq=e.seq, type=e.type, agent=self.agent, correlation_id=self.state.correlation_id,
+                recorded_at=format_time(e.at), cause=e.cause, data=Raw(encode(e.data)),
+            )
+            for e in self.log
+        ]  # fmt: skip
+
     def _append(self, event: Logged) -> None:
         assert not self.log or self.log[-1].type not in TERMINAL, f"{event.type} after the end of run {self.run_id}"
         self._count(event.data)
         evolve(self.state, event.seq, event.at, event.data, event.cause)
         self.log.append(event)
         if event.type in ev.OUTSIDE or isinstance(event.data, ev.FromWorker):
-            self.journal.append(Entry(seq=event.seq, type=event.type, at=event.at, data=Raw(encode(event.data))))
+            recalled = getattr(event.data, "recalled", None)
+            at = event.at if recalled is None else recalled.at
+            self.journal.append(Entry(seq=event.seq, type=event.type, at=at, data=Raw(encode(event.data))))
 
     def _count(self, data: ev.AnyData) -> None:
         """No command twice, no step recorded twice."""

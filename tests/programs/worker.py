@@ -88,7 +88,7 @@ class Slot:
         if self._number is None:
             self._open(activation)
         else:
-            self._ask(Grant(activation.steps_left))
+            self._ask(Grant(activation.steps_left, list(activation.unfunded)))
         self._ask(Feed(activation.entries))
         self._must_answer = True
         self.flush()
@@ -199,8 +199,8 @@ class Slot:
 
     def _open(self, activation: Activation) -> None:
         self._number = next(_numbers)
-        self._ask(Open(self._source, self.run.agent, self.run.run_id, activation.steps_left))
-        if activation.base or activation.seen:
+        self._ask(Open(self._source, self.run.agent, self.run.run_id, activation.steps_left, list(activation.unfunded)))
+        if activation.base or activation.seen or self.run.state.fork is not None:
             self._tip = self.run.state.digest
             self._ask(Replay(list(self.run.journal), self.run.state.seen))
 

@@ -156,18 +156,18 @@ class World:
 
     def tell(self, run: Run, message: AnyMessage) -> None:
         """Decide, commit, and put on the road what follows."""
-        _, effects = run.tell(message, self._env())
+        _, effects = run.tell(message, self._env(run, message))
         self._carry_out(run, effects)
 
     def advance(self, run: Run, message: mb.Advance) -> bool:
-        decision, effects = run.tell(message, self._env())
+        decision, effects = run.tell(message, self._env(run, message))
         assert decision.accepted or decision.rejected
         self._carry_out(run, effects)
         if decision.accepted and run.state.outside > run.state.seen:
             self._wake(run)
         return decision.accepted is not None
 
-    def _env(self) -> Env:
+    def _env(self, run: Run, message: AnyMessage) -> Env:
         return Env(now=self.calendar.now, tools=TOOL_DEFINITIONS, agents=self._agents)
 
     def _carry_out(self, run: Run, effects: Sequence[fx.AnyEffect]) -> None:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from waypost._threads import in_thread
@@ -20,7 +21,7 @@ from waypost.step_scope import SCOPE, StepScope
 from waypost.targets import Target
 from waypost_proto.codec import encode
 from waypost_proto.errors import WaypostError
-from waypost_proto.ids import CallId
+from waypost_proto.ids import CallId, digest_of
 from waypost_proto.limits import MAX_KEY_CHARS
 from waypost_proto.models import ModelCall
 from waypost_proto.usage import Usage
@@ -40,9 +41,19 @@ class LocalEffect:
     with `Execution.finish_effect`, because it counts in `Execution.running` until then.
     """
 
-    __slots__ = ("_run", "attempt", "call_id", "meter", "name", "on_cancel", "reserve", "scope", "wanted")
+    __slots__ = ("_asked", "_run", "attempt", "call_id", "meter", "model", "name", "on_cancel", "reserve", "scope", "wanted")
 
-    def __init__(self, call_id: CallId, name: str, run: Callable[[], Awaitable[bytes]], reserve: Usage | None = None) -> None:
+    def __init__(
+        self,
+        call_id: CallId,
+        name: str,
+        run: Callable[[], Awaitable[bytes]],
+        reserve: Usage | None = None,
+        *,
+        asked: str | Callable[[], str] = "",
+        model: bool = False,
+    ) -> None:
+        """`asked`: a digest of what it asks, or how to find it where that takes long; `model`: it asks a model, and does nothing else."""
         self.call_id = call_id
         self.name = name
         self.wanted = True
@@ -53,7 +64,18 @@ class LocalEffect:
         self.meter = Meter()
         self.scope: StepScope | None = None
         """The worker sets it before it calls `run`."""
+        self.model = model
+        self._asked = asked
         self._run = run
+
+    @property
+    def asked(self) -> str:
+        """The digest of its arguments as it is recorded; "" for a model call, whose request is recorded elsewhere, if nobody said."""
+        return self._asked if isinstance(self._asked, str) else ""
+
+    def asks(self) -> str:
+        """The digest of what it asks, found now if need be."""
+        return self._asked if isinstance(self._asked, str) else self._asked()
 
     async def run(self) -> bytes:
         """Run the function and return its result as JSON. Raises what the function raises: see `failure_of`.
@@ -122,6 +144,14 @@ def prepare_step(function: Callable[..., Any], args: tuple[Any, ...], name: str 
     plain = function.func if isinstance(function, functools.partial) else function
     label = name or str(getattr(plain, "__name__", type(plain).__name__))
     return label[:MAX_KEY_CHARS], _returns(plain), functools.partial(_run, label, function, args)
+
+
+def asked_of(args: tuple[Any, ...]) -> str:
+    """16 hex digits that tell the arguments of a step from others; "" for what is not JSON."""
+    try:
+        return digest_of(msgspec.json.encode(args, order="deterministic"))[:16]
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return ""
 
 
 async def _run(label: str, function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:

@@ -11,7 +11,7 @@ import hashlib
 import random
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -20,7 +20,8 @@ from msgspec import UNSET, Raw
 from waypost.agents import Agent
 from waypost.context import ArgumentEdit
 from waypost.conversion import decode_value, encode_value, schema_of
-from waypost.errors import ApprovalDenied, ChildFailed, StepFailed, ToolDenied, ToolError, ToolFailed, Unanswered
+from waypost.errors import ApprovalDenied, StepFailed, ToolDenied, ToolError, ToolFailed, Unanswered
+from waypost.execution.children import ChildHandle, Outcome
 from waypost.execution.effects import LocalEffect
 from waypost.execution.recording import Recording
 from waypost.execution.steps import LocalSteps
@@ -33,12 +34,10 @@ from waypost_core.loop import DeterministicLoop
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.errors import BadInput, ContractError
-from waypost_proto.ids import CallId, RunId, child_run_id
+from waypost_proto.forks import ForkOrigin
+from waypost_proto.ids import CallId, RunId
 from waypost_proto.limits import CLAIM_CHECK_BYTES, MAX_KEY_CHARS, MAX_QUESTION_CHARS
-from waypost_proto.values import Edit, Failure, RunStatus
-
-Outcome = tuple[Any, bytes]
-"""An outside event or local result, and the JSON of its value."""
+from waypost_proto.values import Edit, Failure
 
 _DENIED = {"ToolDenied", "Denied", "ToolRefused"}
 _APPROVAL_DENIED = {"ApprovalDenied", "ApprovalExpired", "ApprovalInvalid"}
@@ -50,6 +49,10 @@ class RunEngine:
     def __init__(self, agent: Agent[..., Any], run_id: RunId, correlation_id: str, tenant: str, steps_left: int | None) -> None:
         self.agent = agent
         self.run_id = run_id
+        self.identity = run_id
+        """What everything is derived from that the code sees of a run id; of a fork at first its source's."""
+        self.recalls = False
+        """It is a fork that does not go live: local steps are answered from its source where they can be."""
         self.correlation_id = correlation_id
         self.tenant = tenant
         self.taint: tuple[str, ...] = ()
@@ -66,6 +69,20 @@ class RunEngine:
         self._randoms: dict[str, random.Random] = {}
         self._uuids: dict[str, int] = {}
         self._edits: list[ArgumentEdit] = []
+
+    def begin_as(self, fork: ForkOrigin | None) -> None:
+        """Before the code begins. That of a fork is replayed as the code of another run, whose events these are."""
+        if fork is not None:
+            self.identity = fork.identity
+            self.loop.reseed(fork.identity)
+
+    def go_on_as(self, identity: RunId, *, recalls: bool) -> None:
+        """From here on: new identities are new, the ones that were given stay."""
+        self.recalls = recalls
+        if identity != self.identity:
+            self.identity = identity
+            for path, generator in self._randoms.items():
+                generator.seed(f"{identity}/{path}")
 
     # -- what happened outside
 
@@ -100,11 +117,20 @@ class RunEngine:
             raise TypeError(f"ctx.start is for agents; call the tool {target.name!r} with ctx.call, in a task if it shall run beside")
         return self._start_child(target, args, kwargs)
 
-    async def step(self, name: str, returns: Any, run: Callable[[], Awaitable[bytes]], reserve: Usage | None = None) -> Any:
+    async def step(
+        self,
+        name: str,
+        returns: Any,
+        run: Callable[[], Awaitable[bytes]],
+        reserve: Usage | None = None,
+        *,
+        asked: str | Callable[[], str] = "",
+        model: bool = False,
+    ) -> Any:
         self._check_inside("ctx.step")
         call_id = CallId(self.loop.next_id())
         future: asyncio.Future[Outcome] = self.loop.create_future()
-        effect = LocalEffect(call_id, name, run, None if reserve is None else reserve.to_wire())
+        effect = LocalEffect(call_id, name, run, None if reserve is None else reserve.to_wire(), asked=asked, model=model)
         recording = self.recording
         if recording is None:
             self.steps.admit(effect, future)
@@ -194,14 +220,14 @@ class RunEngine:
         path = self._path()
         generator = self._randoms.get(path)
         if generator is None:
-            generator = self._randoms[path] = random.Random(f"{self.run_id}/{path}")  # noqa: S311 - deterministic on purpose
+            generator = self._randoms[path] = random.Random(f"{self.identity}/{path}")  # noqa: S311 - deterministic on purpose
         return generator
 
     def uuid(self) -> uuid.UUID:
         self._check_inside("ctx.uuid")
         path = self._path()
         number = self._uuids[path] = self._uuids.get(path, 0) + 1
-        digest = hashlib.sha256(f"{self.run_id}/uuid/{path}/{number}".encode()).digest()
+        digest = hashlib.sha256(f"{self.identity}/uuid/{path}/{number}".encode()).digest()
         return uuid.UUID(bytes=digest[:16], version=4)
 
     # -- tools and children
@@ -310,7 +336,16 @@ class RunEngine:
             self.loop.refuse()
 
     def _request_step(self, effect: LocalEffect) -> None:
-        item = cmd.RequestStep(seen=self.seen, id=effect.call_id, name=effect.name, reserve=effect.reserve, attempt=effect.attempt)
+        asked = effect.asks() if self.recalls else effect.asked
+        item = cmd.RequestStep(
+            seen=self.seen,
+            id=effect.call_id,
+            name=effect.name,
+            reserve=effect.reserve,
+            attempt=effect.attempt,
+            asked=asked,
+            model=effect.model,
+        )
         self._issue(item)
 
     def _check_inside(self, what: str) -> None:
@@ -328,42 +363,6 @@ class RunEngine:
 
     def _is_silent(self) -> bool:
         return self.recording is not None or self.loop.muted
-
-
-class ChildHandle:
-    """`waypost.context.RunHandle` of a child run."""
-
-    __slots__ = ("_agent", "_call_id", "_engine", "_future", "run_id")
-
-    def __init__(self, engine: RunEngine, agent: Agent[..., Any], call_id: CallId, future: asyncio.Future[Outcome]) -> None:
-        self.run_id = child_run_id(engine.run_id, call_id)
-        self._engine = engine
-        self._agent = agent
-        self._call_id = call_id
-        self._future = future
-
-    def __repr__(self) -> str:
-        return f"<child run {self.run_id} of {self._agent.name!r}>"
-
-    async def result(self) -> Any:
-        return self._decode(*await asyncio.shield(self._future))
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self.result().__await__()
-
-    def cancel(self) -> None:
-        if self._engine.abandon(self._call_id):
-            self._future.cancel()
-
-    async def awaited(self) -> Any:
-        """For `ctx.call`: cancelling the wait cancels the child."""
-        return self._decode(*await self._engine._await(self._call_id, self._future))
-
-    def _decode(self, outcome: object, value: bytes) -> Any:
-        name = self._agent.name
-        if isinstance(outcome, ev.ChildFailed):
-            raise ChildFailed(name, self.run_id, RunStatus(outcome.status), outcome.error)
-        return decode_value(f"the result of agent {name!r}", self._agent.returns, value)
 
 
 def _tool_error(tool: str, call_id: CallId, failure: Failure) -> ToolError:

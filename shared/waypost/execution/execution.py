@@ -30,7 +30,16 @@ from waypost_proto.work import Entry
 _NO_BLOBS: Mapping[str, bytes] = {}
 _TRACEBACK_CHARS = 4_000
 _WITH_VALUE = frozenset(
-    {"run_started", "tool_call_completed", "child_completed", "signal_received", "step_completed", "checkpoint_saved", "writes_saved"}
+    {
+        "run_started",
+        "tool_call_completed",
+        "child_completed",
+        "signal_received",
+        "step_completed",
+        "checkpoint_saved",
+        "writes_saved",
+        "step_recalled",
+    }
 )
 
 
@@ -43,6 +52,14 @@ def refs_of(entries: Sequence[Entry]) -> list[BlobRef]:
             found = [getattr(data, name, UNSET) for name in ("input_ref", "result_ref", "payload_ref", "state_ref", "writes_ref")]
             refs.extend(ref for ref in found if ref is not UNSET)
     return refs
+
+
+def recalled_step(data: ev.StepRecalled, at: float = 0.0) -> LocalResult:
+    """What the step would have recorded, had it run."""
+    if data.error is not None:
+        return ev.StepFailed(call_id=data.call_id, name=data.name, at=at, error=data.error, model=data.model)
+    ref = data.result_ref
+    return ev.StepCompleted(call_id=data.call_id, name=data.name, at=at, result=data.result, result_ref=ref, model=data.model)
 
 
 class Execution:
@@ -131,7 +148,7 @@ class Execution:
         The result of an effect that is no longer wanted is dropped. Finishing one twice has no effect.
         """
         engine = self._engine
-        name = engine.steps.name_of(result.call_id)
+        name, asked = engine.steps.name_of(result.call_id), engine.steps.asked_of(result.call_id)
         future = engine.steps.settle(result.call_id)
         if future is None or future.done() or self._over:
             return
@@ -149,6 +166,7 @@ class Execution:
             usage=result.usage,
             fingerprint=result.fingerprint,
             model=result.model,
+            asked=asked,
         )
         engine.items.append(item)
         data: LocalResult
@@ -221,15 +239,33 @@ class Execution:
                 engine.settle(data.call_id, data, b"null")
             case ev.TimerFired():
                 engine.loop.fire_timer(data.call_id)
+            case ev.StepRecalled():
+                self._recall(data)
+            case _:
+                self._tell(data, entry)
+        self._run()
+
+    def _tell(self, data: ev.AnyData, entry: Entry) -> None:
+        """What is no answer to a call."""
+        engine = self._engine
+        match data:
             case ev.InstructionAdded():
                 engine.instructions.append(data.text)
             case ev.SignalReceived():
                 engine.receive(data.name, self._value(data.payload, data.payload_ref))
+            case ev.RunForked() | ev.ForkToolsChanged():
+                engine.go_on_as(data.identity, recalls=data.tools != "live")
             case ev.RunStarted():
+                engine.begin_as(data.fork)
                 self._start(self._value(data.input, data.input_ref))
             case _:
                 raise ContractError(f"event {entry.seq} ({entry.type}) is not one that an agent's code is given")
-        self._run()
+
+    def _recall(self, data: ev.StepRecalled) -> None:
+        """A local step has its source's result, and does not run."""
+        future = self._engine.steps.settle(data.call_id)
+        if future is not None and not future.done():
+            future.set_result((recalled_step(data), self._value(data.result, data.result_ref)))
 
     def _start(self, body: bytes) -> None:
         try:

@@ -105,7 +105,7 @@ class Recording:
                 (self.outside if entry.seq <= seen else self.later).append(entry)
                 if entry.type == "signal_received":
                     self._pair_signal(decode(_Named, entry.data).name)
-                elif entry.type not in ("run_started", "instruction_added"):
+                elif entry.type not in _OF_NO_CALL:
                     self._settled.add(decode(_Outcome, entry.data).call_id)
             else:
                 self._read(decode_union(ev.AnyData, entry.data), entry.seq)
@@ -210,6 +210,8 @@ class Recording:
         return items if self._ending is None or self._ended else [*items, self._ending]
 
 
+_OF_NO_CALL = frozenset({"run_started", "instruction_added", "run_forked", "fork_tools_changed"})
+"""Outside events that are no answer to a call."""
 _CANCELS = (
     ev.ToolCallCancelled,
     ev.ToolCallCancelRequested,

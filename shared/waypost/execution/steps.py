@@ -91,10 +91,16 @@ class LocalSteps:
         effect = self._running.get(call_id)
         return effect.name if effect is not None else ""
 
+    def asked_of(self, call_id: CallId) -> str:
+        """What a running step was asked, as it is recorded."""
+        effect = self._running.get(call_id)
+        return effect.asked if effect is not None else ""
+
     def settle(self, call_id: CallId) -> Any | None:
         """The result of a step is there: the future that waits for it, or None if nobody does."""
         self._running.pop(call_id, None)
         self._held.pop(call_id, None)
+        self._waiting.pop(call_id, None)
         self._requested.discard(call_id)
         return self._futures.pop(call_id, None)
 

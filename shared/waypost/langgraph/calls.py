@@ -139,7 +139,7 @@ class Calls:
             context.run(INSIDE.set, None)
             return await self.loop.create_task(_awaited(run(effect)), context=context)
 
-        effect = LocalEffect(call.id, call.name, body, reserve)
+        effect = LocalEffect(call.id, call.name, body, reserve, asked=call.asked, model=call.kind == "model")
         future = self._futures[call.id] = self.loop.create_future()
         if call.requests:
             self.steps.hold(effect, future)
@@ -164,7 +164,7 @@ class Calls:
 
     def finish_effect(self, result: EffectResult) -> None:
         """A local effect has ended: its `FinishStep`."""
-        name = self.steps.name_of(result.call_id)
+        name, asked = self.steps.name_of(result.call_id), self.steps.asked_of(result.call_id)
         future = self.steps.settle(result.call_id)
         if future is None or self.closed:
             self.activity.stir()
@@ -183,6 +183,7 @@ class Calls:
                 usage=result.usage,
                 fingerprint=result.fingerprint,
                 model=result.model,
+                asked=asked,
             )
         )
         self.settle(result.call_id, name, Outcome(value=value, error=result.error))
@@ -212,7 +213,17 @@ class Calls:
     def _request_step(self, effect: LocalEffect) -> None:
         call = self.book.by_id[effect.call_id]
         call.requests = effect.attempt
-        self.issue(cmd.RequestStep(seen=self.seen, id=effect.call_id, name=effect.name, reserve=effect.reserve, attempt=effect.attempt))
+        self.issue(
+            cmd.RequestStep(
+                seen=self.seen,
+                id=effect.call_id,
+                name=effect.name,
+                reserve=effect.reserve,
+                attempt=effect.attempt,
+                asked=effect.asked,
+                model=effect.model,
+            )
+        )
 
     def _check_open(self) -> None:
         if self.closed:

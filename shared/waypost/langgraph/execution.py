@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw, UnsetType
 
 from waypost.execution.effects import EffectResult, failure_of, text_of
-from waypost.execution.execution import refs_of
+from waypost.execution.execution import recalled_step, refs_of
 from waypost.execution.ports import Beginning
 from waypost.langgraph.activity import Activity
 from waypost.langgraph.book import Book, Outcome
@@ -157,6 +157,9 @@ class GraphExecution:
                 calls.settle(data.call_id, data.name, Outcome(value=value))
                 if data.model is not None:
                     self._driver.chosen.learn(data.call_id, value)
+            case ev.StepRecalled():
+                calls.steps.settle(data.call_id)
+                self._settle(recalled_step(data))
             case ev.StepFailed():
                 calls.settle(data.call_id, data.name, Outcome(error=data.error))
             case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from waypost.models.calls import STEP_NAME, reservation_of, retry_in, step_body
 from waypost.models.messages import AssistantMessage, Message, ModelRequest, ModelResponse, UserMessage
 from waypost.models.output import AnswerUnusable, output_of
 from waypost.models.protocol import Model
+from waypost.models.records import digest_of
 from waypost_proto.errors import BadInput
 
 Prompt = str | Sequence[Message] | ModelRequest
@@ -42,7 +44,9 @@ async def generate(engine: Engine, model: Model, request: ModelRequest, reserve:
         tries += 1
         reserved = reserve if reserve is not None else reservation_of(model, request)
         try:
-            answer: ModelResponse = await engine.step(STEP_NAME, ModelResponse, step_body(model, request), reserved)
+            answer: ModelResponse = await engine.step(
+                STEP_NAME, ModelResponse, step_body(model, request), reserved, asked=partial(digest_of, request), model=True
+            )
         except StepFailed as error:
             wait = retry_in(error.failure, tries, model)
             if wait is None:

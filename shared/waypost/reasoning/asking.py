@@ -10,6 +10,7 @@ from waypost.metering import CURRENT
 from waypost.models.calls import ask, reservation_of
 from waypost.models.messages import ModelRequest, ModelResponse
 from waypost.models.protocol import Model
+from waypost.models.records import digest_of
 from waypost.reasoning.deciding import Ask
 from waypost.reasoning.state import Answer
 from waypost_core.loops import fingerprint
@@ -29,7 +30,7 @@ def model_effect(call_id: CallId, asked: Ask, model: Model, question: Question, 
         return encode(_answer(await ask(model, request), heard, asked.through))
 
     reserve = reservation_of(model, question()[0]).to_wire() if metered else None
-    return LocalEffect(call_id, asked.kind, run, reserve)
+    return LocalEffect(call_id, asked.kind, run, reserve, asked=lambda: digest_of(question()[0]), model=True)
 
 
 def _answer(response: ModelResponse, heard: int, through: int) -> Answer:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from waypost.execution.effects import EffectResult, LocalEffect, failure_of
-from waypost.execution.execution import refs_of
+from waypost.execution.execution import recalled_step, refs_of
 from waypost.execution.ports import Beginning
 from waypost.execution.steps import LocalSteps
 from waypost.models.messages import ModelRequest
@@ -23,12 +23,12 @@ from waypost.reasoning.folding import Keep, fold, value_of
 from waypost.reasoning.handing_over import input_of
 from waypost.reasoning.options import CHARS_PER_TOKEN
 from waypost.reasoning.requests import request_of
-from waypost.reasoning.state import CannotFold, State
+from waypost.reasoning.state import Answer, CannotFold, State
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
-from waypost_proto.codec import decode_union
+from waypost_proto.codec import decode, decode_union, encode
 from waypost_proto.commands import AnyItem
-from waypost_proto.errors import BadInput, ContractError, NotFound
+from waypost_proto.errors import BadInput, BadMessage, ContractError, NotFound
 from waypost_proto.ids import CallId
 from waypost_proto.values import Failure
 from waypost_proto.work import Entry
@@ -50,7 +50,10 @@ class ReasoningExecution:
         self.state = State()
         """The folded journal; to be read only."""
         self._agent = agent
-        self._run_id = beginning.run_id
+        self._run_id = self._identity = beginning.run_id
+        self._recalls = False
+        self._notes: dict[int, int] = {}
+        """In a fork, what the source had heard: our seq → its seq."""
         self._start_effect = beginning.start_effect
         self._steps = LocalSteps(beginning.steps_left, self._request_step)
         self._seen = self._floor = 0
@@ -174,13 +177,37 @@ class ReasoningExecution:
         return max(self._seen, self._floor)
 
     def _give(self, entry: Entry, blobs: Mapping[str, bytes]) -> None:
-        data = decode_union(ev.AnyData, entry.data)
+        data: ev.AnyData = decode_union(ev.AnyData, entry.data)
         self._seen = entry.seq
         self.state.clock = max(self.state.clock, entry.at)
-        value = value_of(data, blobs)
+        value = b""
+        match data:
+            case ev.StepRecalled():
+                self._steps.settle(data.call_id)
+                self._asked = None
+                data = recalled_step(data, entry.at)
+                value = self._in_our_numbers(value_of(data, blobs))
+            case ev.RunForked() | ev.ForkToolsChanged():
+                self._recalls, self._identity = data.tools != "live", data.identity
+            case ev.RunStarted() if data.fork is not None:
+                self._identity = data.fork.identity
+            case ev.SignalReceived() | ev.InstructionAdded() if data.recalled is not None:
+                self._notes[entry.seq] = data.recalled.seq
+            case _:
+                pass
+        value = value or value_of(data, blobs)
         fold(self.state, data, value, entry.seq, self._keep)
         if isinstance(data, ev.RunStarted):
             self._begin(value)
+
+    def _in_our_numbers(self, value: bytes) -> bytes:
+        """A source's answer says up to which of its events the model had heard; what that was here."""
+        try:
+            answer = decode(Answer, value)
+        except BadMessage:
+            return value  # a step of another kind, or one that the fold will refuse
+        known = [note.seq for note in self.state.notes if self._notes.get(note.seq, note.seq) <= answer.heard]
+        return encode(structs.replace(answer, heard=max(known, default=0)))
 
     def _begin(self, body: bytes) -> None:
         try:
@@ -195,7 +222,7 @@ class ReasoningExecution:
         """Issue what follows, until the run waits."""
         while not self._over and self._asked is None:
             try:
-                following = decide(self.state, self._agent, self._at_least(), self._run_id)
+                following = decide(self.state, self._agent, self._at_least(), self._identity)
             except Exception as error:  # noqa: BLE001 - a condition of the agent's own, or a tool's own check of its arguments
                 following = [cmd.FailRun(seen=self._at_least(), error=failure_of(error))]
             if following is None:
@@ -237,7 +264,18 @@ class ReasoningExecution:
 
     def _request_step(self, effect: LocalEffect) -> None:
         seen = self._at_least()
-        self._items.append(cmd.RequestStep(seen=seen, id=effect.call_id, name=effect.name, reserve=effect.reserve, attempt=effect.attempt))
+        asked = effect.asks() if self._recalls else ""
+        self._items.append(
+            cmd.RequestStep(
+                seen=seen,
+                id=effect.call_id,
+                name=effect.name,
+                reserve=effect.reserve,
+                attempt=effect.attempt,
+                asked=asked,
+                model=effect.model,
+            )
+        )
 
     def _hand_out(self) -> None:
         if not self._over:

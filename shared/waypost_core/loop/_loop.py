@@ -80,7 +80,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         self._limit = callbacks_per_feed
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: dict[str, Timer] = {}
-        self._identity = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=5).digest(), "big") << SERIAL_BITS
+        self.reseed(seed)
         self._tasks_made = self._futures_made = self._loose_commands = self._loose_tasks = self._closing_tasks = 0
         self._tasks: list[Task[Any]] = []
         self._prune_at = _PRUNE_FROM
@@ -96,6 +96,10 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         return f"<DeterministicLoop {state} time={self._clock}>"
 
     # -- for the owner
+
+    def reseed(self, seed: str) -> None:
+        """Take another seed; before anything runs."""
+        self._identity = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=5).digest(), "big") << SERIAL_BITS
 
     def start(self, coro: Coroutine[Any, Any, T]) -> Task[T]:
         """Make the run's root task, with path `0`, in an empty context."""
