@@ -42,6 +42,8 @@ COMMANDS = (
     _Command("runs explain", "explaining:explain", "Tell a run in words: what was asked, done and awaited, and why."),
     _Command("runs pause", "control:pause", "Hold runs where they are."),
     _Command("runs resume", "control:resume", "Go on with a paused run, with new limits if given."),
+    _Command("runs fork", "forks:fork", "Run again from one of a run's events, with recorded answers."),
+    _Command("runs compare", "forks:compare", "Show two runs side by side, and where they part."),
     _Command("runs cancel", "control:cancel", "End runs; nothing queued takes effect any more."),
     _Command("runs signal", "control:signal", "Hand something from outside to a run."),
     _Command("runs resolve", "control:resolve", "Settle a tool call that is in doubt."),

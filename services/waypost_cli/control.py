@@ -26,6 +26,9 @@ async def resume(
     *,
     limits: NewLimits = NO_NEW_LIMITS,
     instruction: Annotated[str, Parameter(help="What the agent is to do differently: its code is given this first.")] = "",
+    tools: Annotated[
+        Literal["recorded", "deny", "live"] | None, Parameter(help="Of a fork: how its calls are answered from here on.")
+    ] = None,
     by: By = "",
     json: AsJson = False,
 ) -> None:
@@ -35,7 +38,7 @@ async def resume(
     """
     budget, extra = limits.budgets()
     async with connected() as client:
-        answer = await client.resume(run_id, budget=budget, extra=extra, instruction=instruction, by=who(by))
+        answer = await client.resume(run_id, budget=budget, extra=extra, instruction=instruction, tools=tools, by=who(by))
         _print(answer, "was not paused", as_json=json)
 
 

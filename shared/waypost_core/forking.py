@@ -57,7 +57,6 @@ def fork_run(state: RunState | None, message: ForkRun, env: Env) -> Decision:
     copied = [msgspec.structs.replace(event, run_id=message.run_id, cause="") for event in copied]
     cut = _folded(copied)
     identity = message.run_id if message.tools == "live" else source.identity
-    last = parse_time(copied[-1].recorded_at)
     forked = ev.RunForked(
         source=message.source,
         seq=message.seq,
@@ -67,7 +66,7 @@ def fork_run(state: RunState | None, message: ForkRun, env: Env) -> Decision:
         budget=budget,
         deadline_at=deadline_at,
         changed=changed,
-        recalled=None if message.tools == "live" else Recalled(seq=message.seq, at=last),
+        recalled=None if message.tools == "live" else Recalled(seq=message.seq, at=0.0),
     )
     decision = done(message.run_id, [forked])
     decision.history = copied

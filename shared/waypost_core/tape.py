@@ -110,7 +110,7 @@ class Tape:
             if step is None or step.print != asks:  # what it asked is known only now
                 step = self.takes[data.call_id] = Take(seq if step is None else step.seq, data.call_id, asks)
                 self._by_print.setdefault(asks, []).append(step)
-            self._answered(step, data, seq, at)
+            self._answered(step, data, seq, data.at)  # the moment that the code was told
         elif isinstance(data, _ANSWERS):
             answered = self.takes.get(data.call_id)
             if answered is not None:

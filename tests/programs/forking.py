@@ -13,6 +13,7 @@ import msgspec
 from tests.programs.calendar import PEOPLE
 from tests.programs.hosts import Host
 from tests.programs.runs import Run
+from tests.programs.tree import Program
 from tests.programs.trouble import Troubles
 from tests.programs.world import PATIENCE, ROOT, World
 from waypost_core import effects as fx
@@ -89,6 +90,15 @@ def check_fork(source: World, at: int, troubles: Troubles | None = None, hosts: 
             f"fork at {at}:\n{fork.root.state.result!r}\n{source.root.state.result!r}\n{source.program.describe()}"
         )
     return fork
+
+
+def check_forks(program: Program, turns: Sequence[int], hosts: Sequence[Host]) -> int:
+    """Fork a life of `program` wherever that can be, once with calm workers and once with these crashes; returns how many forks were lived."""
+    source = World(program, hosts=hosts[:1]).live()
+    for at in places(source):
+        check_fork(source, at, hosts=hosts)
+        check_fork(source, at, Troubles(tuple(turns)), hosts)
+    return 2 * len(places(source))
 
 
 def places(source: World) -> list[int]:

@@ -12,6 +12,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("many_parameters", "shared/waypost_io/store/pg/ledger.py::PostgresLedger.start"): _LEDGER_START,
     ("busy_inits", "shared/waypost/__init__.py"): "Client is imported when it is asked for: a worker needs none of what it brings along",
     ("many_parameters", "services/waypost_cli/start.py::run"): "each parameter is an option of the command line",
+    ("many_parameters", "services/waypost_cli/forks.py::fork"): "each parameter is an option of the command line",
     ("many_parameters", "shared/waypost/tools.py::tool"): "the options of a definition, as keywords, for who types them",
     ("many_parameters", "shared/waypost/function_agents.py::agent"): "the options of a definition, as keywords, for who types them",
     (

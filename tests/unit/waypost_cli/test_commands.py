@@ -207,7 +207,7 @@ def test_resume_with_more_of_a_limit_and_an_instruction(waypost: Command, client
     client.answers["resume"] = RunAnswer(run_id=RUN, status="running")
     waypost("runs", "resume", RUN, "--max-cost", "+0.5", "--max-tokens", "900", "--instruction", "try the other list", "--by", "bob")
     extra, new = Budget(max_cost_usd=0.5), Budget(max_tokens=900)
-    assert asked(client, "resume")[1] == {"budget": new, "extra": extra, "instruction": "try the other list", "by": "bob"}
+    assert asked(client, "resume")[1] == {"budget": new, "extra": extra, "instruction": "try the other list", "tools": None, "by": "bob"}
     for wrong in (("--max-steps", "0"), ("--max-steps", "+1.5"), ("--max-cost", "much"), ("--max-cost", "inf")):
         assert waypost("runs", "resume", RUN, *wrong).code == 2
 
@@ -215,7 +215,10 @@ def test_resume_with_more_of_a_limit_and_an_instruction(waypost: Command, client
 def test_resume_with_a_larger_limit(waypost: Command, client: FakeClient) -> None:
     client.answers["resume"] = RunAnswer(run_id=RUN, status="running", duplicate=True)
     outcome = waypost("runs", "resume", RUN, "--max-steps", "99", "--by", "bob")
-    assert asked(client, "resume") == ((RUN,), {"budget": Budget(max_steps=99), "extra": None, "instruction": "", "by": "bob"})
+    assert asked(client, "resume") == (
+        (RUN,),
+        {"budget": Budget(max_steps=99), "extra": None, "instruction": "", "tools": None, "by": "bob"},
+    )
     assert "running" in outcome.out
     assert "was not paused" in outcome.out
 
