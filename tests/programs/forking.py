@@ -93,7 +93,7 @@ def check_fork(source: World, at: int, troubles: Troubles | None = None, hosts: 
 
 
 def check_forks(program: Program, turns: Sequence[int], hosts: Sequence[Host]) -> int:
-    """Fork a life of `program` wherever that can be, once with calm workers and once with these crashes; returns how many forks were lived."""
+    """Fork a life of `program` wherever that can be, with calm workers and with these crashes; returns how many forks were lived."""
     source = World(program, hosts=hosts[:1]).live()
     for at in places(source):
         check_fork(source, at, hosts=hosts)

@@ -1,4 +1,4 @@
-"""An agent that does a bit of everything, for forks. What takes effect, and what runs in the worker, is noted in a file outside of Waypost."""
+"""An agent that does a bit of everything, for forks. What takes effect or runs in the worker is noted in a file outside of Waypost."""
 
 from __future__ import annotations
 
