@@ -1,4 +1,7 @@
-"""A desk that hands over: it finds out who can help, and what that agent answers is the answer."""
+"""A desk that hands over: it finds out who can help, and what that agent answers is the answer.
+
+The accounts department gets what the desk writes for it, the technician the conversation too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 from waypost import ReasoningAgent, tool
 from waypost.models import ModelRequest, ToolMessage
 from waypost.models.scripted import Answer, uses
+from waypost.reasoning import Handoff
 from waypost_examples.chosen_model import chosen_model
 
 INVOICES = {"C-7": "invoice 4711 over 120.00 EUR, due, not paid"}
@@ -33,6 +37,12 @@ def account(request: ModelRequest) -> Answer:
     return uses("invoices", json.dumps({"customer": request.messages[0].text.split()[0]}))
 
 
+def technic(request: ModelRequest) -> Answer:
+    """The technician offline."""
+    handed_over = request.messages[0].text.splitlines()[-1]
+    return f"Have you tried turning it off and on again? ({handed_over})"
+
+
 accounts = ReasoningAgent(
     name="accounts",
     model=chosen_model(account, "scripted-accounts"),
@@ -43,7 +53,7 @@ accounts = ReasoningAgent(
 
 technician = ReasoningAgent(
     name="technician",
-    model=chosen_model(lambda request: f"Have you tried turning it off and on again? ({request.messages[0].text})", "scripted-technician"),
+    model=chosen_model(technic, "scripted-technician"),
     instructions="You help with technical trouble, in two sentences.",
     description="Helps with technical trouble.",
 )
@@ -52,5 +62,5 @@ front_desk = ReasoningAgent(
     name="front-desk",
     model=chosen_model(route, "scripted-desk"),
     instructions="You are the front desk. Do not answer yourself: hand over to whoever can, with the customer's words.",
-    handoffs=[accounts, technician],
+    handoffs=[accounts, Handoff(technician)],
 )

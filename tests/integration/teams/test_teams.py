@@ -50,6 +50,11 @@ async def test_a_handoff(client: Client, said: str, who: str, answer: str) -> No
     assert found == answer
     (child,) = await events_of(client, run_id, "child_requested")
     assert child["child_agent"] == who
+    given, *_ = await events_of(client, child["child_run_id"], "run_started")
+    if who == "technician":
+        assert given["input"]["waypost_handoff"]["conversation"] == [{"role": "user", "text": said}]
+    else:
+        assert given["input"] == said
 
 
 async def test_a_vote(client: Client) -> None:
