@@ -1,11 +1,13 @@
-"""The edge: what others reach by HTTP. It reads Postgres and writes nothing. Its first form answers the part of Tempo's API that Grafana
-needs, straight from the log; the REST API and the console come beside it.
+"""The edge: what others reach by HTTP. It writes nothing: it asks the coordinator as its callers, and reads Postgres.
 
-app        routes, errors as problem details, numbers of requests
-access     who may read, and of which tenant
+app        the application: routes, numbers of requests
+auth       who asks, and how browsers sign in
+api        `/v1/…` and `/openapi.json`
+console    `/`: the web console
+tempo      `/tempo/…`: traces by id, search, tags
+problems   errors as problem details
 serving    uvicorn under our own lifecycle
 metrics    what it counts
-tempo      `/tempo/…`: traces by id, search, tags
 """
 
 __all__: list[str] = []

@@ -8,6 +8,7 @@ listing        the list of runs: filters, pages
 run_page       one run: header, tabs, its children
 timeline       the projection of a run's log as rows that a browser can draw
 stepping       what the log says of one step, and a run's state at any event
+comparing      two runs side by side
 schema_forms   JSON Schemas to forms, and back
 inbox          approvals and questions
 watch_desk     what needs attention, agents, tools, dead letters

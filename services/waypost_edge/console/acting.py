@@ -150,12 +150,33 @@ async def _resolve(who: Who, run_id: str, form: Form) -> tuple[str, str]:
     return "The call is settled.", f"/runs/{run_id}"
 
 
+async def _fork(who: Who, run_id: str, form: Form) -> tuple[str, str]:
+    at, tools = form.get("at", "").strip(), form.get("tools", "recorded")
+    if not at.isdecimal() or len(at) > 12 or int(at) < 1:
+        raise BadInput(f"event {at!r} is not the number of an event: they count from 1")
+    if tools not in ("recorded", "deny", "live"):
+        raise BadInput(f"tools={tools!r} is not one of recorded, deny, live")
+    changed = form.get("input", "").strip()
+    request = api.RunFork(
+        run_id=run_id,
+        at=int(at),
+        tools=tools,  # type: ignore[arg-type]
+        input=_json(changed, "Input") if changed else UNSET,
+        new_run_id=form.get("new_run_id") or _new_id(),
+        budget=_budget(form),
+        by=_by(who, form),
+    )
+    answer = await who.client.call("runs.fork", request, api.RunAnswer)
+    return f"Forked as run {answer.run_id}.", f"/runs/{answer.run_id}"
+
+
 _VERBS: Mapping[str, Callable[[Who, str, Form], Awaitable[tuple[str, str]]]] = {
     "pause": _pause,
     "resume": _resume,
     "cancel": _cancel,
     "signal": _signal,
     "resolve": _resolve,
+    "fork": _fork,
 }
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from waypost_edge.console import shown
 from waypost_edge.console.pages import is_fragment, onwards
-from waypost_proto.api import RunPage, RunsList, RunView
+from waypost_proto.api import RunPage, RunsList
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import parse_run_id
 from waypost_proto.values import RunStatus
@@ -83,36 +84,26 @@ async def runs(console: Console, request: Request, who: Who) -> Response:
     """`/`: the list. A search for a run id goes to that run."""
     filters = filters_of(request)
     wanted = _RUN_ID.fullmatch(filters.q)
-    if wanted is not None and not is_fragment(request):
+    if wanted is not None:
         return onwards(request, f"/runs/{parse_run_id(_dashed(filters.q))}")
     asked = RunsList(
         agent=filters.agent or None,
         status=filters.status or None,
         labels=labels_of(filters.label),
         before=filters.before or None,
+        text=filters.q or None,
+        created_from=shown.iso(time.time() - SINCE[filters.since]) if filters.since else None,
         limit=PAGE_RUNS,
     )
     page, agents = await asyncio.gather(who.client.call("runs.list", asked, RunPage), _agents(who))
-    found, following = _within(page, filters, time.time())
     template = "parts/runs_table.html" if is_fragment(request) else "runs.html"
     return console.pages.answer(
-        template, runs=found, following=following, filters=filters, agents=agents, views=VIEWS, since=SINCE, who=who, here="runs"
+        template, runs=page.runs, following=page.next_before, filters=filters, agents=agents, views=VIEWS, since=SINCE, who=who, here="runs"
     )
 
 
 async def _agents(who: Who) -> list[str]:
     return [view.definition.name for view in await who.client.agents()]
-
-
-def _within(page: RunPage, filters: Filters, now: float) -> tuple[list[RunView], str | None]:
-    """Runs are in order of their start: those before `since` end the list."""
-    if not filters.since:
-        return page.runs, page.next_before
-    from waypost_io.store.traces import floor_of
-
-    floor = floor_of(now - SINCE[filters.since])
-    found = [run for run in page.runs if run.run_id >= floor]
-    return found, page.next_before if len(found) == len(page.runs) else None
 
 
 def _dashed(text: str) -> str:

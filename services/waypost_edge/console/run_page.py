@@ -87,7 +87,17 @@ async def run(console: Console, request: Request, who: Who) -> Response:
     tree = await _tree(console, who, run_id, 0, [MAX_CHILDREN]) if tab == "children" else []
     data = await _data(console, who, view) if tab == "data" else {}
     first = await _events(who, run_id, 0) if tab == "events" else ([], None)
-    return console.pages.answer("run.html", tab=tab, tabs=TABS, tree=tree, data=data, events=first[0], following=first[1], **shared)
+    return console.pages.answer(
+        "run.html",
+        tab=tab,
+        tabs=TABS,
+        at=request.query_params.get("at", "") if tab == "state" else "",
+        tree=tree,
+        data=data,
+        events=first[0],
+        following=first[1],
+        **shared,
+    )
 
 
 async def timeline_rows(console: Console, request: Request, who: Who) -> Response:

@@ -72,7 +72,7 @@ class Console:
 
     def routes(self) -> list[BaseRoute]:
         """Everything below `/` that the console answers."""
-        from waypost_edge.console import acting, inbox, listing, live, run_page, stepping, watch_desk
+        from waypost_edge.console import acting, comparing, inbox, listing, live, run_page, stepping, watch_desk
 
         reads: Mapping[str, Handler] = {
             "/": listing.runs,
@@ -82,6 +82,7 @@ class Console:
             "/runs/{run_id}/steps/{seq:int}": stepping.step,
             "/runs/{run_id}/events": run_page.events,
             "/runs/{run_id}/state": stepping.state,
+            "/compare": comparing.compare,
             "/approvals": inbox.approvals,
             "/attention": watch_desk.attention,
             "/agents": watch_desk.agents,

@@ -26,8 +26,8 @@ MAX_KEPT = 64
 """Projections that are kept, the one looked at longest ago goes first."""
 PAGE_EVENTS = 500
 MAX_ROWS = 20_000
-SHOWN = Capture(intent=True, max_bytes=2_000)
-"""Contents are in the panel of a step, straight from the log."""
+SHOWN = Capture(intent=True, max_bytes=2_000, messages=False)
+"""Contents are in the panel of a step, straight from the log; that a message was sent is no step."""
 _ATTRIBUTES: dict[str, str] = {
     genai.SEQ: "seq",
     genai.TOOL_NAME: "tool",

@@ -90,11 +90,12 @@ export function rowOf(item) {
   row.dataset.id = item.id;
   row.tabIndex = -1;
   const name = html("div", "tl-name");
+  name.setAttribute("aria-hidden", "true"); // what is read aloud says it, and more
   const indent = svg("svg", { width: (item.level - 1) * 16, height: 1, "aria-hidden": "true" });
   const fold = html("span", "tl-fold");
   fold.append(icon("right"));
   name.append(indent, fold, html("span", "tl-kind"), html("span", "label"), html("span", "tl-said"), html("span", "meta num"));
-  row.append(name, svg("svg", { class: "tl-lane", "aria-hidden": "true" }));
+  row.append(name, html("span", "sr"), svg("svg", { class: "tl-lane", "aria-hidden": "true" }));
   return row;
 }
 
@@ -108,7 +109,7 @@ export function writeRow(row, item, isOpen, isSelected, now) {
   row.setAttribute("aria-level", item.level);
   row.setAttribute("aria-selected", String(isSelected));
   item.foldable ? row.setAttribute("aria-expanded", String(isOpen)) : row.removeAttribute("aria-expanded");
-  row.setAttribute("aria-label", [`${item.noun}: ${item.label}`, item.said, state, `${took}${item.open ? " so far" : ""}`, `begins at ${span(item.start / 1e6)}`, item.meta, item.cost ? money(item.cost) : ""].filter(Boolean).join(", "));
+  row.children[1].textContent = [`${item.noun}: ${item.label}`, item.said, state, `${took}${item.open ? " so far" : ""}`, `begins at ${span(item.start / 1e6)}`, item.meta, item.cost ? money(item.cost) : ""].filter(Boolean).join(", ");
   const [, fold, kind, label, said, meta] = row.firstElementChild.children;
   fold.className = item.foldable ? "tl-fold" : "tl-fold none";
   fold.dataset.open = isOpen ? "yes" : "no";

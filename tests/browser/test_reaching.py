@@ -1,0 +1,135 @@
+"""For everybody: axe finds nothing, keys are enough, both colours, small screens."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.looking import go, ready, violations
+from tests.browser.platform import Platform
+from tests.browser.scenes import Scenes
+
+PLACES = {
+    "runs": "/",
+    "no runs": "/?agent=nobody",
+    "approvals": "/approvals",
+    "decided": "/approvals?state=all",
+    "attention": "/attention",
+    "agents": "/agents",
+    "tools": "/tools",
+    "dead": "/dead",
+    "run": "/runs/{finished}",
+    "doubt": "/runs/{doubt}",
+    "paused": "/runs/{paused}",
+    "question": "/runs/{question}",
+    "events": "/runs/{finished}?tab=events",
+    "state": "/runs/{finished}?tab=state",
+    "children": "/runs/{finished}?tab=children",
+    "data": "/runs/{finished}?tab=data",
+    "compare": "/compare?a={finished}&b={approval}",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing(browser: Browser, desk: Platform, scenes: Scenes, scheme: str) -> None:
+    context = await browser.new_context(
+        base_url=desk.url, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1440, "height": 900}
+    )  # type: ignore[arg-type]
+    try:
+        page = await context.new_page()
+        found: dict[str, list[str]] = {}
+        for name, place in PLACES.items():
+            await go(page, place.format(**{field: getattr(scenes, field) for field in Scenes.__slots__}))
+            if name in ("run", "doubt"):
+                await page.get_by_role("treeitem", name=re.compile("Tool call")).first.click()
+                await expect(page.locator("#panel .moments")).to_be_visible()
+            if name == "paused":
+                await page.locator("#run-head .head-actions").get_by_role("button", name="Resume").click()
+            wrong = await violations(page)
+            if wrong:
+                found[name] = wrong
+        assert not found
+    finally:
+        await context.close()
+
+
+async def test_keys_are_enough(page: Page, scenes: Scenes) -> None:
+    await go(page, "/")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("/")
+    await expect(page.get_by_role("searchbox")).to_be_focused()
+    await page.keyboard.type(scenes.finished)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/runs/{scenes.finished}")
+    await ready(page)
+    rows = page.get_by_role("treeitem")
+    await expect(rows.first).to_be_visible()
+    await rows.first.focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await expect(rows.nth(2)).to_be_focused()
+    await expect(rows.nth(2)).to_have_attribute("aria-expanded", "true")
+    count = await rows.count()
+    await page.keyboard.press("ArrowLeft")
+    await expect(rows.nth(2)).to_have_attribute("aria-expanded", "false")
+    assert await rows.count() < count
+    await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    panel = page.locator("#panel")
+    await expect(panel).to_be_focused()
+    await expect(panel).to_contain_text("tool_call_requested")
+    await page.keyboard.press("Escape")
+    await expect(panel).to_be_hidden()
+    await expect(rows.nth(3)).to_be_focused()
+    await page.keyboard.press("g")
+    await page.keyboard.press("a")
+    await expect(page).to_have_url(re.compile("/approvals$"))
+
+
+async def test_colours_follow_the_system_and_the_switch(browser: Browser, desk: Platform) -> None:
+    context = await browser.new_context(base_url=desk.url, color_scheme="dark")
+    try:
+        page = await context.new_page()
+        await go(page, "/")
+        colour = "getComputedStyle(document.body).backgroundColor"
+        dark = await page.evaluate(colour)
+        await page.get_by_role("button", name="Light", exact=True).click()
+        light = await page.evaluate(colour)
+        assert light != dark
+        await go(page, "/approvals")
+        assert await page.evaluate(colour) == light, "the choice is kept"
+        await page.get_by_role("button", name="As the system").click()
+        assert await page.evaluate(colour) == dark
+    finally:
+        await context.close()
+
+
+async def test_a_small_screen_needs_no_scrolling_sideways(browser: Browser, desk: Platform, scenes: Scenes) -> None:
+    context = await browser.new_context(base_url=desk.url, viewport={"width": 390, "height": 800})
+    try:
+        page = await context.new_page()
+        for place in ("/", "/approvals", f"/runs/{scenes.finished}", "/attention"):
+            await go(page, place)
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), place
+    finally:
+        await context.close()
+
+
+async def test_views_are_addresses_and_named_ones_are_kept(page: Page, scenes: Scenes) -> None:
+    await go(page, "/")
+    await page.get_by_label("Agent").first.select_option("looper")
+    await expect(page).to_have_url(re.compile("agent=looper"))
+    await expect(page.locator("#runs tbody tr").first).to_contain_text("looper")
+    await page.get_by_label("Name of the view").fill("Archive")
+    await page.get_by_role("button", name="Save view").click()
+    await go(page, "/")
+    await page.get_by_role("link", name="Archive").click()
+    await expect(page).to_have_url(re.compile("agent=looper"))
+    await ready(page)
+    await page.get_by_role("button", name="Forget the view Archive").click()
+    await expect(page.get_by_role("link", name="Archive")).to_have_count(0)
