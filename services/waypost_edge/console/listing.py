@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -86,14 +86,16 @@ async def runs(console: Console, request: Request, who: Who) -> Response:
     wanted = _RUN_ID.fullmatch(filters.q)
     if wanted is not None:
         return onwards(request, f"/runs/{parse_run_id(_dashed(filters.q))}")
+    more: dict[str, Any] = {"text": filters.q} if filters.q else {}
+    if filters.since:
+        more["created_from"] = shown.iso(time.time() - SINCE[filters.since])
     asked = RunsList(
         agent=filters.agent or None,
         status=filters.status or None,
         labels=labels_of(filters.label),
         before=filters.before or None,
-        text=filters.q or None,
-        created_from=shown.iso(time.time() - SINCE[filters.since]) if filters.since else None,
         limit=PAGE_RUNS,
+        **more,
     )
     page, agents = await asyncio.gather(who.client.call("runs.list", asked, RunPage), _agents(who))
     template = "parts/runs_table.html" if is_fragment(request) else "runs.html"
