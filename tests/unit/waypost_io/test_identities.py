@@ -9,7 +9,16 @@ import pytest
 from waypost_io.identities import Identities, parse
 from waypost_io.identity import Signer, new_token, raw_key, token_from, verifies
 from waypost_proto.errors import BadInput, Misconfigured
-from waypost_proto.signing import AT_HEADER, KEY_HEADER, SIGNATURE_HEADER, signed_bytes
+from waypost_proto.signing import (
+    AT_HEADER,
+    BEHALF_HEADER,
+    KEY_HEADER,
+    SIGNATURE_HEADER,
+    Behalf,
+    pack_behalf,
+    signed_bytes,
+    unpack_behalf,
+)
 
 
 def test_a_signature_is_good_for_this_request_alone() -> None:
@@ -62,6 +71,10 @@ def entry(key: str, *more: str, subject: str = "ann") -> str:
         (entry("{key}", "expires = 2030-01-01T00:00:00"), "no offset"),
         (entry("{key}", subject=" "), "without a subject|a subject"),
         (entry("{key}") + entry("{key}", subject="bob"), "is that of 'ann' too"),
+        (entry("{key}", 'verbs = ["runs.explode"]'), "no operation"),
+        (entry("{key}", 'tenant = " "'), "tenant"),
+        (entry("{key}", subject="a\\u0007"), "printable"),
+        (entry("{key}", 'behalf_roles = ["officer"]'), "role 'delegate'"),
     ],
 )
 def test_a_file_with_an_error_says_where(text: str, problem: str) -> None:
@@ -93,3 +106,31 @@ def test_a_file_is_read_again_when_it_changes_and_an_error_leaves_what_was_known
 def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="WAYPOST_API_TOKENS_FILE"):
         Identities(tmp_path / "none")
+
+
+def test_what_is_signed_on_behalf_of_somebody_is_signed_for_them_alone() -> None:
+    token, key = new_token()
+    behalf = Behalf(subject="zoë@example.com", tenant="bank", roles=["officer"], issuer="https://id.example")
+    headers = Signer(token).on_behalf(behalf).headers("w.api.runs.start", b"{}")
+    packed, at, signature = headers[BEHALF_HEADER], headers[AT_HEADER], headers[SIGNATURE_HEADER]
+    assert (packed.isascii(), unpack_behalf(packed)) == (True, behalf)
+    assert verifies(key, signature, signed_bytes("w.api.runs.start", at, b"{}", packed))
+    assert not verifies(key, signature, signed_bytes("w.api.runs.start", at, b"{}"))
+    assert not verifies(key, signature, signed_bytes("w.api.runs.start", at, b"{}", pack_behalf(Behalf(subject="eve"))))
+    plain = Signer(token).headers("w.api.runs.start", b"{}")
+    assert not verifies(key, plain[SIGNATURE_HEADER], signed_bytes("w.api.runs.start", plain[AT_HEADER], b"{}", packed))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "!", "e30", "bnVsbA", "A" * 10_000, pack_behalf(Behalf(subject=" ")), pack_behalf(Behalf(subject="a", tenant=""))]
+)
+def test_what_is_no_behalf_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="Waypost-Behalf"):
+        unpack_behalf(text)
+
+
+def test_a_scope_narrows_what_somebody_sees() -> None:
+    [one] = parse(entry(new_token()[1], 'agents = ["desk"]\ntenant = "bank"'), "f").values()
+    [every] = parse(entry(new_token()[1], 'tenant = "*"'), "f").values()
+    assert [one.sees("bank", "desk"), one.sees("bank", "vault"), one.sees("default", "desk")] == [True, False, False]
+    assert every.sees("bank", "vault")
