@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from waypost_proto.forks import ForkOrigin, ForkTools
+from waypost_proto.limits import MAX_KEY_CHARS
 from waypost_proto.notices import Action
 from waypost_proto.registry import AgentDefinition, BreakerNews, ToolDefinition
 from waypost_proto.task import Key, Label, TaskBudget
@@ -51,13 +52,26 @@ class RunRef(Request, frozen=True, kw_only=True):
 
 
 class RunsList(Request, frozen=True, kw_only=True):
-    """`runs.list`: newest first; `before` is the run id that the last page ended with."""
+    """`runs.list`: the runs that fit every filter that is set, newest first; `before` is the run id that the last page ended with.
+
+    Times are RFC 3339, `from` inclusive and `to` exclusive; that of creation is the time in the run id (a child's is its parent's).
+    """
 
     agent: str | None = None
     status: str | None = None
+    """One, or several separated by commas."""
     labels: dict[Label, Label] = {}
     before: str | None = None
     limit: int = 50
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)] | None = None
+    """The beginning of a run id (four digits at least), of a correlation id that was given or of an idempotency key; or `label=value`."""
+    parent: str | None = None
+    created_from: str | None = None
+    created_to: str | None = None
+    updated_from: str | None = None
+    updated_to: str | None = None
+    needs_attention: bool = False
+    """Only runs that wait for a person: paused, an approval or a question is open, or a call is in doubt."""
 
 
 class RunCommand(Request, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from msgspec import DecodeError, Raw, json
 
 from waypost_cli.connect import has_token
+from waypost_proto.api import RunsList
 from waypost_proto.errors import BadInput
 from waypost_proto.values import Budget
 
@@ -21,6 +22,34 @@ JsonText = Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON, @FILE
 By = Annotated[str, Parameter(name="--by", help="Who does this; it is recorded. $USER if not given.")]
 Reason = Annotated[str, Parameter(name="--reason", help="Why; it is recorded.")]
 Labels = Annotated[list[str], Parameter(name="--label", help="A label key=value; may be repeated.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Further filters of the list of runs. Times are RFC 3339, such as 2026-12-01T17:00:00Z."""
+
+    search: Annotated[
+        str | None, Parameter(help="The beginning of a run id, a correlation id or an idempotency key; or a label, key=value.")
+    ] = None
+    parent: Annotated[str | None, Parameter(help="Only children of this run.")] = None
+    attention: Annotated[bool, Parameter(negative=(), help="Only runs that wait for a person.")] = False
+    created_from: Annotated[str | None, Parameter(help="Only runs that started at this time or later.")] = None
+    created_to: Annotated[str | None, Parameter(help="Only runs that started before this time.")] = None
+    updated_from: Annotated[str | None, Parameter(help="Only runs that changed last at this time or later.")] = None
+    updated_to: Annotated[str | None, Parameter(help="Only runs that changed last before this time.")] = None
+
+    def filters(self) -> RunsList:
+        """As `runs.list` takes them."""
+        return RunsList(
+            text=self.search,
+            parent=self.parent,
+            needs_attention=self.attention,
+            created_from=self.created_from,
+            created_to=self.created_to,
+            updated_from=self.updated_from,
+            updated_to=self.updated_to,
+        )
 
 
 @Parameter(name="*")

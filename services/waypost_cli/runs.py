@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from msgspec import UNSET
 
 from waypost_cli.connect import connected
-from waypost_cli.options import AsJson, Labels, parse_labels
+from waypost_cli.options import AsJson, Labels, Where, parse_labels
 from waypost_cli.output import ago, print_facts, print_json, print_table, say, short_json
 from waypost_proto.api import CallView, RunView
 from waypost_proto.usage import Lease, Usage, usd_of
@@ -18,14 +18,17 @@ from waypost_proto.values import Budget
 async def list_runs(
     *,
     agent: Annotated[str | None, Parameter(help="Only runs of this agent.")] = None,
-    status: Annotated[str | None, Parameter(help="Only runs with this status, such as waiting_approval.")] = None,
+    status: Annotated[str | None, Parameter(help="Only runs with this status, such as waiting_approval; several with commas.")] = None,
     label: Labels = [],  # noqa: B006 - cyclopts reads the default, nobody changes it
+    where: Where | None = None,
     limit: Annotated[int, Parameter(help="At most so many; 50 if not given.")] = 50,
     json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
     async with connected() as client:
-        runs = await client.list(agent=agent, status=status, labels=parse_labels(label), limit=limit)
+        runs = await client.list(
+            agent=agent, status=status, labels=parse_labels(label), limit=limit, where=where.filters() if where is not None else None
+        )
     if json:
         print_json(runs)
         return

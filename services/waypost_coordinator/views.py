@@ -97,6 +97,13 @@ def _books(state: RunState) -> _Books:
     )
 
 
+def needs_attention(row: RunRow, state: RunState | None) -> bool:
+    """Whether a person has to do something before the run goes on."""
+    if not row.open or row.status in (RunStatus.PAUSED, RunStatus.WAITING_APPROVAL) or state is None:
+        return row.open
+    return any(call.stage == "doubt" and call.due_at is None for call in state.calls.values())
+
+
 def waiting_for(row: RunRow, state: RunState, approvals: Mapping[str, ApprovalRow], *, now: float) -> str:
     """What has to happen before the run goes on, for people; "" when it works or has ended."""
     if not row.open:

@@ -22,6 +22,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from waypost import _following as following
 from waypost import _streaming as streaming
@@ -143,14 +144,23 @@ class Client:
         status: RunStatus | str | None = None,
         labels: Mapping[str, str] | None = None,
         limit: int = 50,
+        where: api.RunsList | None = None,
     ) -> builtins.list[api.RunView]:
-        """The newest runs, at most `limit`, without states and results."""
+        """The newest runs, at most `limit`, without states and results. `status` may be several, separated by commas.
+
+        `where` has further filters: a search text, a parent, times, what needs attention.
+
+            waiting = await client.list(agent="compliance", where=RunsList(needs_attention=True))
+        """
         found: builtins.list[api.RunView] = []
         before: str | None = None
         while len(found) < limit:
             wanted = min(limit - len(found), 200)
             status_text = str(status) if status is not None else None
-            request = api.RunsList(agent=agent, status=status_text, labels=dict(labels or {}), before=before, limit=wanted)
+            given = {"agent": agent, "status": status_text, "labels": dict(labels or {}) or None}
+            request = replace(
+                where or api.RunsList(), **{name: value for name, value in given.items() if value}, before=before, limit=wanted
+            )
             page = await self.call("runs.list", request, api.RunPage)
             found += page.runs
             before = page.next_before

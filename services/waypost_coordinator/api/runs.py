@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from msgspec import UNSET, Raw, structs
 
 from waypost_coordinator.api.belonging import missing
 from waypost_coordinator.api.exchange import PAGE_BYTES, bounded, read
 from waypost_coordinator.api.ports import Api
-from waypost_coordinator.views import run_view, state_of
+from waypost_coordinator.views import needs_attention, run_view, state_of
 from waypost_io.bus.ports import Message
 from waypost_io.store.ports import ApprovalRow, EventRow, RunFilter, RunRow
 from waypost_proto.api import EventPage, RunPage, RunRef, RunsList, RunView
 from waypost_proto.codec import encode
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import RunId, parse_run_id
+from waypost_proto.task import check_texts
 from waypost_proto.values import RunStatus
 
 MAX_RUNS = 500
@@ -43,12 +45,23 @@ async def list_runs(api: Api, message: Message) -> RunPage:
     query = RunFilter(
         tenant=api.caller.bound_to,
         agent=request.agent,
-        status=_status(request.status),
-        labels=dict(request.labels),
+        statuses=_statuses(request.status),
+        labels=_labels(request.labels),
         before=parse_run_id(request.before) if request.before is not None else None,
         limit=limit,
+        text=_text(request.text),
+        parent=parse_run_id(request.parent) if request.parent is not None else None,
+        created_from=_time("created_from", request.created_from),
+        created_to=_time("created_to", request.created_to),
+        updated_from=_time("updated_from", request.updated_from),
+        updated_to=_time("updated_to", request.updated_to),
+        attention=request.needs_attention,
     )
     rows = await _listed(api, query)
+    full = len(rows) == limit
+    last = rows[-1].run_id if rows else None
+    if request.needs_attention:
+        rows = [row for row in rows if needs_attention(row, state_of(row))]
     approvals = await _approvals(api, rows)
     now = api.clock()
     views: list[RunView] = []
@@ -59,8 +72,9 @@ async def list_runs(api: Api, message: Message) -> RunPage:
         if views and size > PAGE_BYTES:
             break
         views.append(view)
-    more = len(views) < len(rows) or len(rows) == limit
-    return RunPage(runs=views, next_before=views[-1].run_id if views and more else None)
+    if len(views) < len(rows):
+        last, full = RunId(views[-1].run_id), True
+    return RunPage(runs=views, next_before=last if full else None)
 
 
 async def _listed(api: Api, query: RunFilter) -> list[RunRow]:
@@ -125,7 +139,35 @@ async def _approvals(api: Api, rows: Sequence[RunRow]) -> Mapping[str, ApprovalR
     return {row.approval_id: row for row in found}
 
 
-def _status(text: str | None) -> str | None:
-    if text is not None and text not in set(RunStatus):
-        raise BadInput(f"status {text!r} is not one of {', '.join(RunStatus)}")
+def _statuses(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    found = [part.strip() for part in text.split(",")]
+    for part in found:
+        if part not in set(RunStatus):
+            raise BadInput(f"status {part[:80]!r} is not one of {', '.join(RunStatus)}")
+    return list(dict.fromkeys(found))
+
+
+def _labels(labels: Mapping[str, str]) -> dict[str, str]:
+    check_texts(idempotency_key=None, correlation_id=None, labels=labels)
+    return dict(labels)
+
+
+def _text(text: str | None) -> str | None:
+    check_texts(idempotency_key=None, correlation_id=None, labels={"text": text or ""})
     return text
+
+
+def _time(name: str, text: str | None) -> float | None:
+    """Unix seconds. Raises `BadInput`."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        at = moment.timestamp() if moment.tzinfo is not None else None
+    except (ValueError, OverflowError) as error:
+        raise BadInput(f"{name} {text[:80]!r} is no time: write 2026-12-01T17:00:00Z") from error
+    if at is None:
+        raise BadInput(f"{name} {text!r} has no time zone: add 'Z' or an offset such as +01:00")
+    return at

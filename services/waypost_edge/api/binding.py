@@ -134,6 +134,8 @@ def _query(request: Request, operation: Operation) -> dict[str, Any]:
             raise BadInput(_unknown(name, [LABEL if taken == "labels" else taken for taken in takes]))
         elif name in lists:
             found.setdefault(name, []).extend(part for part in value.split(",") if part)
+        elif name in operation.several:
+            found[name] = f"{found[name]},{value}" if name in found else value
         elif name in found:
             raise BadInput(f"{name} is there twice: it takes one value")
         else:

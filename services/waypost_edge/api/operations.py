@@ -52,6 +52,8 @@ class Operation:
     """The field that may be larger than a message; `<field>_ref` then travels in its place."""
     without: tuple[str, ...] = ()
     """Fields of the request that mean nothing here."""
+    several: tuple[str, ...] = ()
+    """Parameters that may come several times and are one value, separated by commas."""
     created: bool = False
     """Answers 201 and where to find what is new, unless it was there."""
 
@@ -109,7 +111,8 @@ OPERATIONS: tuple[Operation, ...] = (
         request=api.RunsList,
         answer=api.RunPage,
         tag="runs",
-        summary="List runs, newest first",
+        summary="Find runs, newest first",
+        several=("status",),
         cursor=("next_before", "before"),
     ),
     Operation(

@@ -453,12 +453,24 @@ class Streams(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """What `Reads.list` selects; newest first, `before` is exclusive."""
+    """What `Reads.list` selects: runs that fit every filter that is set; newest first, `before` is exclusive.
+
+    Times are Unix seconds, from inclusive, to exclusive; `created` is the time in the run id. `text` is the beginning of a run id (at least
+    four digits), of a correlation id that was given or of an idempotency key, or a label, `key=value`. `attention`: paused, waiting for an
+    approval, or with a call in doubt (one that was in doubt may still count).
+    """
 
     tenant: str | None = None
     agent: str | None = None
-    status: str | None = None
+    statuses: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    text: str | None = None
+    created_from: float | None = None
+    created_to: float | None = None
+    updated_from: float | None = None
+    updated_to: float | None = None
+    attention: bool = False
     before: str | None = None
     limit: int = 50
 

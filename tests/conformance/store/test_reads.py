@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.conformance.store.rows import PARTITIONS, Owner, new_run_id, run_row
+from tests.conformance.store.rows import AT, CALL, PARTITIONS, Owner, new_run_id, permit_row, run_row, start
 from waypost_io.store.ports import RunFilter
+from waypost_proto.ids import RunId, unix_ms_of
 
 
 async def test_events_are_read_in_order_in_pages_and_by_type(me: Owner) -> None:
@@ -86,11 +87,51 @@ async def test_runs_are_listed_newest_first_by_filter(me: Owner) -> None:
     assert await listed(agent="other") == [two]
     assert await listed(tenant="acme") == [three]
     assert await listed(tenant="acme", agent="other") == []
-    assert await listed(status="paused") == [three]
+    assert await listed(statuses=["paused"]) == [three]
     assert await listed(labels={"team": "x"}) == [two, one]
     assert await listed(labels={"team": "x", "case": "1"}) == [one]
     assert await listed(labels={"team": "x"}, agent="compliance") == [one]
     assert await listed(labels={"team": "z"}) == []
+
+
+async def test_every_filter_of_the_list(me: Owner) -> None:
+    parent = await me.run(updated_at=AT + 5_000)
+    child = await me.run(parent=parent, correlation_id="order-17/a", labels={"team": "x"})
+    keyed = await me.run(idempotency_key="invoice-9", status="failed", open=False, updated_at=AT + 9_000)
+    paused = await me.run(status="paused", labels={"note": "a=b"})
+    doubtful = await me.run(status="waiting")
+    await me.run(status="completed", open=False)
+    await me.commit(me.event(doubtful), runs=[run_row(doubtful, 2, status="waiting")], permits=[permit_row(doubtful)])
+    await start(me.store, doubtful)
+    assert await me.store.ledger.settle(doubtful, CALL, attempt=1, state="doubt", result=b"", gateway="gw")
+    await me.run(status="paused", tenant="acme", correlation_id="order-18")
+
+    async def listed(**fields: object) -> list[str]:
+        return [run.run_id for run in await me.store.reads.list(RunFilter(tenant="default", **fields))]  # type: ignore[arg-type]
+
+    assert await listed(parent=parent) == [child]
+    assert await listed(text="order-") == [child]
+    assert await listed(text="order-17/a") == [child]
+    assert await listed(text="order_1") == [], "no wildcards"
+    assert await listed(text="invoice") == [keyed]
+    assert await listed(text=keyed) == [keyed]
+    assert keyed in await listed(text=keyed[:8])
+    assert await listed(text="team=x") == [child]
+    assert await listed(text="note=a=b") == [paused]
+    assert await listed(text="zz") == []
+    assert await listed(text="0" * 40) == []
+    assert await listed(statuses=["failed", "paused"]) == [paused, keyed]
+    assert await listed(statuses=["failed", "waiting"]) == [doubtful, keyed]
+    assert await listed(statuses=["waiting"]) == [doubtful]
+    assert await listed(attention=True) == [doubtful, paused]
+    assert await listed(attention=True, statuses=["paused"]) == [paused]
+    assert await listed(updated_from=AT + 8_000, updated_to=AT + 10_000) == [keyed]
+    assert parent not in await listed(updated_from=AT + 6_000)
+    at = unix_ms_of(RunId(child)) / 1000
+    assert await listed(created_to=at - 3_600) == []
+    assert child in await listed(created_from=at - 0.01, created_to=at + 3_600)
+    assert await listed(text="order-", labels={"team": "x"}, parent=parent, statuses=["running"]) == [child]
+    assert await listed(text="order-", before=child) == []
 
 
 async def test_the_list_is_paged_by_run_id(me: Owner) -> None:

@@ -97,7 +97,7 @@ async def test_the_gateway_moves_the_ledger_and_no_run(postgres: EmbeddedPostgre
     "statement",
     [
         "UPDATE approvals SET expires_at = now()",
-        "INSERT INTO tool_ledger SELECT * FROM tool_ledger",
+        "INSERT INTO tool_ledger (run_id) SELECT run_id FROM tool_ledger",
         "DELETE FROM tool_ledger",
         "SELECT * FROM events",
         "SELECT waypost_create_event_partitions(1)",

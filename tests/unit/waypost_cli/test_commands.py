@@ -22,6 +22,7 @@ from waypost_proto.api import (
     DeadView,
     RedispatchAnswer,
     RunAnswer,
+    RunsList,
     ToolView,
 )
 from waypost_proto.events import Event
@@ -144,7 +145,14 @@ def test_list_shows_what_runs_wait_for(waypost: Command, client: FakeClient) -> 
     assert "core-banking attempt 3 of 8 failed, next at 12:00:04Z" in outcome.out
     assert "ValueError: [bold]no[/bold] account" in outcome.out, "what users wrote is no markup"
     assert RUN in outcome.out
-    assert asked(client, "list")[1] == {"agent": "desk", "status": "waiting", "labels": {"a": "b"}, "limit": 7}
+    assert asked(client, "list")[1] == {"agent": "desk", "status": "waiting", "labels": {"a": "b"}, "limit": 7, "where": None}
+
+
+def test_list_takes_further_filters(waypost: Command, client: FakeClient) -> None:
+    client.answers["list"] = []
+    waypost("runs", "list", "--search", "order-", "--attention", "--created-from", "2026-11-22T12:00:00Z")
+    where = RunsList(text="order-", needs_attention=True, created_from="2026-11-22T12:00:00Z")
+    assert asked(client, "list")[1]["where"] == where
 
 
 def test_an_empty_list_is_no_table(waypost: Command, client: FakeClient) -> None:

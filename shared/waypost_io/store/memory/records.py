@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from waypost_io.store.chunks import check_chunk, chunks_of, joined
@@ -10,10 +11,11 @@ from waypost_io.store.memory.database import DeadRecord, MemoryDatabase, check_t
 from waypost_io.store.ports import NoticeRow, RunFilter, RunGlance, RunRow
 from waypost_proto.api import DeadView
 from waypost_proto.errors import NotFound
-from waypost_proto.ids import RunId, digest_of
+from waypost_proto.ids import RunId, digest_of, unix_ms_of
 from waypost_proto.registry import AgentDefinition, ToolDefinition
 
 Key = tuple[str, str, str]
+_ID_PREFIX = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}")
 
 
 class MemoryKeys:
@@ -172,13 +174,39 @@ class MemoryReads:
 
     async def list(self, query: RunFilter) -> list[RunRow]:
         self._db.reach()
-        found = [
-            run
-            for run in self._db.runs.values()
-            if query.tenant in (None, run.tenant)
-            and query.agent in (None, run.agent)
-            and query.status in (None, run.status)
-            and query.labels.items() <= run.labels.items()
-            and (query.before is None or run.run_id < query.before)
-        ]
+        doubtful = {run_id for (run_id, _), row in self._db.ledger.items() if row.state == "doubt"} if query.attention else set()
+        found = [run for run in self._db.runs.values() if _selected(run, query) and (not query.attention or _needs(run, doubtful))]
         return sorted(found, key=lambda run: run.run_id, reverse=True)[: query.limit]
+
+
+def _selected(run: RunRow, query: RunFilter) -> bool:
+    created = unix_ms_of(run.run_id) / 1000
+    return (
+        query.tenant in (None, run.tenant)
+        and query.agent in (None, run.agent)
+        and (not query.statuses or run.status in query.statuses)
+        and query.labels.items() <= run.labels.items()
+        and query.parent in (None, run.parent)
+        and (query.text is None or _mentions(run, query.text))
+        and (query.before is None or run.run_id < query.before)
+        and _within(created, query.created_from, query.created_to)
+        and _within(run.updated_at, query.updated_from, query.updated_to)
+    )
+
+
+def _needs(run: RunRow, doubtful: set[RunId]) -> bool:
+    return run.open and (run.status in ("paused", "waiting_approval") or run.run_id in doubtful)
+
+
+def _within(at: float, since: float | None, until: float | None) -> bool:
+    return (since is None or at >= since) and (until is None or at < until)
+
+
+def _mentions(run: RunRow, text: str) -> bool:
+    key, equals, value = text.partition("=")
+    return (
+        (run.correlation_id != run.run_id and run.correlation_id.startswith(text))
+        or (run.idempotency_key or "").startswith(text)
+        or (bool(key and equals) and run.labels.get(key) == value)
+        or (_ID_PREFIX.fullmatch(text) is not None and run.run_id.replace("-", "").startswith(text.replace("-", "")))
+    )

@@ -34,24 +34,10 @@ SELECT run_id
 SELECT DISTINCT worker FROM runs WHERE partition = ANY ($1::integer[]) AND open AND worker <> '' ORDER BY worker;
 
 -- name: list_runs
--- Reads.list without labels: newest first, a page at a time by run id.
+-- Reads.list: newest first, a page at a time by run id. See schema/function_find_runs.sql.
 SELECT run_id, partition, tenant, agent, build, status, open, held, worker, seq, created_at, updated_at, deadline_at, parent,
        correlation_id, idempotency_key, labels, state, state_version, outcome
-  FROM runs
- WHERE ($1::text IS NULL OR tenant = $1) AND ($2::text IS NULL OR agent = $2) AND ($3::text IS NULL OR status = $3)
-   AND ($4::uuid IS NULL OR run_id < $4)
- ORDER BY run_id DESC
- LIMIT $5;
-
--- name: list_runs_by_labels
--- Reads.list with labels. The last condition lets the partial index on labels be used.
-SELECT run_id, partition, tenant, agent, build, status, open, held, worker, seq, created_at, updated_at, deadline_at, parent,
-       correlation_id, idempotency_key, labels, state, state_version, outcome
-  FROM runs
- WHERE ($1::text IS NULL OR tenant = $1) AND ($2::text IS NULL OR agent = $2) AND ($3::text IS NULL OR status = $3)
-   AND ($4::uuid IS NULL OR run_id < $4) AND labels @> $6::jsonb AND labels <> '{}'
- ORDER BY run_id DESC
- LIMIT $5;
+  FROM waypost_find_runs($1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9, $10, $11, $12, $13);
 
 -- name: overview
 -- Overview.open_runs, every few seconds: the open runs of the partitions that a replica owns, through runs_open, and nothing that has ended.

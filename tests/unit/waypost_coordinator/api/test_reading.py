@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from msgspec import UNSET, Raw
@@ -16,7 +18,7 @@ from waypost_proto.errors import BadInput, NotFound, TransientError
 from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Pause
 from waypost_proto.registry import AgentDefinition, ToolDefinition
-from waypost_proto.values import Budget, Effect, Failure, Mark
+from waypost_proto.values import Budget, Effect, Failure, Mark, Parent
 from waypost_proto.work import JournalPage
 
 
@@ -205,3 +207,29 @@ async def test_agents_and_tools_with_their_hosts(ask: Caller, desk: Desk) -> Non
     assert (await ask("tools.list", NameList(), ToolPage)).tools[0].definition.effect is Effect.UNSAFE
     with pytest.raises(BadInput, match="unknown field 'x': known fields here are none"):
         await ask("tools.list", b'{"x":1}', ToolPage)
+
+
+async def test_the_list_is_searched(desk: Desk, ask: Caller) -> None:
+    parent = await desk.started()
+    child = await desk.started(parent=Parent(run_id=parent, call_id=CallId("0:1"), agent="desk"), correlation_id="order-1")
+    paused = await desk.started(idempotency_key="key-1")
+    await desk.decide(Pause(run_id=paused, request_id="p", by="ann"))
+
+    async def found(**fields: object) -> list[str]:
+        return [run.run_id for run in (await ask("runs.list", RunsList(**fields), RunPage)).runs]  # type: ignore[arg-type]
+
+    assert await found(parent=parent) == [child]
+    assert await found(text="order") == [child]
+    assert await found(text="key-") == [paused]
+    assert await found(status="paused, failed") == [paused]
+    assert await found(needs_attention=True) == [paused]
+    assert await found(created_from="2020-01-01T00:00:00Z", updated_to="2020-01-02T00:00:00+01:00") == []
+    for wrong, says in (
+        ({"created_from": "yesterday"}, "created_from 'yesterday' is no time"),
+        ({"updated_to": "2026-01-01T00:00:00"}, "no time zone"),
+        ({"status": "paused,odd"}, "'odd'"),
+        ({"text": "a\x00"}, "NUL"),
+        ({"parent": "x"}, "UUIDv7"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(says)):
+            await found(**wrong)
