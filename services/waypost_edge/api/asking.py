@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+import uuid
 from typing import Any
 
 from msgspec import UNSET, Raw
@@ -12,6 +15,7 @@ from waypost_edge.api.operations import Operation
 from waypost_edge.auth import Caller
 from waypost_io.bus.ports import Bus
 from waypost_io.payloads import Payloads
+from waypost_proto.ids import uuid7
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.subjects import Subjects
 
@@ -32,6 +36,9 @@ class Asking:
         if isinstance(value, Raw) and len(bytes(value)) > CLAIM_CHECK_BYTES:
             ref = await self.payloads.signed_by(caller.signer).store(bytes(value))
             request = replace(request, **{operation.large: UNSET, f"{operation.large}_ref": ref})
+        if operation.once and not getattr(request, operation.once):
+            made = uuid.uuid4().hex if operation.once == "request_id" else uuid7(int(time.time() * 1000), os.urandom(10))
+            request = replace(request, **{operation.once: made})
         if operation.sends is not None:
             request = operation.sends(**{name: getattr(request, name) for name in operation.sends.__struct_fields__})
         assert operation.answer is not None

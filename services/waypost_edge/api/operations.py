@@ -44,6 +44,8 @@ class Operation:
     """What the edge itself checks that the caller may; "": the coordinator does."""
     key: str = ""
     """The field that the header `Idempotency-Key` fills."""
+    once: str = ""
+    """The field that makes repeating it harmless; the edge fills it in where it is missing, because it repeats what nobody answered."""
     cursor: tuple[str, str] | None = None
     """(field of the answer that says where the next page begins, field of the request that takes it)."""
     sends: Kind | None = None
@@ -85,6 +87,7 @@ def _command(verb: str, summary: str, notes: str = "") -> Operation:
         summary=summary,
         notes=notes,
         key="request_id",
+        once="request_id",
         without=("reason",) if resumes else ("budget", "extra", "instruction"),
     )
 
@@ -101,6 +104,7 @@ OPERATIONS: tuple[Operation, ...] = (
         notes="It is committed when this is answered, whether or not a worker is there. With the same idempotency key, or the same run id, "
         "again the first run is answered (200 and `duplicate`); with another input it is a conflict (409). An `input` of up to 16 MiB.",
         key="idempotency_key",
+        once="run_id",
         large="input",
         created=True,
     ),
@@ -179,6 +183,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="runs",
         summary="Settle a call in doubt",
         key="request_id",
+        once="request_id",
     ),
     Operation(
         name="runs.signal",
@@ -190,7 +195,21 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Hand something from outside to a run",
         notes="Two requests are two signals unless they carry the same key.",
         key="request_id",
+        once="request_id",
         large="payload",
+    ),
+    Operation(
+        name="runs.fork",
+        method="POST",
+        path="/v1/runs/{run_id}/fork",
+        request=api.RunFork,
+        answer=api.RunAnswer,
+        tag="runs",
+        summary="A new run that begins as this one did",
+        notes="It has events 1 to `at` and goes on by itself; recorded answers are used unless `tools` says otherwise. The same "
+        "`new_run_id` again is the same fork.",
+        once="new_run_id",
+        large="input",
     ),
     Operation(
         name="runs.redispatch",
@@ -219,6 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="approvals",
         summary="Approve, deny, or answer",
         key="request_id",
+        once="request_id",
     ),
     Operation(
         name="agents.list",
