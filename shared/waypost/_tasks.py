@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
+from waypost._requests import Requests
 from waypost_io.bus.ports import Bus
 from waypost_io.settings import Settings
 from waypost_proto import api
@@ -66,3 +69,16 @@ def connect(settings: Settings, url: str | None) -> Bus:
     from waypost_io.bus.opening import bus_of  # late: a client over another bus needs no driver
 
     return bus_of(settings, "waypost-client", url=url)
+
+
+async def listed(requests: Requests, request: api.RunsList, limit: int) -> list[api.RunView]:
+    """At most `limit` runs, page by page."""
+    found: list[api.RunView] = []
+    before: str | None = None
+    while len(found) < limit:
+        page = await requests.call("runs.list", replace(request, before=before, limit=min(limit - len(found), 200)), api.RunPage)
+        found += page.runs
+        before = page.next_before
+        if before is None:
+            break
+    return found

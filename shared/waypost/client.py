@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from waypost import _following as following
 from waypost import _streaming as streaming
 from waypost._requests import Requests
-from waypost._tasks import command, connect, deadline_text, decision, run_failed, task_budget
+from waypost._tasks import command, connect, deadline_text, decision, listed, run_failed, task_budget
 from waypost.streamed import Streamed
 from waypost_core.comparing import Comparison, compare
 from waypost_io.bus.ports import Bus
@@ -152,21 +152,9 @@ class Client:
 
             waiting = await client.list(agent="compliance", where=RunsList(needs_attention=True))
         """
-        found: builtins.list[api.RunView] = []
-        before: str | None = None
-        while len(found) < limit:
-            wanted = min(limit - len(found), 200)
-            status_text = str(status) if status is not None else None
-            given = {"agent": agent, "status": status_text, "labels": dict(labels or {}) or None}
-            request = replace(
-                where or api.RunsList(), **{name: value for name, value in given.items() if value}, before=before, limit=wanted
-            )
-            page = await self.call("runs.list", request, api.RunPage)
-            found += page.runs
-            before = page.next_before
-            if before is None:
-                break
-        return found
+        given = {"agent": agent, "status": str(status) if status is not None else None, "labels": dict(labels or {}) or None}
+        request = replace(where or api.RunsList(), **{name: value for name, value in given.items() if value})
+        return await listed(self._requests, request, limit)
 
     @overload
     async def result(self, run_id: str, *, timeout: float | timedelta | None = None) -> Any: ...  # noqa: ASYNC109
