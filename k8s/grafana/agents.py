@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from panels import GREEN_AMBER, GREEN_RED, Json, choice, dashboard, derived, number, quantile, rate, row, series, table, trace, typed
+from panels import (
+    CONSOLE,
+    GREEN_AMBER,
+    GREEN_RED,
+    TO_RUN,
+    Json,
+    choice,
+    dashboard,
+    derived,
+    number,
+    quantile,
+    rate,
+    row,
+    series,
+    table,
+    trace,
+    typed,
+)
 
 _AGENT = '{agent=~"$agent"}'
 _FAILED = '{agent=~"$agent",outcome="failed"}'
 _GENAI = '{gen_ai_agent_name=~"$agent"}'
-_TO_RUN = {"run": ("Thought process of this run", "/d/waypost-agents?var-run=${__value.raw}&${__url_time_range}")}
 
 _RUNS = [
     row("Runs of $agent"),
@@ -145,7 +161,7 @@ SELECT r.seq, r.recorded_at AS at,
 """
 _RUN = [
     row("One run"),
-    table("Latest runs", _LATEST, text="Choose one: click its id.", links=_TO_RUN),
+    table("Latest runs", _LATEST, text="Choose one: click its id.", links=TO_RUN),
     table(
         "Thought process of $run",
         _THOUGHTS,
@@ -163,6 +179,7 @@ AGENTS: Json = dashboard(
     variables=[
         choice("agent", "Agent", "label_values(waypost_runs_started_total, agent)"),
         typed("run", "Run"),
+        typed("console", "Console", CONSOLE),
         derived("trace", "SELECT replace('$run', '-', '')"),
     ],
     since="now-6h",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from panels import GREEN_AMBER, GREEN_RED, Json, dashboard, number, quantile, row, series, table
-
-_TO_RUN = {"run": ("Thought process of this run", "/d/waypost-agents?var-run=${__value.raw}&${__url_time_range}")}
+from panels import CONSOLE, GREEN_AMBER, GREEN_RED, TO_RUN, Json, dashboard, number, quantile, row, series, table, typed
 
 _OPEN_APPROVALS = """
 SELECT a.requested_at AS asked, a.expires_at AS expires, a.role, a.agent, a.tool, a.reason, a.policy_version AS policy,
@@ -60,8 +58,8 @@ _APPROVALS = [
         (quantile(0.95, "waypost_approval_seconds", "agent"), "{{agent}}, 95 %"),
         unit="s",
     ),
-    table("Waiting for a decision", _OPEN_APPROVALS, links=_TO_RUN),
-    table("Decided", _DECISIONS, text="Who decided what, under which policy, about which exact arguments.", links=_TO_RUN),
+    table("Waiting for a decision", _OPEN_APPROVALS, links=TO_RUN),
+    table("Decided", _DECISIONS, text="Who decided what, under which policy, about which exact arguments.", links=TO_RUN),
 ]
 _DOUBT = [
     row("In doubt"),
@@ -69,7 +67,7 @@ _DOUBT = [
     number("The hook will be asked", 'sum(waypost_calls_in_doubt{wants="reconcile"})'),
     number("Refused by policy, last day", 'sum(increase(waypost_gateway_policy_total{verdict="deny"}[1d]))'),
     series("Calls in doubt", ("sum by (agent, tool) (waypost_calls_in_doubt)", "{{agent}}: {{tool}}"), width=12),
-    table("Calls that may have taken effect", _DOUBTS, text="Ask the receiver by the key; then `waypost runs resolve`.", links=_TO_RUN),
+    table("Calls that may have taken effect", _DOUBTS, text="Ask the receiver by the key; then `waypost runs resolve`.", links=TO_RUN),
 ]
 _LATE = [
     row("Deadlines"),
@@ -77,7 +75,7 @@ _LATE = [
     number("Next deadline in", "min(waypost_next_deadline_seconds)", unit="s"),
     series("Near or past, by agent", ("sum by (agent) (waypost_runs_near_deadline)", "{{agent}}")),
     series("Came near", ("sum by (agent) (increase(waypost_deadlines_near_total[1h]))", "{{agent}}"), text="Runs per hour."),
-    table("Open runs with a deadline", _DEADLINES, links=_TO_RUN),
+    table("Open runs with a deadline", _DEADLINES, links=TO_RUN),
 ]
 _AUDIT = [
     row("The audit log"),
@@ -113,5 +111,6 @@ COMPLIANCE: Json = dashboard(
     "Waypost: compliance",
     "Approvals, calls in doubt, deadlines, and the head of the audit log.",
     [*_APPROVALS, *_DOUBT, *_LATE, *_AUDIT],
+    variables=[typed("console", "Console", CONSOLE)],
     since="now-24h",
 )

@@ -129,6 +129,7 @@ _EDGE = [
         text="By route as it is declared, and status.",
     ),
     series("Duration of a request, 95 %", (quantile(0.95, "waypost_edge_request_seconds", "route"), "{{route}}"), unit="s"),
+    series("Watchers", ("sum by (instance) (waypost_edge_watchers)", "{{instance}}"), text="Live streams of events: console, API."),
     series(
         "Events read for searches",
         (rate("waypost_edge_events_read_total"), "events"),

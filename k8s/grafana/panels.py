@@ -9,6 +9,16 @@ Json = dict[str, Any]
 PROMETHEUS = {"type": "prometheus", "uid": "waypost-prometheus"}
 POSTGRES = {"type": "grafana-postgresql-datasource", "uid": "waypost-postgres"}
 TEMPO = {"type": "tempo", "uid": "waypost-tempo"}
+Links = dict[str, list[tuple[str, str]]]
+"""Column → (title, address) of each link, where `${__value.raw}` is the cell."""
+CONSOLE = "http://127.0.0.1:8420"
+"""Where browsers find the edge's console, unless somebody says otherwise in the dashboard's variable `console`."""
+TO_RUN: Links = {
+    "run": [
+        ("Thought process of this run", "/d/waypost-agents?var-run=${__value.raw}&${__url_time_range}"),
+        ("Page of this run in the console", "${console}/runs/${__value.raw}"),
+    ]
+}
 WIDTH = 24
 """Columns of Grafana's grid."""
 SCHEMA_VERSION = 41
@@ -68,16 +78,14 @@ def number(title: str, query: str, *, unit: str = "short", text: str = "", width
     }
 
 
-def table(
-    title: str, sql: str, *, text: str = "", width: int = WIDTH, height: int = 8, links: dict[str, tuple[str, str]] | None = None
-) -> Json:
-    """Rows of the event log's database. `links`: column → (title, address), where `${__value.raw}` is the cell."""
+def table(title: str, sql: str, *, text: str = "", width: int = WIDTH, height: int = 8, links: Links | None = None) -> Json:
+    """Rows of the event log's database."""
     overrides = [
         {
             "matcher": {"id": "byName", "options": column},
-            "properties": [{"id": "links", "value": [{"title": name, "url": address, "targetBlank": False}]}],
+            "properties": [{"id": "links", "value": [{"title": name, "url": address, "targetBlank": False} for name, address in found]}],
         }
-        for column, (name, address) in (links or {}).items()
+        for column, found in (links or {}).items()
     ]
     return {
         "type": "table",
@@ -131,9 +139,9 @@ def choice(name: str, label: str, query: str) -> Json:
     }
 
 
-def typed(name: str, label: str) -> Json:
-    """A variable that is typed in, or filled by a link."""
-    return {"type": "textbox", "name": name, "label": label, "query": "", "current": {"text": "", "value": ""}, "options": []}
+def typed(name: str, label: str, value: str = "") -> Json:
+    """A variable that is typed in, or filled by a link; `value` at first."""
+    return {"type": "textbox", "name": name, "label": label, "query": value, "current": {"text": value, "value": value}, "options": []}
 
 
 def derived(name: str, sql: str) -> Json:

@@ -67,7 +67,7 @@ async def serve(stop: Stop) -> None:
             bus = await starting.enter(stack, lambda: bus_of(settings, "waypost-edge"))
             client = Client(bus=bus, prefix=settings.prefix, token="", patience_seconds=settings.patience_seconds)
             await stack.enter_async_context(client)
-            live = await stack.enter_async_context(Live(bus, settings.subjects, store, watchers=settings.watchers))
+            live = await stack.enter_async_context(Live(bus, settings.subjects, store, watchers=settings.watchers, shown=metrics.watchers))
             api = Api(
                 auth=door.auth,
                 asking=Asking(client, bus, settings.subjects),

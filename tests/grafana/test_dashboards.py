@@ -86,6 +86,17 @@ def test_links_lead_to_dashboards_and_variables_that_there_are() -> None:
         assert variable in {each["name"] for each in by_uid[uid]["templating"]["list"]}
 
 
+def test_every_run_in_a_table_has_its_page_in_the_console() -> None:
+    for dashboard in dashboards().values():
+        variables = {each["name"]: each for each in dashboard["templating"]["list"]}
+        for panel in dashboard["panels"]:
+            for override in panel.get("fieldConfig", {}).get("overrides", []):
+                (links,) = [each["value"] for each in override["properties"] if each["id"] == "links"]
+                addresses = {link["title"]: link["url"] for link in links}
+                assert addresses["Page of this run in the console"] == "${console}/runs/${__value.raw}", panel["title"]
+                assert variables["console"]["current"]["value"].startswith("http")
+
+
 def test_a_log_line_leads_to_its_trace_and_its_run() -> None:
     line = '{"event":"reasoning_step","run_id":"01890000-0000-7000-8000-00000000000a","trace_id":"0189000000007000800000000000000a"}'
     fields = {each["name"]: each for each in sources()["waypost-loki"]["jsonData"]["derivedFields"]}

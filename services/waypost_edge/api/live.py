@@ -18,6 +18,7 @@ from waypost_edge.api.watching import Watcher
 from waypost_edge.auth import Caller
 from waypost_io.bus.ports import Bus
 from waypost_io.lifecycle import Stop
+from waypost_io.metrics import Gauge
 from waypost_io.store.ports import Store
 from waypost_proto.errors import BadInput, NotFound
 from waypost_proto.ids import RunId, parse_run_id
@@ -30,12 +31,12 @@ _MOST = 2**62
 class Live:
     """Everybody who watches through this edge. Use as an async context manager; leaving ends their streams."""
 
-    def __init__(self, bus: Bus, subjects: Subjects, store: Store, *, watchers: int) -> None:
-        """`watchers`: how many there may be at once."""
+    def __init__(self, bus: Bus, subjects: Subjects, store: Store, *, watchers: int, shown: Gauge | None = None) -> None:
+        """`watchers`: how many there may be at once; `shown` is how many there are."""
         self._bus = bus
         self._subjects = subjects
         self._store = store
-        self.crowd = Crowd(watchers)
+        self.crowd = Crowd(watchers, shown)
         self.feed = Feed(bus, subjects, store.reads)
         self.runs = RunList(self.feed, store.reads)
         self._stack = AsyncExitStack()

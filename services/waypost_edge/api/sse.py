@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from waypost_io.metrics import Gauge
 from waypost_proto.errors import TransientError, WaypostError
 
 EVENT_STREAM = "text/event-stream"
@@ -160,8 +161,10 @@ class Stream:
 class Crowd:
     """All who watch, at most `most`. Owns their number and the look after them."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, shown: Gauge | None = None) -> None:
+        """`shown` is how many there are."""
         self._most = most
+        self._shown = shown or Gauge()
         self._streams: set[Stream] = set()
         self._stopped = False
 
@@ -176,10 +179,12 @@ class Crowd:
         if len(self._streams) >= self._most:
             raise TransientError(f"{self._most} watch already (WAYPOST_EDGE_WATCHERS); come again, or to another edge")
         self._streams.add(stream)
+        self._shown.set(len(self._streams))
         try:
             yield
         finally:
             self._streams.discard(stream)
+            self._shown.set(len(self._streams))
 
     async def run(self) -> None:
         """Look after them, until cancelled."""
