@@ -1,4 +1,4 @@
-# ruff: noqa: INP001  # a script, not a package
+# a script, not a package
 """Makes the pictures of the documentation from the real thing: `python docs/pictures/make.py`.
 
 Runs `waypost demo --chaos`, takes what it printed, and writes the beginning, the strikes and the end as an SVG.
