@@ -17,6 +17,7 @@ from waypost_core.chronicle.entries import Account, Entry, Totals, when
 from waypost_core.chronicle.now import pending_of
 from waypost_core.tracing.capture import Capture
 from waypost_proto import events as ev
+from waypost_proto.forks import Recalled
 from waypost_proto.ids import RunId
 from waypost_proto.task import parse_time
 from waypost_proto.usage import Lease, Usage, usd_of
@@ -47,6 +48,7 @@ class Chronicle:
         self.budget = Budget()
         self.began = self.last = when(0)
         self.ended: datetime | None = None
+        self.deadline: datetime | None = None
         self.status = "open"
         self.outcome = self.result = self.error = ""
         self.pause: Entry | None = None
@@ -78,6 +80,9 @@ class Chronicle:
             self._begin(event, data, at)
         handler = HANDLERS.get(type(data))
         entry = None if handler is None else handler(self, at, data)
+        recalled = getattr(data, "recalled", None)
+        if entry is not None and isinstance(recalled, Recalled) and recalled.seq:
+            entry.more = [*entry.more, f"repeated from the source's log (its event {recalled.seq}): nothing was done or paid for again"]
         if event.type in ev.OUTSIDE:
             if not self.unread:
                 self.unread_since = at
@@ -105,7 +110,7 @@ class Chronicle:
             started_by=start.starter,
             started_at=self.began,
             ended_at=self.ended,
-            deadline=None if start.deadline_at is None else when(start.deadline_at),
+            deadline=self.deadline,
             parent_run="" if start.parent is None else start.parent.run_id,
             parent_agent="" if start.parent is None else start.parent.agent,
             correlation_id=self.correlation_id,
@@ -164,6 +169,7 @@ class Chronicle:
 
     def _begin(self, event: ev.Event, data: ev.RunStarted, at: datetime) -> None:
         self.start, self.began, self.budget = data, at, data.budget
+        self.deadline = None if data.deadline_at is None else when(data.deadline_at)
         self.agent, self.tenant, self.correlation_id = event.agent, event.tenant, event.correlation_id
 
     def end(self, at: datetime, status: str, outcome: str) -> None:
@@ -284,6 +290,25 @@ def _cancelled(tale: Chronicle, at: datetime, data: ev.RunCancelled) -> None:
     tale.end(at, "cancelled", f"it was cancelled{by}{f': {tale.words(data.reason)}' if data.reason else ''}")
 
 
+def _forked(tale: Chronicle, at: datetime, data: ev.RunForked) -> Entry:
+    """What precedes is the source's: it was not paid for by this run, and its pause and its limits are not this run's."""
+    if tale.pause is not None:
+        tale.pause.ended, tale.pause.outcome, tale.pause = at, "dropped", None
+    tale.status, tale.trip, tale.cost_micros, tale.children_micros = "open", "", 0, 0
+    tale.totals = Totals(events=tale.totals.events)
+    tale.budget = data.budget
+    tale.deadline = None if data.deadline_at is None else when(data.deadline_at)
+    how = {"recorded": "tools answer what the source's did", "deny": "tools are denied", "live": "tools are called"}[data.tools]
+    changed = " with another input" if data.changed else ""
+    return tale.note(
+        at, f"forked from run {data.source} at event {data.seq}{changed}: what precedes is a copy; {how} from here on", data.by
+    )
+
+
+def _tools_changed(tale: Chronicle, at: datetime, data: ev.ForkToolsChanged) -> Entry:
+    return tale.note(at, f"from here on its tools are {data.tools}", data.by)
+
+
 HANDLERS: Final[dict[type[ev.Data], Callable[[Chronicle, datetime, Any], Entry | None]]] = {
     **calls.HANDLERS,
     **waiting.HANDLERS,
@@ -298,6 +323,8 @@ HANDLERS: Final[dict[type[ev.Data], Callable[[Chronicle, datetime, Any], Entry |
     ev.LeaseAsked: _leased,
     ev.LeaseReceived: _leased,
     ev.LeaseGranted: _leased,
+    ev.RunForked: _forked,
+    ev.ForkToolsChanged: _tools_changed,
     ev.StateChanged: _state,
     ev.CheckpointSaved: _checkpoint,
     ev.RunEnding: _ending,

@@ -47,6 +47,20 @@ def _step(tale: Chronicle, at: datetime, data: ev.StepCompleted | ev.StepFailed)
     return entry
 
 
+def _recalled(tale: Chronicle, at: datetime, data: ev.StepRecalled) -> Entry:
+    """A step of a fork that has the source's result: told as a step, and not counted."""
+    entry = tale.open.get(data.call_id) or tale.add(Entry(kind="step", seq=tale.seq, began=at, name=data.name, call_id=data.call_id))
+    if data.model is not None:
+        entry.kind, entry.name = "model", data.model.answered_by or data.model.model
+        if data.model.intent and tale.capture.intent:
+            entry.text = " ".join(tale.capture.text(genai.INTENT, data.model.intent).split())
+    entry.got = tale.value(genai.OUTPUT, data.result, data.result_ref)
+    if data.error is not None:
+        entry.error = f"{data.error.type}: {tale.words(data.error.message)}"
+    tale.close(data.call_id, at, "completed" if data.error is None else "failed")
+    return entry
+
+
 def _of_model(tale: Chronicle, entry: Entry, data: ev.StepCompleted | ev.StepFailed) -> None:
     model = data.model
     assert model is not None
@@ -169,6 +183,7 @@ def _withdrawn(tale: Chronicle, at: datetime, data: ev.QuestionWithdrawn) -> Ent
 HANDLERS: dict[type[ev.Data], Callable[[Chronicle, datetime, Any], Entry | None]] = {
     ev.StepRequested: _step_requested,
     ev.StepCompleted: _step,
+    ev.StepRecalled: _recalled,
     ev.StepFailed: _step,
     ev.ChildRequested: _child_requested,
     ev.ChildCompleted: _child_completed,

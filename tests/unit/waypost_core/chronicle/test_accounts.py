@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec import Raw, json, structs
 
 from tests.unit.waypost_core.machine import RUN, Machine, failed, succeeded, uncertain
 from waypost_core.chronicle import Account, Chronicle, markdown, tell
+from waypost_core.chronicle.fold import HANDLERS
 from waypost_core.messages import TimersDue
 from waypost_core.tracing import Capture
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
-from waypost_proto.ids import CallId
+from waypost_proto.forks import Recalled
+from waypost_proto.ids import CallId, RunId
 from waypost_proto.models import ModelCall, ModelTry
 from waypost_proto.usage import Usage
 from waypost_proto.values import Approval, Budget, Failure
@@ -302,3 +304,24 @@ def test_events_of_a_newer_version_are_told_as_such_and_gaps_are_refused() -> No
         tale.feed(newer)
     tale.feed(structs.replace(newer, seq=3, type="run_failed", data=Raw(b'{"type":"run_failed","error":7}')))
     assert tale.account().status == "failed", "what cannot be read has ended all the same"
+
+
+SILENT = {ev.RunStarted, ev.RunAdvanced, ev.WritesSaved, ev.LeaseReturned, ev.LeaseWanted, ev.LeaseRecalled, ev.LeaseTakenBack}
+"""What begins the account itself, or only keeps books."""
+
+
+def test_every_event_is_told_or_known_to_say_nothing() -> None:
+    assert set(get_args(ev.AnyData)) - set(HANDLERS) == SILENT
+
+
+def test_a_fork_says_where_it_comes_from_and_what_it_did_not_do_again() -> None:
+    run = Machine().calls("read")
+    run.tell(mb.Pause(run_id=RUN, request_id="p"))
+    source = RunId("0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e56")
+    step = ev.StepRecalled(call_id=CallId("0:2"), name="prepare", result=Raw(b'"A"'), recalled=Recalled(seq=7, at=1.0))
+    tale = fed(run, ev.RunForked(source=source, seq=3, tools="recorded", identity=RUN, by="ann", budget=Budget(max_steps=5)), step)
+    found = tale.account()
+    text = "\n".join(tell(found, NOW))
+    assert f"Forked from run {source} at event 3: what precedes is a copy; tools answer what the source's did from here on (by ann)" in text
+    assert "repeated from the source's log (its event 7): nothing was done or paid for again" in text
+    assert (found.status, found.budget.max_steps, found.totals.tool_calls) == ("open", 5, 0)
