@@ -76,9 +76,18 @@ class RunTrace:
         if kind == "run_started":
             self._begin(read_start(body), at_us)
             return out
+        if kind == "run_forked":
+            self._forked(seq, at_us)
+            return out
+        self._read(seq, kind, at_us, body, out)
+        return [] if self.start is not None and self.start.data.fork is not None and seq <= self.start.data.fork.seq else out
+
+    def _read(self, seq: int, kind: str, at_us: int, body: bytes, out: list[Span]) -> None:
         data = read(kind, body)
         if data is None:
-            return out
+            if kind in ev.OUTSIDE:  # a local step or a mode of a fork: no span, but the worker is told
+                self._arrived(seq, at_us)
+            return
         if kind in ev.OUTSIDE:
             self._arrived(seq, at_us)
         handler = HANDLERS.get(type(data))
@@ -88,7 +97,6 @@ class RunTrace:
             self._advanced(data.mark, at_us, out)
         if kind in ev.TERMINAL_TYPES:
             self._end(kind, at_us, data, out)
-        return out
 
     def pending(self, now_us: int) -> list[Span]:
         """What has begun and not ended, as if it ended at `now_us`, each with the attribute `waypost.pending`."""
@@ -171,6 +179,19 @@ class RunTrace:
         self.started_us = at_us
         self.tainted = start.data.taint
         self._arrived(1, at_us)
+
+    def _forked(self, seq: int, at_us: int) -> None:
+        """What precedes is another run's: its spans are in that run's trace, and what it took was counted there."""
+        self.started_us = at_us
+        self.events, self.dropped, self.paused, self.trip = [], 0, False, {}
+        self.model_calls = self.tool_calls = self.input_tokens = self.output_tokens = self.cost = 0
+        self.steps.clear()
+        self.activation = self.sent = None
+        for call in self.calls.values():
+            call.start_us = at_us
+        for wait in self.waits.values():
+            wait.start_us = at_us
+        self._arrived(seq, at_us)
 
     def _arrived(self, seq: int, at_us: int) -> None:
         """Something for the worker to read: an activation goes out with it, unless one is under way or the run is paused."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from waypost_core import genai
 from waypost_core.tracing.fixed import fixed_of_run
-from waypost_core.tracing.spans import Attributes, Link, Span, parse_traceparent
+from waypost_core.tracing.spans import Attributes, Link, Span, parse_traceparent, trace_id_of
 from waypost_proto import events as ev
+from waypost_proto.ids import span_id
 from waypost_proto.usage import usd_of
 
 if TYPE_CHECKING:
@@ -65,9 +66,11 @@ def run_span(trace: RunTrace, status: str, end_us: int, data: ev.Data | None) ->
 
 
 def _links(trace: RunTrace) -> list[Link]:
-    """The caller's span; of a child, the call in its parent's trace."""
+    """The caller's span; of a child, the call in its parent's trace; of a fork, its source."""
     assert trace.start is not None
+    fork = trace.start.data.fork
+    source = [] if fork is None else [Link(trace_id_of(fork.run_id), span_id(fork.run_id, 1), "forked_from")]
     given = parse_traceparent(trace.start.data.trace)
     if given is None:
-        return []
-    return [Link(*given, "caller" if trace.start.data.parent is None else "parent")]
+        return source
+    return [*source, Link(*given, "caller" if trace.start.data.parent is None else "parent")]
