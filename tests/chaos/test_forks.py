@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.chaos.stack import Stack
@@ -21,10 +23,11 @@ async def test_a_kill_at_this_boundary_of_a_fork_changes_only_the_time(point: st
     places = boundaries([event async for event in client.events(source.run_id)])
     service = point.split(".", 1)[0]
     await services.arm(service, f"{point}:2")
-    forks = [await client.fork(source.run_id, at) for at in places[:2]]
-    await services.died(service)
-    await services.start(service)
-    for fork in forks:
+    async with asyncio.TaskGroup() as group:  # a request that dies with its coordinator is repeated under the same id
+        asked = [group.create_task(client.fork(source.run_id, at)) for at in places[:2]]
+        await services.died(service)
+        await services.start(service)
+    for fork in [task.result() for task in asked]:
         assert await client.result(fork.run_id, timeout=40) == RESULT, services.log()
         events = [event async for event in client.events(fork.run_id)]
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
