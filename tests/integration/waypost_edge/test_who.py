@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration.approvals.platform import Platform, approval_of, platform
 from tests.unit.waypost_edge.fake_issuer import FakeIssuer
+from tests.unit.waypost_edge.test_webhooks import SECRET, Endpoint
 from tests.waiting import wait_until
 from waypost_edge.api.operations import OPERATIONS
 from waypost_io.identity import new_token
@@ -35,6 +36,7 @@ class Site:
     def __init__(self, desk: Platform, url: str, issuer: FakeIssuer) -> None:
         self.desk, self.url, self.issuer = desk, url, issuer
         self.http = httpx.AsyncClient(base_url=url, timeout=20)
+        self.endpoint: Endpoint | None = None
 
     async def ask(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """By a person's token, by a JWT, or by nobody."""
@@ -70,16 +72,24 @@ async def opened(path: Path, nats_url: str, postgres_url: str) -> AsyncIterator[
                 f'[[issuer]]\nissuer = "{issuer.url}"\naudience = ["waypost"]\nsubject = "email"\n'
                 '[issuer.roles]\n"officers" = ["officer"]\n"starters" = ["submitter"]\n"bosses" = ["admin"]\n'
             )
+            endpoint = Endpoint(500, 204)
+            (path / "webhooks.toml").write_text(
+                f'[[webhook]]\nname = "bank"\nurl = "http://127.0.0.1:{endpoint.port}/x"\nallow = ["127.0.0.1:{endpoint.port}"]\n'
+                'secret_env = "HOOK_SECRET"\ntenant = "bank"\ntypes = ["run_cancelled"]\n'
+            )
             port = free_port()
             desk.environment |= {
                 "WAYPOST_HTTP_ADDR": f"127.0.0.1:{port}",
                 "WAYPOST_API_TOKEN_FILE": str(path / "edge.token"),
                 "WAYPOST_OIDC_FILE": str(path / "oidc.toml"),
                 "WAYPOST_EDGE_RATE": "0",
+                "WAYPOST_WEBHOOKS_FILE": str(path / "webhooks.toml"),
+                "HOOK_SECRET": SECRET,
                 "WAYPOST_EDGE_FAILURES": "0",
             }
             await desk.start("waypost_edge")
             site = Site(desk, f"http://127.0.0.1:{port}", issuer)
+            site.endpoint = endpoint
 
             async def up() -> bool:
                 return (await site.ask("ann", "GET", "/v1/agents"))[0] == 200
@@ -89,6 +99,8 @@ async def opened(path: Path, nats_url: str, postgres_url: str) -> AsyncIterator[
                 yield site
             finally:
                 await site.http.aclose()
+                endpoint.server.shutdown()
+                endpoint.server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +211,33 @@ async def test_a_token_revoked_by_its_owner_is_refused_within_seconds(site: Site
     began = time.monotonic()
     await wait_until(refused, seconds=10)
     print(f"refused after {time.monotonic() - began:.2f} s")
+
+
+async def test_a_browser_signs_in_to_the_console_with_a_token(site: Site) -> None:
+    async with httpx.AsyncClient(base_url=site.url, timeout=20, headers={"accept": "text/html"}) as browser:
+        away = await browser.get("/approvals")
+        assert (away.status_code, away.headers["location"]) == (303, "/signin?next=%2Fapprovals")
+        form = {"token": site.desk.tokens["olga"], "next": "/"}
+        assert (await browser.post("/signin", data=form)).status_code == 403  # it does not say which page sent it
+        entered = await browser.post("/signin", data=form, headers={"origin": site.url})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/")
+        page = await browser.get("/")
+        assert page.status_code == 200
+        assert "olga" in page.text
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert (await browser.get("/v1/runs", headers={"accept": "application/json"})).status_code == 200
+        started = {"agent": "payer", "input": {}}
+        assert (await browser.post("/v1/runs", json=started, headers={"origin": "http://evil.example"})).status_code == 403
+
+
+async def test_events_of_a_tenant_go_to_its_endpoint_alone(site: Site) -> None:
+    assert site.endpoint is not None
+    theirs = (await site.ask("sam", "POST", "/v1/runs", {"agent": "payer", "input": {"amount": 5}}))[1]["run_id"]
+    ours = (await site.ask("bea", "POST", "/v1/runs", {"agent": "payer", "input": {"amount": 6}}))[1]["run_id"]
+    for who, run_id in (("olga", theirs), ("bea", ours)):
+        assert (await site.ask(who, "POST", f"/v1/runs/{run_id}/cancel", {}))[0] == 200
+    endpoint = site.endpoint
+    await wait_until(lambda: len(endpoint.requests) >= 2, message=site.desk.log)  # the first was answered by 500
+    said = [json.loads(body) for _, body in endpoint.requests]
+    assert {(event["type"], event["data"]["run_id"]) for event in said} == {("run_cancelled", ours)}
+    assert len({headers["webhook-id"] for headers, _ in endpoint.requests}) == 1
