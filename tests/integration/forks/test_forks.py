@@ -16,6 +16,9 @@ from waypost_proto.errors import BadInput, Conflict, NotFound
 from waypost_proto.events import Event
 
 
+pytestmark = pytest.mark.slow  # services of their own; what is decided is tested in tests/unit/waypost_core and tests/programs
+
+
 async def log_of(client: Client, run_id: str) -> list[Event]:
     return [event async for event in client.events(run_id)]
 
