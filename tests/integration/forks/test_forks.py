@@ -15,7 +15,6 @@ from waypost_proto.api import RunView
 from waypost_proto.errors import BadInput, Conflict, NotFound
 from waypost_proto.events import Event
 
-
 pytestmark = pytest.mark.slow  # services of their own; what is decided is tested in tests/unit/waypost_core and tests/programs
 
 
