@@ -12,7 +12,11 @@ import msgspec
 from tests.simulation.customers import Order
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.provider import Provider
+from tests.simulation.services import SIGNING_KEY
 from tests.states import differ
+from waypost_core.audit.growing import GrowingTree
+from waypost_core.audit.heads import parse_head
+from waypost_core.audit.keyring import Keyring
 from waypost_core.audit.leaves import event_leaf
 from waypost_io.store.memory import MemoryDatabase
 from waypost_io.store.ports import Commit, EventRow
@@ -200,6 +204,22 @@ def positions(tables: MemoryDatabase) -> Iterator[str]:
                 yield f"run {run_id}: event {seq} ({event.type}) is {times} times in the audit log"
     if tables.audit.state.size * 32 != len(leaves):
         yield f"the audit log says that it has {tables.audit.state.size} leaves, it has {len(leaves) // 32}"
+
+
+def heads(tables: MemoryDatabase) -> Iterator[str]:
+    """Every signed head is one of this log: signed by its key, with the root that its leaves make; and something was signed."""
+    tree, at = GrowingTree(), 0
+    ring = Keyring([row.note for _, row in sorted(tables.audit.keys.items())], [SIGNING_KEY.verifier])
+    yield from ring.problems
+    for (size, _), row in sorted(tables.audit.heads.items()):
+        tree.extend(bytes(tables.audit.leaves[at * 32 : size * 32]))
+        at = size
+        head, note = parse_head(row.note)
+        fault = ring.fault(head, note)
+        if fault or (head.size, head.root) != (tree.size, tree.root):
+            yield f"the head of {size} leaves is not of this log: {fault or 'another root'}"
+    if tables.audit.leaves and not tables.audit.heads:
+        yield f"nothing was signed over {len(tables.audit.leaves) // 32} leaves"
 
 
 def published(tables: MemoryDatabase, stored: set[tuple[str, int]]) -> Iterator[str]:

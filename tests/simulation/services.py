@@ -16,7 +16,10 @@ from tests.simulation.storage import Database, SimulatedStore
 from tests.simulation.trace import Trace
 from waypost_audit.bell import Bell
 from waypost_audit.logger import AuditConfig, AuditLogger
+from waypost_audit.metrics import Metrics as AuditMetrics
+from waypost_audit.signing import Signer
 from waypost_coordinator.service import Coordinator
+from waypost_core.audit.notes import SigningKey
 from waypost_gateway.gateway import Gateway, GatewayConfig
 from waypost_gateway.hosting import definitions_of
 from waypost_io.lifecycle import Stop
@@ -31,6 +34,7 @@ from waypost_worker.service import Worker
 from waypost_worker.tuning import Tuning
 
 SUBJECTS = Subjects("s")
+SIGNING_KEY = SigningKey("waypost-audit", bytes(32))
 PARTITIONS = 3
 BUILD = "b1"
 SECOND_BUILD = "b2"
@@ -200,9 +204,9 @@ class Fleet:
 
 
 async def _audit(bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
-    await AuditLogger(store, Bell(bus, SUBJECTS.all_events()), AuditConfig(owner=process.name, poll_seconds=1.0, lease_seconds=3.0)).run(
-        stop
-    )  # type: ignore[arg-type]
+    config = AuditConfig(owner=process.name, poll_seconds=1.0, head_seconds=2.0, lease_seconds=3.0)
+    signer = Signer(store.audit, lambda: [SIGNING_KEY], store.leases.now, metrics=AuditMetrics())
+    await AuditLogger(store, Bell(bus, SUBJECTS.all_events()), config, signer=signer).run(stop)  # type: ignore[arg-type]
 
 
 def _coordinator_settings(*, lease_seconds: float) -> CoordinatorSettings:

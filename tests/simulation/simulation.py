@@ -220,6 +220,7 @@ class _Simulation:
         return [
             *invariants.ends(self._tables, self._orders, expected),
             *invariants.positions(self._tables),
+            *invariants.heads(self._tables),
             *invariants.published(self._tables, self._events),
             *invariants.leftovers(self._tables),
             *self._vandal.missing(self._tables),
