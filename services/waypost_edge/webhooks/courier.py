@@ -158,7 +158,7 @@ class Courier:
             self._subjects.dead("webhooks"), delivery.body, headers=headers, msg_id=f"webhook-{self._webhook.name}-{id_of(event)}"
         )
         self._metrics.webhooks.labels(self._webhook.name, "given_up").inc()
-        log.error("webhook_given_up", webhook=self._webhook.name, run_id=event.run_id, seq=event.seq, type=event.type, error=reason)
+        log.error("webhook_given_up", webhook=self._webhook.name, run_id=event.run_id, agent=event.agent, seq=event.seq, error=reason)
 
     async def _hold(self, delivery: Delivery, seconds: float) -> None:
         while seconds > 0:
