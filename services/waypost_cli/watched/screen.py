@@ -16,6 +16,7 @@ from waypost_proto.events import Event
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
+    from rich.text import Text
 
 FRAME_SECONDS = 0.12
 """Between two drawings at least: what happens in between is drawn together."""
@@ -101,12 +102,17 @@ class TreeScreen:
 
     def _drawing(self) -> Group:
         from rich.console import Group
-        from rich.text import Text
 
         ascii_only = not self._console.encoding.startswith("utf")
         lines = lines_of(self._board, datetime.now(UTC), max(self._console.height - 1, 3))
-        return Group(*(Text(_shown(line, ascii_only), style=_STYLES[line.tone], no_wrap=True, overflow="ellipsis") for line in lines))
+        return Group(*(_text(line, ascii_only) for line in lines))
 
 
-def _shown(line: Line, ascii_only: bool) -> str:
-    return clean(line.plain(ascii_only=ascii_only))
+def _text(line: Line, ascii_only: bool) -> Text:
+    """A line is cut where the window ends, but not a command, which somebody may want to copy."""
+    from rich.text import Text
+
+    whole = line.tone == "hint"
+    return Text(
+        clean(line.plain(ascii_only=ascii_only)), style=_STYLES[line.tone], no_wrap=not whole, overflow="fold" if whole else "ellipsis"
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec import Raw
+from rich.console import Console
 
 from tests.unit.waypost_cli.fake_client import RUN
 from tests.unit.waypost_cli.test_explaining import CHILD, event
-from waypost_cli.watched import Board, lines_of
+from waypost_cli.watched import Board, TreeScreen, lines_of
 from waypost_core.tracing import Capture
 from waypost_proto import events as ev
 from waypost_proto.errors import BadInput
@@ -153,3 +155,12 @@ def test_without_unicode() -> None:
 def test_what_is_no_run_is_refused() -> None:
     with pytest.raises(BadInput):
         board(roots=("nonsense",))
+
+
+def test_commands_are_whole_in_a_narrow_window() -> None:
+    asked = ev.ApprovalRequested(approval_id="ap-1", call_id="0:1", tool="pay", args_digest="d", role="officer", expires_at=9_000)  # type: ignore[arg-type]
+    out = io.StringIO()
+    console = Console(file=out, width=40, height=40)
+    console.print(TreeScreen(console, board(START, call(), asked))._drawing())
+    assert "waypost approvals approve ap-1 --role officer" in " ".join(out.getvalue().split())
+    assert max(map(len, out.getvalue().splitlines())) <= 40
