@@ -148,3 +148,16 @@ async def test_a_fork_and_its_comparison(desk: Platform, page: Page, scenes: sce
     await page.get_by_role("link", name=re.compile("forked from")).click()
     await expect(page.get_by_role("heading", name="Two runs side by side")).to_be_visible()
     await expect(page.locator(".pairs tr.first")).to_have_count(1)
+
+
+async def test_runs_are_found_by_what_is_known_of_them(desk: Platform, page: Page, scenes: scene.Scenes) -> None:
+    await go(page, "/")
+    search = page.get_by_role("searchbox")
+    await search.fill("customer=halcyon")
+    await expect(page.locator("#runs tbody tr")).to_have_count(1)
+    await expect(page.locator(f"#run-{scenes.question}")).to_be_visible()
+    await page.get_by_label("Started within").select_option("1h")
+    await expect(page).to_have_url(re.compile("since=1h"))
+    await expect(page.locator(f"#run-{scenes.question}")).to_be_visible()
+    await search.fill("customer=nobody-of-that-name")
+    await expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
