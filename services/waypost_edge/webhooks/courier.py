@@ -145,6 +145,7 @@ class Courier:
                 "webhook_not_delivered",
                 webhook=self._webhook.name,
                 run_id=event.run_id,
+                agent=event.agent,
                 seq=event.seq,
                 type=event.type,
                 error=answer.problem,
