@@ -91,7 +91,10 @@ async def serve(stop: Stop) -> None:
 
             console = Console(store=store, door=who, live=live, version=release, prefix=settings.prefix)
             starting.done({"postgres": postgres, "nats": nats})
-            app = application([*door.routes, *api.routes(), Mount("/tempo", routes=tempo.routes()), *console.routes()], metrics)
+            origins = [origin.strip() for origin in settings.origins.split(",") if origin.strip()]
+            app = application(
+                [*door.routes, *api.routes(), Mount("/tempo", routes=tempo.routes()), *console.routes()], metrics, origins=origins
+            )
             host, port = listening.getsockname()[:2]
             _log.info("edge serves", host=host, port=port, authenticated=door.auth.required)
             connections = room_for(settings.watchers + SPARE_CONNECTIONS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,12 +16,22 @@ from waypost_edge.auth.headers import SecurityHeaders
 from waypost_edge.metrics import Metrics
 from waypost_edge.problems import HANDLERS
 
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST"],
+    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"],
+    "expose_headers": ["Link", "Location", "Retry-After"],
+    "allow_credentials": False,
+    "max_age": 600,
+}
+"""Without cookies: a page elsewhere sends a token, or is nobody."""
 
-def application(routes: Sequence[BaseRoute], metrics: Metrics) -> Starlette:
-    """The application of one edge; it opens and closes nothing."""
+
+def application(routes: Sequence[BaseRoute], metrics: Metrics, *, origins: Sequence[str] = ()) -> Starlette:
+    """The application of one edge; it opens and closes nothing. `origins`: pages elsewhere that may call the API, with a token."""
+    foreign = [Middleware(CORSMiddleware, allow_origins=origins, **_CORS)] if origins else []
     return Starlette(
         routes=list(routes),
-        middleware=[Middleware(_Counted, metrics=metrics), Middleware(SecurityHeaders)],
+        middleware=[Middleware(_Counted, metrics=metrics), Middleware(SecurityHeaders), *foreign],
         exception_handlers=dict(HANDLERS),
     )
 

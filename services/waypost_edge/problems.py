@@ -71,7 +71,7 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
         more["WWW-Authenticate"] = 'Bearer realm="waypost", Basic realm="waypost"'
     if status in (429, 503):
         more.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-    if status == 413:
+    if status in (408, 413):
         more["Connection"] = "close"  # what is left of the body is not read
     text = redact(detail)[:_LONGEST_DETAIL]
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": text}

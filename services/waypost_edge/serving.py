@@ -22,7 +22,7 @@ from waypost_proto.errors import Misconfigured
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 1_024
 HEADER_BYTES = 32 * 1024
-"""Of a request's line and headers; more is a 431."""
+"""Of a request's line and headers; more is a 431, unless it comes in one piece: then it is parsed already."""
 HEADER_SECONDS = 10.0
 """How long they may take to come, from the connection or the end of the request before."""
 UNSENT_SECONDS = 30

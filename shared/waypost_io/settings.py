@@ -69,6 +69,13 @@ def _web_url(text: str) -> None:
     _ = parts.port
 
 
+def _origins(text: str) -> None:
+    for origin in text.split(","):
+        parts = urlsplit(origin.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.fragment or "*" in origin:
+            raise ValueError("name each origin, as https://host or https://host:port, without a path; * is not possible")
+
+
 def _prefix(text: str) -> None:
     try:
         Subjects(text)
@@ -294,6 +301,8 @@ class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
         float, Env("WAYPOST_EDGE_PATIENCE_SECONDS", "how long a request waits for a coordinator", low=0.5, high=300)
     ] = 10.0
     """A replica that takes over needs some seconds; past it the answer is 503."""
+    origins: Annotated[str, Env("WAYPOST_EDGE_ORIGINS", "origins of pages that may call the API, with commas", check=_origins)] = ""
+    """"": none but the edge's own."""
     watchers: Annotated[int, Env("WAYPOST_EDGE_WATCHERS", "who may watch live events at once", low=1, high=100_000)] = 2_000
     traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
     traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (

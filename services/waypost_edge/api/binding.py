@@ -26,6 +26,8 @@ LABEL = "label"
 _IN_THREAD_BYTES = 256 * 1024
 """Bodies past it are looked at in a thread: what is measured in megabytes takes longer than others want to wait."""
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+BODY_SECONDS = 30.0
+"""How long a body may take: 16 MiB at 5 Mbit/s."""
 _LONGEST_VALUE = 4_096
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 
@@ -34,6 +36,12 @@ class Unprocessable(BadInput):
     """JSON that is not what the operation takes."""
 
     code = "422"
+
+
+class TooSlow(BadInput):
+    """A body that does not come."""
+
+    code = "408"
 
 
 class WrongType(BadInput):
@@ -63,10 +71,14 @@ async def read_body(request: Request, limit: int) -> bytes:
     if not (length.isascii() and length.isdigit()) or int(length[:20]) > limit:
         raise TooLarge(f"a body of {length[:20]} bytes: the limit is {limit} here")
     read = bytearray()
-    async for piece in request.stream():
-        read += piece
-        if len(read) > limit:
-            raise TooLarge(f"a body of more than {limit} bytes: that is the limit here")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.stream():
+                read += piece
+                if len(read) > limit:
+                    raise TooLarge(f"a body of more than {limit} bytes: that is the limit here")
+    except TimeoutError as error:
+        raise TooSlow(f"the body did not come within {BODY_SECONDS:g} s") from error
     return bytes(read)
 
 

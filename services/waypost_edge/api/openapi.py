@@ -20,6 +20,7 @@ _ERRORS = {
     "404": "There is no such thing, or it is another tenant's",
     "405": "The path does not take the method",
     "406": "No answer of a kind that the caller takes",
+    "408": "The body did not come in time",
     "409": "It contradicts what is recorded",
     "413": "The body is too large",
     "415": "The body is not said to be JSON",
@@ -157,7 +158,7 @@ def _responses(operation: Operation) -> Schema:
         }
     if operation.name == "runs.events":
         found["204"] = {"description": "The run has ended, and there is nothing behind the cursor of a stream"}
-    codes = [code for code in _ERRORS if operation.method == "POST" or code not in ("409", "413", "415", "422", "501")]
+    codes = [code for code in _ERRORS if operation.method == "POST" or code not in ("408", "409", "413", "415", "422", "501")]
     return found | {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
 
 

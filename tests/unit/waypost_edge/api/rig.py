@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,9 @@ class Edge:
 
 
 @asynccontextmanager
-async def edge_over(bus: Bus, *, tokens: Path | None = None, patience: float = 5.0, watchers: int = 10) -> AsyncIterator[Edge]:
+async def edge_over(
+    bus: Bus, *, tokens: Path | None = None, patience: float = 5.0, watchers: int = 10, origins: Sequence[str] = ()
+) -> AsyncIterator[Edge]:
     """An edge whose coordinator is a desk on the same bus."""
     stop = Stop()
     listening = listen("127.0.0.1:0")
@@ -70,7 +72,7 @@ async def edge_over(bus: Bus, *, tokens: Path | None = None, patience: float = 5
         client = await stack.enter_async_context(Client(bus=bus, prefix=desk.subjects.prefix, token="", patience_seconds=patience))
         live = await stack.enter_async_context(Live(bus, desk.subjects, desk.store, watchers=watchers))
         api = Api(auth=auth, asking=Asking(client, bus, desk.subjects), live=live, store=desk.store, version="1.2.3")
-        serving = asyncio.ensure_future(serve_http(application(api.routes(), Metrics()), listening, stop, drain_seconds=2))
+        serving = asyncio.ensure_future(serve_http(application(api.routes(), Metrics(), origins=origins), listening, stop, drain_seconds=2))
         try:
             async with httpx2.AsyncClient(base_url=f"http://{address[0]}:{address[1]}", timeout=20, trust_env=False) as http:
                 yield Edge(desk, api, http, address)
