@@ -1,7 +1,7 @@
 """Many who watch one edge: `python -m tests.bench.watchers [--watchers N] [--json]`.
 
 Starts servers and an edge of its own, connects watchers by server-sent events, then commits and publishes events as a coordinator does.
-Says how long each took to its watchers and how much memory the edge takes. First the watchers are spread over a hundred runs, then all watch
+It says how long each took to its watchers and how much memory the edge takes. First watchers are spread over a hundred runs, then all watch
 one. The watchers are this process: its own work is in the figures.
 """
 

@@ -57,7 +57,7 @@ async def test_a_body_of_unknown_length_is_read_to_its_limit_only(edge: Edge) ->
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET /v1/runs HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 600_000 + b"\r\n\r\n", b"431"),
+        (b"GET /v1/runs HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 60_000, b"431"),
         (b"NONSENSE\r\n\r\n", b"400"),
         (b"GET /v1/runs HTTP/1.1\r\nHost: localhost\r\nBad Header\r\n\r\n", b"400"),
     ],
