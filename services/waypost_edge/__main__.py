@@ -25,8 +25,10 @@ from waypost_edge.tempo.reading import Reading
 from waypost_edge.tempo.routes import Tempo
 from waypost_edge.webhooks.opening import couriers, subscriptions
 from waypost_io.bus.opening import bus_of
+from waypost_io.bus.ports import Bus
 from waypost_io.lifecycle import Stop, run_service
 from waypost_io.observing import observe
+from waypost_io.ops import Check
 from waypost_io.otlp_traces import resource_of
 from waypost_io.settings import EdgeSettings, load
 from waypost_io.starting import StartAbandoned, Starting
@@ -77,20 +79,12 @@ async def serve(stop: Stop) -> None:
             )
             tempo = Tempo(store=store, reading=reading, auth=door.auth, metrics=metrics, version=release, look_at=settings.traces_look_at)
 
-            async def postgres() -> str:
-                return f"{await store.leases.now():.0f}"
-
-            async def nats() -> str:
-                if not bus.connected:
-                    raise Unreachable("not connected to NATS")
-                return "connected"
-
             async def who(request: Request) -> Who:
                 caller = await door.auth.authenticate(request)
                 return Who(client.signed_by(caller.signer), caller)
 
             console = Console(store=store, door=who, live=live, version=release, prefix=settings.prefix)
-            starting.done({"postgres": postgres, "nats": nats})
+            starting.done(_checks(store, bus))
             origins = [origin.strip() for origin in settings.origins.split(",") if origin.strip()]
             app = application(
                 [*door.routes, *api.routes(), Mount("/tempo", routes=tempo.routes()), *console.routes()], metrics, origins=origins
@@ -103,6 +97,18 @@ async def serve(stop: Stop) -> None:
             for courier in couriers(webhooks, bus, settings.subjects, metrics):
                 stack.callback(tasks.create_task(courier.run(), name="webhooks").cancel)
             await serve_http(app, listening, stop, drain_seconds=settings.drain_seconds, connections=connections)
+
+
+def _checks(store: PostgresStore, bus: Bus) -> dict[str, Check]:
+    async def postgres() -> str:
+        return f"{await store.leases.now():.0f}"
+
+    async def nats() -> str:
+        if not bus.connected:
+            raise Unreachable("not connected to NATS")
+        return "connected"
+
+    return {"postgres": postgres, "nats": nats}
 
 
 def main() -> None:
