@@ -266,7 +266,7 @@ def _unknown(open_ones: list[tuple[CallId, Call]], tape: Tape, state: RunState) 
     gone = "" if tape.takes else " (its log is gone)"
     return (
         f"run {state.fork.source}{gone} has no answer to {named}{more}: resume with --tools live to execute such calls, with --tools deny "
-        "to refuse them, or give a tool's result with `waypost runs resolve`"
+        "to refuse them, or give a tool's result with `waypost runs resolve RUN CALL completed --result RESULT`"
     )
 
 
