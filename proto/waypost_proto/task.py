@@ -18,7 +18,7 @@ from waypost_proto.codec import check_text, decode
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import parse_run_id
 from waypost_proto.limits import MAX_KEY_CHARS, MAX_LABEL_CHARS, MAX_LABELS, MAX_MESSAGE_BYTES
-from waypost_proto.values import AtLeastOne, Budget, Positive
+from waypost_proto.values import AtLeastOne, Budget, Dollars, Positive
 
 Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 Label = Annotated[str, Meta(max_length=MAX_LABEL_CHARS)]
@@ -35,7 +35,7 @@ class TaskBudget(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     max_steps: AtLeastOne | None = None
     max_tokens: AtLeastOne | None = None
-    max_cost_usd: Positive | None = None
+    max_cost_usd: Dollars | None = None
     max_seconds: Positive | None = None
     max_repeats: AtLeastOne | None = None
 

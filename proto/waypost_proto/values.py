@@ -15,6 +15,8 @@ from waypost_proto.ids import CallId, RunId
 
 NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
+Dollars = Annotated[float, Meta(gt=0, le=9_000_000_000)]
+"""A limit in US dollars: as much as `usage.micros_of` takes."""
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 

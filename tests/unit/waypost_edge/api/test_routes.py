@@ -171,3 +171,8 @@ async def test_the_document_names_every_operation(edge: Edge) -> None:
     assert document["openapi"] == "3.1.0"
     named = {made["operationId"] for methods in document["paths"].values() for made in methods.values()}
     assert named >= {operation.name.replace(".", "_") for operation in OPERATIONS}
+
+
+async def test_a_limit_that_cannot_be_is_refused_before_it_reaches_a_run(edge: Edge) -> None:
+    body = {"agent": "desk", "input": None, "budget": {"max_cost_usd": 1e300}}
+    assert "9000000000" in await edge.post("/v1/runs", body, 422)
