@@ -567,6 +567,8 @@ class LeaseReturned(Data, tag="lease_returned", frozen=True, kw_only=True):
 
     returned: Usage
     number: Count
+    asked: Count | None = None
+    """The number of our own last question to the parent, which this makes void. None: of an older version, which kept to it."""
 
 
 class LeaseWanted(Data, tag="lease_wanted", frozen=True, kw_only=True):
@@ -605,6 +607,8 @@ class LeaseTakenBack(Data, tag="lease_taken_back", frozen=True, kw_only=True):
     returned: Usage
     spent: Usage
     number: Count
+    asked: Count | None = None
+    """The child's questions up to this number are void: it asks anew for all that it needs. None: not said."""
 
 
 class LimitWarning(Data, tag="limit_warning", frozen=True, kw_only=True):

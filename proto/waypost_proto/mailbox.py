@@ -301,6 +301,8 @@ class ReturnLease(Mail, tag="return_lease", frozen=True, kw_only=True):
     returned: Usage
     spent: Usage
     number: Count
+    asked: Count | None = None
+    """The number of its last question before: that counted on what goes back, and is void. None: not said."""
 
 
 AnyToolMail = ToolSucceeded | ToolFailed | ToolUncertain | ToolNotDone | ToolUnknown | ToolRefused | ToolNeedsApproval | ToolDeferred

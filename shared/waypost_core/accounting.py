@@ -124,9 +124,11 @@ def lease_received(state: RunState, data: ev.LeaseReceived, _seq: int) -> None:
 
 
 def lease_returned(state: RunState, data: ev.LeaseReturned, _seq: int) -> None:
-    """Something went back to the parent, and its question is answered."""
+    """Something went back to the parent, and its question is answered. Our own question counted on that: it is asked anew."""
     state.account.returned = amount(data.returned)
     state.answering = 0
+    if data.asked is not None:
+        state.asking = False
 
 
 def lease_wanted(state: RunState, data: ev.LeaseWanted, _seq: int) -> None:
@@ -167,6 +169,9 @@ def lease_taken_back(state: RunState, data: ev.LeaseTakenBack, _seq: int) -> Non
     call.back = amount(data.returned)
     call.told = amount(data.spent)
     state.account.lent = minus(state.account.lent, minus(before, lent_to(call)))
+    if call.wants is not None and data.asked is not None and call.asked <= data.asked:
+        call.wants = None  # it counted on what it has just given back, and asks anew
+        state.waiting -= 1
     _answered(state, call)
 
 

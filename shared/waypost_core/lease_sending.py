@@ -26,7 +26,13 @@ def lease_returned(state: RunState, seq: int, data: ev.LeaseReturned) -> list[An
         return []
     spent = usage_of(known(state))
     mail = ReturnLease(
-        run_id=parent.run_id, call_id=parent.call_id, child=state.run_id, returned=data.returned, spent=spent, number=data.number
+        run_id=parent.run_id,
+        call_id=parent.call_id,
+        child=state.run_id,
+        returned=data.returned,
+        spent=spent,
+        number=data.number,
+        asked=data.asked,
     )
     return [SendMail(to=parent.run_id, agent=parent.agent, mail=mail, sent=seq, key=f"return.{seq}")]
 

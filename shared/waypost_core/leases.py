@@ -98,6 +98,7 @@ def _returned(state: RunState, message: mb.ReturnLease) -> list[ev.Data]:
             returned=message.returned,
             spent=message.spent,
             number=message.number,
+            asked=message.asked,
         )
     ]
 
@@ -171,7 +172,7 @@ class _Funding:
             return
         free = usage_of(_finite(lease_left(state)))
         returned = plus(state.account.returned, amount(free))
-        self._add(ev.LeaseReturned(returned=usage_of(returned), number=state.answering))
+        self._add(ev.LeaseReturned(returned=usage_of(returned), number=state.answering, asked=state.asks))
 
     def _if_short(self) -> None:
         state = self.state

@@ -81,6 +81,24 @@ def test_a_tree_never_uses_more_than_its_limit_whatever_comes_in_whatever_order(
     _nobody_starves(forest)
 
 
+def test_what_is_called_back_from_a_child_that_asks_is_asked_for_again() -> None:
+    """Found by the test above: the question counted on what the child held and then gave back, so that each grant was too little for it,
+    and the parent called that back for the next one, for ever."""
+    forest = Forest(BUDGET)
+    for what, which, size in (
+        ("pay", 0, 399),
+        ("child", 0, 0),
+        ("child", 0, 0),
+        ("mail", 0, 0),
+        ("pay", 0, 341),
+        ("mail", 0, 0),
+        ("call", 26, 307),
+    ):
+        drive(forest, what, which, size)
+    forest.settle()
+    assert forest.state(ROOT).status is RunStatus.PAUSED, "740 of 1,000 tokens are held, and the child's call needs 307"
+
+
 def _nobody_starves(forest: Forest) -> None:
     """When nothing is under way any more, whoever waits for budget is paused, or below a run that is."""
     paused = {run_id for run_id in forest.open() if forest.state(run_id).status is RunStatus.PAUSED}
