@@ -99,8 +99,11 @@ class Forest:
             self.deliver(0)
         raise AssertionError("messages between runs never end")
 
-    def advance(self, run_id: RunId, *items: cmd.AnyItem, running: int = 0) -> Decision:
-        state = self.state(run_id)
+    def advance(self, run_id: RunId, *items: cmd.AnyItem) -> Decision:
+        """Says, as workers do, how many steps run there that nobody was told of. With none its lease is over: it waits to be activated."""
+        state, running = self.state(run_id), self.runs[run_id].local
+        if not running:
+            self.runs[run_id].allowance = 0
         message = mb.Advance(
             run_id=run_id, agent="clerk", worker="w1", build="b1", token=Token(1, 1), base=state.digest,
             seen=state.outside, running=running, items=Raw(encode(list(items))),
