@@ -57,8 +57,11 @@ async def _template(
 
 
 async def _columns(target: asyncpg.Connection[asyncpg.Record], table: str) -> list[str]:
+    """Those that are written; what the server derives is left to it."""
     rows = await target.fetch(
-        "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum", table
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' "
+        "ORDER BY attnum",
+        table,
     )
     return [row["attname"] for row in rows]
 

@@ -13,7 +13,7 @@ from waypost.models.openai import OpenAIModel
 smol = OpenAIModel(
     "smollm2",
     base_url=f"{os.environ.get('FAKE_PROVIDER_URL', 'http://127.0.0.1:9')}/v1",
-    options=ModelOptions(price=FREE, max_output_tokens=40, timeout=120),
+    options=ModelOptions(price=FREE, max_output_tokens=400, timeout=120),
 )
 
 

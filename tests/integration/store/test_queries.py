@@ -76,7 +76,7 @@ async def test_the_generic_plan_prunes_partitions_too(connection: asyncpg.Connec
         ("timers", "due", ([1, 2], 1.0, 100), "timers_due"),
         ("inbox", "inbox", (1, "", 100), "inbox_partition"),
         ("tool_ledger", "of_run", (RUN,), "tool_ledger_pkey"),
-        ("approvals", "list_open", (None, None, 100), "approvals_open"),
+        ("approvals", "list_open", (None, None, 100, None, None), "approvals_open"),
         ("blobs", "get", ("00",), "blobs_pkey"),
         ("notices", "of_run", (RUN,), "notices_run"),
         ("audit_cursors", "pending", (100,), "partition_position_idx"),

@@ -202,7 +202,8 @@ def test_every_event_that_says_something_is_measured_or_is_known_not_to_be() -> 
         ev.RunAdvanced, ev.StepRequested, ev.ToolCallCancelRequested, ev.ChildCancelRequested, ev.TimerStarted, ev.TimerFired,
         ev.TimerCancelled, ev.SignalAwaited, ev.SignalWaitCancelled, ev.SignalReceived, ev.StateChanged, ev.ApprovalGiven, ev.RunResumed,
         ev.RunEnding, ev.CallFunded, ev.LeaseAsked, ev.LeaseReceived, ev.LeaseReturned, ev.LeaseWanted, ev.LeaseGranted, ev.LeaseRecalled,
-        ev.LeaseTakenBack, ev.NoticeEscalated, ev.InstructionAdded, ev.CheckpointSaved, ev.WritesSaved,
+        ev.LeaseTakenBack, ev.NoticeEscalated, ev.InstructionAdded, ev.CheckpointSaved, ev.WritesSaved, ev.StepRecalled,
+        ev.ForkToolsChanged,
     }  # fmt: skip
     assert set(MEASURED) | silent == set(ev.AnyData.__args__)
     assert not set(MEASURED) & silent
