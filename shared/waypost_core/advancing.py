@@ -53,7 +53,7 @@ def advance(state: RunState, message: Advance, env: Env) -> Decision:
         return Decision(events=_read_further(state, mark), accepted=(digest, message.seen))
     try:
         items: list[cmd.AnyItem] = decode(_ITEMS, message.items)
-        turn = _Turn(state, env, message.build)
+        turn = _Turn(state, env, message.build, message.running)
         turn.take(items)
     except BadMessage as error:
         return Decision(rejected=str(error))
@@ -92,7 +92,7 @@ def _marked(events: list[ev.Data], mark: Mark) -> list[ev.Data]:
 class _Turn:
     """One pass over the items of an advance: the events so far, and what they change that later items depend on."""
 
-    def __init__(self, state: RunState, env: Env, build: str) -> None:
+    def __init__(self, state: RunState, env: Env, build: str, running: int) -> None:
         self.state = state
         self.env = env
         self.events: list[ev.Data] = []
@@ -101,7 +101,7 @@ class _Turn:
         self.seen = state.seen
         self.definition = env.agent(state.agent, build)
         self.diverged = False
-        self.watch = Watch(state, self.definition)
+        self.watch = Watch(state, self.definition, running)
         self.look = False
         self.ended = False
         self.plays = state.plays

@@ -32,11 +32,13 @@ from waypost_proto.values import Budget
 class Watch:
     """The books and the memory of a run as they will be after the items so far. `found` is the first loop, if any."""
 
-    def __init__(self, state: RunState, definition: AgentDefinition | None) -> None:
+    def __init__(self, state: RunState, definition: AgentDefinition | None, running: int) -> None:
+        """`running`: local steps that run on at the worker, for each of which a part of its lease is in use."""
         self.found: ev.LoopDetected | None = None
         self._limited = limited(state)
         self._loops = loop_limits(definition, state.budget) if state.watched else None
         self._waits = state.waiting > 0
+        self._running = running
         self._after = state
         if self._limited or self._loops is not None:
             self._after = msgspec.structs.replace(state, account=msgspec.structs.replace(state.account))
@@ -49,7 +51,8 @@ class Watch:
             return True
         account, need = self._after.account, plus(ONE_STEP, reserve) if step else reserve
         steps, tokens, cost = left(self._after)
-        if self._waits or not fits((None if steps is None else steps + account.worker, tokens, cost), need):
+        leased = max(0, account.worker - self._running)
+        if self._waits or not fits((None if steps is None else steps + leased, tokens, cost), need):
             self._waits = True
             return False
         if step:
