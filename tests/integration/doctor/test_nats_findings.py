@@ -11,6 +11,9 @@ from nats.js.api import RetentionPolicy, StreamConfig, SubjectTransform
 from tests.integration.doctor.conftest import Examine, OddNats
 from tests.unit.waypost_coordinator.api.rig import Desk
 
+pytestmark = pytest.mark.slow
+"""Each makes a server wrong, and many start one of their own."""
+
 
 async def test_no_server(examine: Examine, free_port: int) -> None:
     look = await examine(WAYPOST_NATS_URL=f"nats://127.0.0.1:{free_port}")

@@ -16,6 +16,9 @@ from waypost_proto.api import AgentView, ToolView
 from waypost_proto.registry import AgentDefinition, ToolDefinition
 from waypost_proto.values import Effect
 
+pytestmark = pytest.mark.slow
+"""Each makes a server wrong, and many start one of their own."""
+
 
 async def test_nothing_is_wrong_with_what_is_well(examine: Examine, env: dict[str, str]) -> None:
     look = await examine(**env)

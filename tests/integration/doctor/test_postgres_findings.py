@@ -23,6 +23,9 @@ from waypost_io.servers import free_port as choose_port
 from waypost_io.store.ports import HeadRow
 from waypost_io.store.postgres import PostgresStore
 
+pytestmark = pytest.mark.slow
+"""Each makes a server wrong, and many start one of their own."""
+
 PGBOUNCER = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 
 
