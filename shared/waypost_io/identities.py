@@ -38,7 +38,7 @@ from waypost_proto.errors import BadInput, Denied, Misconfigured
 from waypost_proto.signing import Behalf
 
 LOOK_SECONDS = 1.0
-"""How often the file's time is looked at, at most."""
+"""How often the file's time is looked at for keys that are known, at most. For one that is not it is looked at then and there."""
 MAX_SUBJECT_CHARS = 256
 log = structlog.get_logger(__name__)
 
@@ -141,25 +141,37 @@ class Identities:
         self._path = path
         self._monotonic = monotonic
         self._stamp: tuple[int, int] | None = None
+        self._tried: tuple[int, int] | None = None
         self._looked = monotonic()
         self._by_key: dict[str, Identity] = {}
         if path is not None:
-            self._stamp = _stamp(path)
+            self._stamp = self._tried = _stamp(path)
             self._by_key = parse(_read(path), str(path))
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     def find(self, key: str) -> Identity | None:
-        """Who has this key, by the file as it is now or was a moment ago."""
-        if self._path is not None and self._monotonic() - self._looked >= LOOK_SECONDS:
+        """Who has this key: one that was added counts at once, a change to one that was known within `LOOK_SECONDS`."""
+        found = self._by_key.get(key)
+        if self._path is None:
+            return found
+        if self._monotonic() - self._looked >= LOOK_SECONDS or (found is None and self._differs(self._path)):
             self._look(self._path)
-        return self._by_key.get(key)
+            return self._by_key.get(key)
+        return found
+
+    def _differs(self, path: Path) -> bool:
+        """Whether there is a file that nobody has tried to read yet. What could not be read once is told once a second, not per caller."""
+        try:
+            return _stamp(path) != self._tried
+        except Misconfigured:
+            return False
 
     def _look(self, path: Path) -> None:
         self._looked = self._monotonic()
         try:
-            stamp = _stamp(path)
+            stamp = self._tried = _stamp(path)
             if stamp == self._stamp:
                 return
             self._by_key = parse(_read(path), str(path))

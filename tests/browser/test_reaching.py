@@ -91,6 +91,40 @@ async def test_keys_are_enough(page: Page, scenes: Scenes) -> None:
     await expect(page).to_have_url(re.compile("/approvals$"))
 
 
+PRESS = """(pressed) => {
+    const went = [];
+    navigation.addEventListener("navigate", (event) => { event.preventDefault(); went.push(new URL(event.destination.url).pathname); });
+    for (const [key, at, repeat] of pressed) {
+        const event = new KeyboardEvent("keydown", { key, repeat, bubbles: true });
+        Object.defineProperty(event, "timeStamp", { value: at });
+        document.body.dispatchEvent(event);
+    }
+    return went;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("pressed", "went"),
+    [
+        ([("g", 100), ("a", 300)], ["/approvals"]),
+        ([("a", 100), ("g", 200), ("n", 300)], ["/attention"]),
+        ([("g", 5_000), ("g", 5_200), ("a", 5_300)], ["/agents"]),
+        ([("g", 5_000), ("a", 6_000)], []),
+    ],
+)
+async def test_a_place_takes_two_keys_soon_after_each_other_also_on_a_new_page(
+    page: Page, scenes: Scenes, pressed: list[tuple[str, int]], went: list[str]
+) -> None:
+    """`at` is milliseconds since the page's own start, which a fast hand reaches before the first second is over."""
+    await go(page, "/tools")
+    assert await page.evaluate(PRESS, [[*each, False] for each in pressed]) == went
+
+
+async def test_a_key_that_is_held_is_one_key(page: Page, scenes: Scenes) -> None:
+    await go(page, "/tools")
+    assert await page.evaluate(PRESS, [["g", 5_000, False], ["g", 5_400, True], ["g", 5_430, True]]) == []
+
+
 async def test_colours_follow_the_system_and_the_switch(browser: Browser, desk: Platform) -> None:
     context = await browser.new_context(base_url=desk.url, color_scheme="dark")
     try:

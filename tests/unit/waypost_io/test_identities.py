@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from waypost_io.identities import Identities, parse
 from waypost_io.identity import Signer, new_token, raw_key, token_from, verifies
@@ -89,8 +90,9 @@ def test_a_file_is_read_again_when_it_changes_and_an_error_leaves_what_was_known
     path.write_text(entry(keys[0]), encoding="utf-8")
     known = Identities(path, monotonic=lambda: now[0])
     path.write_text(entry(keys[1], "expires = 2030-01-01T00:00:00Z"), encoding="utf-8")
-    assert known.find(keys[1]) is None  # looked at a moment ago
+    assert known.find(keys[0]) is not None  # looked at a moment ago
     now[0] += 2
+    assert known.find(keys[0]) is None
     found = known.find(keys[1])
     assert found is not None
     assert not found.expired(1.8e9)
@@ -101,6 +103,35 @@ def test_a_file_is_read_again_when_it_changes_and_an_error_leaves_what_was_known
     path.unlink()
     now[0] += 2
     assert known.find(keys[1]) is not None
+
+
+def test_a_key_that_was_just_added_is_known_at_once(tmp_path: Path) -> None:
+    """Nobody waits for the next look with a token that was made for them: the clock stands still here."""
+    path = tmp_path / "identities.toml"
+    keys = [new_token()[1] for _ in range(3)]
+    path.write_text(entry(keys[0]), encoding="utf-8")
+    known = Identities(path, monotonic=lambda: 0.0)
+    assert known.find(keys[1]) is None
+    for count in (2, 3):
+        path.write_text("".join(map(entry, keys[:count])), encoding="utf-8")
+        assert known.find(keys[count - 1]) is not None
+
+
+def test_unknown_keys_do_not_have_a_file_with_an_error_read_and_told_each_time(tmp_path: Path) -> None:
+    path, now = tmp_path / "identities.toml", [0.0]
+    path.write_text(entry(new_token()[1]), encoding="utf-8")
+    known = Identities(path, monotonic=lambda: now[0])
+    with capture_logs() as told:
+        for broken in (lambda: path.write_text("nonsense", encoding="utf-8"), path.unlink):
+            broken()
+            now[0] += 2
+            for _ in range(5):
+                assert known.find(new_token()[1]) is None
+    assert [line["event"] for line in told] == ["identities_not_reloaded"] * 2
+    assert len(known) == 1
+    added = new_token()[1]
+    path.write_text(entry(added), encoding="utf-8")
+    assert known.find(added) is not None  # mended: at once again
 
 
 def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:

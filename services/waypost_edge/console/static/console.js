@@ -21,17 +21,18 @@ function startTheme() {
 
 function startKeys() {
   const places = { r: "/", a: "/approvals", n: "/attention", g: "/agents", t: "/tools", d: "/dead" };
-  let began = 0;
+  let began = -Infinity; // when `g` was pressed; times count from the page's own start, so that 0 would be a moment ago on a new page
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
+    const second = event.timeStamp - began < 900;
     if (event.key === "/") {
       const search = document.querySelector("input[type=search]");
       if (search) { event.preventDefault(); search.focus(); search.select(); }
-    } else if (event.key === "g" && event.timeStamp - began > 900) {
-      began = event.timeStamp;
-    } else if (event.timeStamp - began < 900 && places[event.key]) {
-      began = 0;
+    } else if (second && places[event.key]) {
+      began = -Infinity;
       location.assign(places[event.key]);
+    } else if (event.key === "g") {
+      began = event.timeStamp;
     }
   });
 }
