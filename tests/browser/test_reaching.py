@@ -91,6 +91,19 @@ async def test_keys_are_enough(page: Page, scenes: Scenes) -> None:
     await expect(page).to_have_url(re.compile("/approvals$"))
 
 
+async def test_what_is_drawn_anew_keeps_the_place_of_who_walks_by_keys(page: Page, scenes: Scenes) -> None:
+    await go(page, f"/runs/{scenes.finished}")
+    rows = page.get_by_role("treeitem")
+    await rows.first.focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await expect(rows.nth(2)).to_be_focused()
+    await page.locator("[data-folding]").evaluate("box => box.dispatchEvent(new Event('change'))")  # draws, as live updates do
+    await expect(rows.nth(2)).to_have_attribute("tabindex", "0")
+    await page.keyboard.press("ArrowDown")
+    await expect(rows.nth(3)).to_be_focused()
+
+
 PRESS = """(pressed) => {
     const went = [];
     navigation.addEventListener("navigate", (event) => { event.preventDefault(); went.push(new URL(event.destination.url).pathname); });

@@ -95,7 +95,7 @@ class Timeline {
       if (next !== row) tree.insertBefore(row, next);
       before = row;
     }
-    if (!this.selected || !this.rows.has(this.selected)) this.roving(this.items[0]?.id);
+    if (!this.rows.has(this.at)) this.roving(this.rows.has(this.selected) ? this.selected : this.items[0]?.id); // who walks stays where they are
     this.parts.note.textContent = all.length && this.items.length >= MOST_ROWS ? `The first ${MOST_ROWS} rows are shown.` : this.spans.whole ? "" : "The log is longer than what one timeline shows.";
     if (this.panel.item) { const item = this.items.find((each) => each.id === this.panel.item.id); if (item) this.panel.refresh(item, now); }
   }
