@@ -32,7 +32,7 @@ from waypost_proto.values import Budget
 class Watch:
     """The books and the memory of a run as they will be after the items so far. `found` is the first loop, if any."""
 
-    def __init__(self, state: RunState, definition: AgentDefinition | None, running: int) -> None:
+    def __init__(self, state: RunState, definition: AgentDefinition | None, running: int = 0) -> None:
         """`running`: local steps that run on at the worker, for each of which a part of its lease is in use."""
         self.found: ev.LoopDetected | None = None
         self._limited = limited(state)

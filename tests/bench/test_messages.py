@@ -27,7 +27,8 @@ async def test_a_run_adds_its_task_its_first_activation_and_its_end(platform: Wa
 
     sent = {name: after[name] - before[name] for name in after}
     assert sent["TASKS"] == RUNS
-    assert sent["MAILBOX"] == RUNS * (2 * STEPS + 1)
+    needed = RUNS * (2 * STEPS + 1)
+    assert needed <= sent["MAILBOX"] <= needed + RUNS, "now and then a worker says that an activation brought nothing new"
     assert RUNS <= sent["WORK"] <= RUNS * (STEPS + 1), "activations for one worker share messages"
     assert sent["TOOLS"] == RUNS * STEPS
     assert sent["SUPERVISOR"] == sent["DEAD"] == 0

@@ -150,7 +150,7 @@ BOUNDARIES = [f"worker.{boundary}.{side}" for boundary in ("activation", "publis
 async def test_killed_at_every_boundary_nothing_recorded_runs_again(site: Site, coordinator: StandIn, boundary: str, passage: int) -> None:
     run = coordinator.start("works", BUILD)
     async with site.worker(WAYPOST_FAULTS=f"{boundary}:{passage}") as process:
-        assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+        assert await asyncio.wait_for(process.wait(), 40) == -signal.SIGKILL
     recorded = {bytes(entry.data) for entry in run.of_type("step_completed")}
     async with site.worker():
         run.worker = ""  # a coordinator learns it from the heartbeats
