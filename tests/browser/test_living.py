@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser import scenes as scene
 from tests.browser.conftest import Faults
@@ -59,6 +60,52 @@ async def test_the_list_shows_runs_as_they_start_and_end(desk: Platform, page: P
     await expect(row).to_contain_text("seen:live")
     await desk.client.signal(run.run_id, "documents-received", "thanks")
     await expect(row).to_contain_text("completed")
+
+
+class Held:
+    """Requests whose addresses match have no answer until `release` is set."""
+
+    def __init__(self) -> None:
+        self.arrived, self.release = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, route: Route) -> None:
+        self.arrived.set()
+        await self.release.wait()
+        await route.continue_()
+
+
+LOOK = "document.dispatchEvent(new Event('visibilitychange'))"
+ANSWERED = """() => { window.answered = new Promise((done) => document.body.addEventListener("htmx:finally:request", (event) => {
+    if (event.detail.ctx.request.action === "/") done(true);
+})); }"""
+
+
+async def test_a_late_answer_does_not_take_the_place_of_what_was_filtered_since(page: Page, scenes: scene.Scenes) -> None:
+    await go(page, "/")
+    held = Held()
+    await page.route(re.compile(r"^[^?]*:\d+/$"), held)
+    await page.evaluate(ANSWERED)
+    await page.evaluate(LOOK)
+    async with asyncio.timeout(20):
+        await held.arrived.wait()
+    await page.get_by_label("Agent").first.select_option("looper")
+    row = page.locator("#runs tbody tr").first
+    await expect(row).to_contain_text("looper")
+    held.release.set()
+    assert await page.evaluate("window.answered")
+    assert "looper" in await row.inner_text()
+
+
+async def test_a_step_is_shown_while_a_live_part_waits_for_its_answer(page: Page, scenes: scene.Scenes) -> None:
+    await go(page, f"/runs/{scenes.finished}")
+    held = Held()
+    await page.route(re.compile(r"part=(badges|head)"), held)
+    await page.evaluate(LOOK)
+    async with asyncio.timeout(20):
+        await held.arrived.wait()
+    await page.get_by_role("treeitem", name=re.compile("Tool call")).first.click()
+    await expect(page.locator("#panel .moments")).to_be_visible()
+    held.release.set()
 
 
 async def test_a_question_is_answered_by_its_form(desk: Platform, page: Page) -> None:

@@ -42,13 +42,18 @@ function throttled(part) {
   let last = -every;
   let timer = 0;
   let busy = false;
+  part.addEventListener("htmx:before:swap", (event) => {
+    const { sourceElement, request } = event.detail.ctx;
+    if (sourceElement === part && request.action !== address(part)) event.preventDefault(); // another filter was chosen since it was asked for
+  });
   const look = async () => {
     timer = 0;
     if (busy || occupied(part)) { timer = setTimeout(look, 500); return; }
     busy = true;
     last = performance.now();
     try {
-      await window.htmx.ajax("GET", address(part), { target: part, swap: "innerMorph" });
+      // Each part is its own source: those of one source wait for each other, and htmx drops the third.
+      await window.htmx.ajax("GET", address(part), { source: part, target: part, swap: "innerMorph" });
     } finally { busy = false; }
   };
   return () => { if (!timer && part.isConnected) timer = setTimeout(look, Math.max(0, last + every - performance.now())); };

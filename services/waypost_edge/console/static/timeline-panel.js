@@ -22,7 +22,7 @@ export class Panel {
       const address = `/runs/${encodeURIComponent(item.run)}/steps/${item.seq}${call}`;
       this.address = address;
       this.log.textContent = "Reading the log …";
-      window.htmx.ajax("GET", address, { target: this.log, swap: "innerHTML" });
+      window.htmx.ajax("GET", address, { source: this.log, target: this.log, swap: "innerHTML" });
     }
   }
 
@@ -31,7 +31,7 @@ export class Panel {
     const was = this.item;
     this.item = item;
     this.element.children[1]?.replaceWith(this.facts(item, now));
-    if ((was.open && !item.open) || was.bars.length !== item.bars.length) window.htmx.ajax("GET", this.address, { target: this.log, swap: "innerMorph" });
+    if ((was.open && !item.open) || was.bars.length !== item.bars.length) window.htmx.ajax("GET", this.address, { source: this.log, target: this.log, swap: "innerMorph" });
   }
 
   focus() { this.element.focus(); }
