@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.driver import Driver
-from tests.bench.measuring import messages_per_step
+from tests.bench.measuring import COUNTS, messages_per_step
 from tests.bench.platform import Waypost, stream_positions
 
 STEPS = 4
@@ -20,15 +20,22 @@ async def test_a_step_with_a_tool_is_four_messages(platform: Waypost, driver: Dr
 
 
 async def test_a_run_adds_its_task_its_first_activation_and_its_end(platform: Waypost, driver: Driver) -> None:
-    """Also when runs share batches: what travels together is not what is sent twice."""
-    before = await stream_positions(platform.nats.url, platform.side.prefix)
-    await driver.in_flight(RUNS, STEPS, RUNS, lambda _done: None)
-    after = await stream_positions(platform.nats.url, platform.side.prefix)
+    """Also when runs share batches: what travels together is not what is sent twice.
 
-    sent = {name: after[name] - before[name] for name in after}
+    The least of some counts: now and then the coordinator puts a message of its own into a queue (`waypost_coordinator.keeping`).
+    """
+    counts = [await _sent(platform, driver) for _ in range(COUNTS)]
+    sent = {name: min(each[name] for each in counts) for name in counts[0]}
     assert sent["TASKS"] == RUNS
     needed = RUNS * (2 * STEPS + 1)
     assert needed <= sent["MAILBOX"] <= needed + RUNS, "now and then a worker says that an activation brought nothing new"
     assert RUNS <= sent["WORK"] <= RUNS * (STEPS + 1), "activations for one worker share messages"
     assert sent["TOOLS"] == RUNS * STEPS
     assert sent["SUPERVISOR"] == sent["DEAD"] == 0
+
+
+async def _sent(platform: Waypost, driver: Driver) -> dict[str, int]:
+    before = await stream_positions(platform.nats.url, platform.side.prefix)
+    await driver.in_flight(RUNS, STEPS, RUNS, lambda _done: None)
+    after = await stream_positions(platform.nats.url, platform.side.prefix)
+    return {name: after[name] - before[name] for name in after}

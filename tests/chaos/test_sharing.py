@@ -101,6 +101,7 @@ async def until_shared(found: Ledger, services: Stack, *, workers: int, least: i
 
 
 @pytest.mark.crash
+@pytest.mark.slow
 async def test_workers_and_gateways_share_take_over_and_join(tmp_path: Path, nats_url: str, database: str) -> None:
     async with (
         stack(tmp_path, nats_url=nats_url, postgres_url=database) as services,

@@ -71,6 +71,7 @@ async def scraped(prometheus: Prometheus, count: int) -> list[dict[str, Any]]:
     return targets if len(targets) == count and all(target["health"] == "up" for target in targets) else []
 
 
+@pytest.mark.slow
 async def test_it_scrapes_every_service_and_evaluates_every_query(site: Site, prometheus: Prometheus) -> None:
     assert await wait_until(lambda: scraped(prometheus, len(site.ops_ports)))
     ended = await wait_until(lambda: prometheus.query('waypost_runs_ended_total{agent="desk",status="completed"}'))

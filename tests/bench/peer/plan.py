@@ -15,7 +15,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     runs: Positive
 
 
-LEVELS = (Level(at_once=1, runs=20), Level(at_once=8, runs=60), Level(at_once=64, runs=128), Level(at_once=512, runs=512))
+LEVELS = (Level(at_once=1, runs=20), Level(at_once=8, runs=60), Level(at_once=64, runs=512), Level(at_once=512, runs=512))
 REPEATED_SECONDS = 20.0
 """What took a side longer is not measured again in later rounds: the whole would take a quarter of an hour."""
 

@@ -141,6 +141,7 @@ async def test_a_terminal_shows_what_a_run_waits_for(shell: Shell, desk: Desk) -
         os.close(theirs)
 
 
+@pytest.mark.slow
 async def test_without_a_coordinator_it_is_exit_3(nats_url: str, prefix: str, tmp_path: Path) -> None:
     done = await Shell(nats_url, prefix, tmp_path)("runs", "list")
     assert done.code == 3

@@ -135,6 +135,7 @@ FORBIDDEN = [
 ]
 
 
+@pytest.mark.slow
 async def test_what_is_not_named_is_denied(client: Client, fence: Fenced) -> None:
     async with fence.connect("rival") as (rival, refused):
         for pattern in FORBIDDEN:

@@ -150,7 +150,7 @@ async def test_settings_that_cannot_work_end_the_gateway_with_one_line(bank: tup
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("booked", [True, False])
+@pytest.mark.parametrize("booked", [pytest.param(True, marks=pytest.mark.slow), False])
 async def test_killed_while_the_bank_has_the_request(rig: Rig, bank: tuple[Bank, Provider], start: Start, booked: bool) -> None:
     counting, server = bank
     counting.hang.set()

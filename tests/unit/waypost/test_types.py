@@ -109,6 +109,7 @@ def test_the_example_of_the_design_type_checks(folder: Path) -> None:
     assert check(folder, EXAMPLE) == ""
 
 
+@pytest.mark.slow
 def test_mistakes_are_found(folder: Path) -> None:
     body = "".join(f"    {line}\n" for line, _ in MISTAKES)
     said = check(folder, f"{EXAMPLE}\n\nasync def wrong(ctx: Context, case: Case) -> None:\n{body}")
