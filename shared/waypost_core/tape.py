@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET
 
@@ -55,6 +55,9 @@ class Tape:
     used: set[int] = field(default_factory=set)
     _by_print: dict[Print, list[Take]] = field(default_factory=dict)
     _by_answer: dict[int, Take] = field(default_factory=dict)
+    _ending: Literal["", "by itself", "from outside"] = ""
+    """How the source's code came to its end, where something was still open. From outside, what fails or is cancelled then is nothing that
+    the code was told, or gave up."""
 
     @classmethod
     def of(cls, events: Iterable[ev.Event]) -> Tape:
@@ -111,13 +114,15 @@ class Tape:
                 step = self.takes[data.call_id] = Take(seq if step is None else step.seq, data.call_id, asks)
                 self._by_print.setdefault(asks, []).append(step)
             self._answered(step, data, seq, data.at)  # the moment that the code was told
+        elif isinstance(data, ev.RunEnding):
+            self._ending = "by itself" if data.seen > 0 else "from outside"
         elif isinstance(data, _ANSWERS):
             answered = self.takes.get(data.call_id)
-            if answered is not None:
+            if answered is not None and not (self._ending == "from outside" and isinstance(data, _FAILURES)):
                 self._answered(answered, data, seq, at)
         elif isinstance(data, _GIVEN_UP):
             dropped = self.takes.get(data.call_id)
-            if dropped is not None:
+            if dropped is not None and (data.seen > 0 or self._ending == "by itself"):
                 dropped.given_up = True
         elif isinstance(data, ev.SignalReceived | ev.InstructionAdded):
             self.heard.append(Heard(seq, at, data))
@@ -150,6 +155,7 @@ _ANSWERS = (
     ev.QuestionUnanswered,
     ev.StepRecalled,
 )
+_FAILURES = (ev.ToolCallFailed, ev.ChildFailed, ev.QuestionUnanswered)
 _GIVEN_UP = (
     ev.ToolCallCancelled,
     ev.ToolCallCancelRequested,

@@ -40,6 +40,7 @@ def main() -> int:
         Plan(
             seed=seed,
             orders=options.orders,
+            forks=options.forks,
             troubled_seconds=options.seconds,
             without=without,
             most=frozenset(options.most),
@@ -72,7 +73,7 @@ def main() -> int:
 def _hunt(options: argparse.Namespace) -> int:
     """How many seeds it takes to notice each variant. 1 if one is not noticed within `--seeds`."""
     seeds = range(options.first, options.first + options.seeds)
-    hunts = [Hunt(mutant.name, seeds, options.orders, options.seconds) for mutant in mutants(options.mutants)]
+    hunts = [Hunt(mutant.name, seeds, options.orders, options.forks, options.seconds) for mutant in mutants(options.mutants)]
     survived = False
     for trophy in _each(hunted, hunts, options.jobs, at_a_time=1):
         print(trophy.told(options.seeds), flush=True)
@@ -89,6 +90,7 @@ def _note(options: argparse.Namespace, seeds: int, struck: Counter[str], failed:
         "seeds": seeds,
         "from": options.first,
         "orders": options.orders,
+        "forks": options.forks,
         "seconds": options.seconds,
         "struck": dict(struck.most_common()),
         "violations": len(failed),
@@ -128,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first one")
     parser.add_argument("--orders", type=int, default=5, help="runs that customers start")
+    parser.add_argument("--forks", type=int, default=2, help="of these runs that are made")
     parser.add_argument("--seconds", type=float, default=12.0, help="simulated seconds of trouble")
     parser.add_argument("--without", nargs="*", choices=KINDS, default=[], help="kinds of trouble to leave out")
     parser.add_argument("--most", nargs="*", choices=KINDS, default=[], help="kinds of trouble that are as strong as they get")

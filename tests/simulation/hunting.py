@@ -20,6 +20,7 @@ class Hunt:
     mutant: str
     seeds: range
     orders: int
+    forks: int
     troubled_seconds: float
 
 
@@ -44,7 +45,7 @@ def hunted(hunt: Hunt) -> Trophy:
     (mutant,) = mutants([hunt.mutant])
     began = time.monotonic()
     for seed in hunt.seeds:
-        plan = Plan(seed=seed, orders=hunt.orders, troubled_seconds=hunt.troubled_seconds, most=mutant.needs)
+        plan = Plan(seed=seed, orders=hunt.orders, forks=hunt.forks, troubled_seconds=hunt.troubled_seconds, most=mutant.needs)
         report = simulate(replace(plan, mutant=mutant.name))
         if report.violations and not simulate(plan).violations:
             return Trophy(mutant.name, seed, report.violations[0], time.monotonic() - began)

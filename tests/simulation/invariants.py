@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from tests.simulation.customers import Order
 from tests.simulation.loop import PROCESS, Process
+from tests.simulation.orders import Order
 from tests.simulation.provider import Provider
 from tests.simulation.services import SIGNING_KEY
 from tests.states import differ
@@ -18,6 +18,7 @@ from waypost_core.audit.growing import GrowingTree
 from waypost_core.audit.heads import parse_head
 from waypost_core.audit.keyring import Keyring
 from waypost_core.audit.leaves import event_leaf
+from waypost_core.forking import FORK_LABEL
 from waypost_io.store.memory import MemoryDatabase
 from waypost_io.store.ports import Commit, EventRow
 from waypost_proto.codec import decode
@@ -27,7 +28,7 @@ from waypost_proto.task import parse_time
 
 RESULTS = frozenset(
     {"tool_call_completed", "tool_call_failed", "tool_call_cancelled", "step_completed", "step_failed", "child_completed", "child_failed",
-     "timer_fired", "timer_cancelled"}
+     "timer_fired", "timer_cancelled", "step_recalled"}
 )  # fmt: skip
 
 
@@ -49,6 +50,8 @@ class Watch:
         self._settled: dict[tuple[str, str], str] = {}
         self._started: set[str] = set()
         self._recorded_steps: dict[str, float] = {}
+        self._live_forks: dict[str, list[RunId]] = {}
+        """By the run whose id their copied part was made under."""
         provider.on_effect = self._effect
         provider.on_step = self._step
 
@@ -78,12 +81,18 @@ class Watch:
         run_id, kind = event.run_id, event.type
         if kind in ("run_ending", "run_paused", *TERMINAL_TYPES):
             self._closed[run_id] = kind
-        elif kind == "run_resumed":
+        elif kind in ("run_resumed", "run_forked", "fork_tools_changed"):
             self._closed.pop(run_id, None)
+            if kind != "run_resumed" and data_of(event)["tools"] == "live":
+                self._went_live(run_id)
         elif kind in ("tool_call_completed", "tool_call_failed", "tool_call_cancelled"):
             self._settled[run_id, data_of(event)["call_id"]] = kind
         elif kind == "step_completed":
             self._recorded_steps[f"{run_id}/{data_of(event)['name']}"] = self._tables.clock()
+
+    def _went_live(self, fork: RunId) -> None:
+        first = next(row for row in self._tables.events[fork].values() if row.seq == 1)
+        self._live_forks.setdefault(data_of(first)["fork"]["identity"], []).append(fork)
 
     def _effect(self, key: str) -> None:
         if key not in self._started:
@@ -92,8 +101,21 @@ class Watch:
     def _step(self, key: str) -> None:
         """Whoever was paused, or cut off, or has just looked, cannot know what was recorded meanwhile: that is said in `guarantees`."""
         recorded_at = self._recorded_steps.get(key, math.inf)
+        run_id, _, name = key.partition("/")
+        if any(name not in self._steps_of(fork) for fork in self._live_forks.get(run_id, ())):
+            return  # it was open where that fork was cut, and its arguments name the fork's source
         if self._tables.clock() - recorded_at > LOOK_SECONDS and not PROCESS.get().hindered:
             self.violations.append(f"step {key} was executed by {PROCESS.get().name} after its result was recorded")
+
+    def _steps_of(self, run_id: RunId) -> set[str]:
+        rows = self._tables.events[run_id].values()
+        return {data_of(row)["name"] for row in rows if row.type in ("step_completed", "step_failed", "step_recalled")}
+
+
+def own(rows: dict[int, EventRow]) -> list[EventRow]:
+    """A run's events in order, without those that a fork has copied."""
+    cut = max((seq for seq, row in rows.items() if row.type == "run_forked"), default=0)
+    return [row for seq, row in sorted(rows.items()) if seq >= cut]
 
 
 def data_of(row: EventRow) -> dict[str, Any]:
@@ -116,8 +138,8 @@ def logs(tables: MemoryDatabase) -> Iterator[str]:
             yield f"run {run_id}: events after the end: {types}"
         yield from _results(run_id, events)
         yield from _timers(run_id, events)
-        yield from _builds(run_id, events)
-        yield from _approvals(run_id, events)
+        yield from _builds(run_id, own(rows))
+        yield from _approvals(run_id, own(rows))
         times = [event.recorded_at for event in events]
         if times != sorted(times):
             yield f"run {run_id}: recorded_at runs backwards"
@@ -148,24 +170,27 @@ def _timers(run_id: RunId, events: list[Event]) -> Iterator[str]:
             data = msgspec.json.decode(event.data)
             due[data["call_id"]] = data["fire_at"]
         elif event.type == "timer_fired":
-            call_id = msgspec.json.decode(event.data)["call_id"]
-            if parse_time(event.recorded_at) < due[call_id] - 1e-5:
+            data = msgspec.json.decode(event.data)
+            call_id = data["call_id"]
+            if data.get("recalled") is None and parse_time(event.recorded_at) < due[call_id] - 1e-5:
                 yield f"run {run_id}: timer {call_id} fired at {event.recorded_at}, it is due at {due[call_id]}"
 
 
-def _builds(run_id: RunId, events: list[Event]) -> Iterator[str]:
+def _builds(run_id: RunId, rows: list[EventRow]) -> Iterator[str]:
     """Builds of one agent that do things in another order: a run must stay with one of them."""
-    if events[0].agent == "versioned":
-        marks = [msgspec.json.decode(event.data).get("mark") for event in events]
+    if decode(Event, rows[0].body).agent == "versioned":
+        marks = [data_of(row).get("mark") for row in rows]
         builds = {mark["build"] for mark in marks if mark is not None and mark.get("build")}
         if len(builds) > 1:
             yield f"run {run_id} was moved between the builds {sorted(builds)}"
 
 
-def _approvals(run_id: RunId, events: list[Event]) -> Iterator[str]:
-    types = [event.type for event in events]
-    made = types.index("tool_call_completed") if "tool_call_completed" in types else 0
-    if events[0].agent == "clerk" and made and "approval_granted" not in types[:made]:
+def _approvals(run_id: RunId, rows: list[EventRow]) -> Iterator[str]:
+    """Also a fork's payment needs an approval of its own."""
+    types = [row.type for row in rows]
+    paid = (at for at, row in enumerate(rows) if row.type == "tool_call_completed" and data_of(row)["tool"] == "pay")
+    made = next((at for at in paid if data_of(rows[at]).get("recalled") is None), 0)
+    if decode(Event, rows[0].body).agent == "clerk" and made and "approval_granted" not in types[:made]:
         yield f"run {run_id}: a payment that needs an approval was made without"
 
 
@@ -176,9 +201,9 @@ def limits(tables: MemoryDatabase) -> Iterator[str]:
         root, row = run_id, tables.runs[run_id]
         while row.parent is not None:
             root, row = row.parent, tables.runs[row.parent]
-        done[root] += sum(row.type in _DONE for row in rows.values())
+        done[root] += sum(row.type in _DONE and data_of(row).get("recalled") is None for row in own(rows))
     for run_id, count in sorted(done.items()):
-        changes = (data_of(row) for row in tables.events[RunId(run_id)].values() if row.type in ("run_started", "run_resumed"))
+        changes = (data_of(row) for row in own(tables.events[RunId(run_id)]) if row.type in ("run_started", "run_forked", "run_resumed"))
         limit = None
         for data in changes:
             limit = (data.get("budget") or {}).get("max_steps", limit)
@@ -230,15 +255,14 @@ def published(tables: MemoryDatabase, stored: set[tuple[str, int]]) -> Iterator[
                 yield f"run {run_id}: event {seq} ({event.type}) never reached the events stream"
 
 
-def effects(tables: MemoryDatabase, provider: Provider, orders: list[Order]) -> Iterator[str]:
+def effects(tables: MemoryDatabase, provider: Provider) -> Iterator[str]:
     """At most one effect per key; exactly one for each payment that a run knows to have been made."""
     for key, count in sorted(provider.effects.items()):
         if count > 1:
             yield f"key {key}: {count} effects"
     for run_id, rows in sorted(tables.events.items()):
-        for row in rows.values():
-            if row.type == "tool_call_completed":
-                data = msgspec.json.decode(decode(Event, row.body).data)
+        for row in own(rows):
+            if row.type == "tool_call_completed" and (data := data_of(row)).get("recalled") is None:
                 made = provider.effects[f"{run_id}/{data['call_id']}"]
                 if data["tool"] == "pay" and made != 1:
                     yield f"run {run_id}: payment {data['call_id']} is recorded as made, {made} were"
@@ -248,7 +272,7 @@ def ends(tables: MemoryDatabase, orders: list[Order], expected: dict[tuple[str, 
     """Every accepted run has ended, as it would have without trouble, or cancelled if its customer asked for that."""
     for order in orders:
         yield from _end(tables, order, expected)
-    roots = sum(row.parent is None for row in tables.runs.values())
+    roots = sum(row.parent is None and FORK_LABEL not in row.labels for row in tables.runs.values())
     if roots > len(orders):
         yield f"{len(orders)} orders were placed, {roots} runs were started"
     for run_id, row in sorted(tables.runs.items()):

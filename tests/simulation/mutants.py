@@ -16,8 +16,9 @@ from unittest import mock
 from msgspec import structs
 
 from waypost_coordinator import front, mailroom, posting, settling, sweep, takeover, timers
+from waypost_coordinator.api import fork
 from waypost_coordinator.batch import Batch
-from waypost_core import advancing, control
+from waypost_core import advancing, control, forked, forking
 from waypost_core import ending as ends
 from waypost_gateway import calls
 from waypost_gateway.classify import Doubt, Fail
@@ -149,6 +150,21 @@ def _ends_at_once(_original: Any) -> Any:
     return lambda state, ending, seen=0: [ends.terminal_event(ending, seen=seen)]
 
 
+def _not_held(_original: Any) -> Any:
+    def hold_back(state: Any, call: Any, approval: Any) -> None:
+        call.approval = approval
+
+    return hold_back
+
+
+def _unchosen(original: Any) -> Any:
+    return lambda api, _chosen: original(api, None)
+
+
+def _cut_anywhere(_original: Any) -> Any:
+    return lambda events: [event.seq for event in events]
+
+
 def _everywhere(package: str, name: str, value: Any) -> list[Patch]:
     """A function under every name by which modules of a package have imported it."""
     modules = [module for module_name, module in sorted(sys.modules.items()) if module_name.startswith(f"{package}.")]
@@ -228,6 +244,9 @@ MUTANTS = (
         lambda: [mock.patch.object(Outbox, "republish", _answers(0))],
         needs=frozenset({"wipes"}),
     ),
+    Mutant("fork-executes", "a fork's calls wait for recorded answers", lambda: [_replaced(forked, "hold_back", _not_held)]),
+    Mutant("fork-twice", "one fork for a request that is repeated", lambda: [_replaced(fork, "new_run_id", _unchosen)]),
+    Mutant("fork-anywhere", "a fork is cut between two steps", lambda: [_replaced(forking, "boundaries", _cut_anywhere)]),
 )
 """In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""
 

@@ -64,7 +64,7 @@ class People:
         events = self._tables.events.get(run_id, {})
         last = {event.type: seq for seq, event in sorted(events.items())}
         tripped_at = last.get("breaker_tripped", 0)
-        if row.status != "paused" or tripped_at <= last.get("run_resumed", 0):
+        if row.status != "paused" or tripped_at <= max(last.get("run_resumed", 0), last.get("run_forked", 0)):
             return None
         tripped = decode(BreakerTripped, decode(Event, events[tripped_at].body).data)
         if tripped.limit not in ("max_steps", "max_seconds"):

@@ -36,11 +36,14 @@ class Provider:
         """Kills the process that is running."""
         self.on_effect: Callable[[str], None] = lambda key: None
         self.on_step: Callable[[str], None] = lambda key: None
+        self.on_call: Callable[[str], None] = lambda key: None
+        """A tool call has come here, whatever it will do."""
         self.too_late = 0
         """Requests of processes that had been paused past their deadline: the provider refuses them, as `guarantees` demands."""
 
     async def read(self, ctx: ToolContext, value: int) -> int:
         """Look something up: it may be slow, hang or fail."""
+        self.on_call(ctx.idempotency_key)
         way = self._way(f"read {ctx.idempotency_key}", ("slow", "hang", "fail"))
         await self._sleep(way)
         if way == "fail":
@@ -49,6 +52,7 @@ class Provider:
 
     async def post(self, ctx: ToolContext, text: str) -> str:
         """An idempotent effect: the provider knows the key."""
+        self.on_call(ctx.idempotency_key)
         way = self._way(f"post {ctx.idempotency_key}", ("slow", "hang", "fail", "fail after"))
         if way == "fail":
             raise ConnectionError("no route (simulated)")
@@ -61,6 +65,7 @@ class Provider:
 
     async def pay(self, ctx: ToolContext, cents: int) -> str:
         """An effect that the provider does not deduplicate."""
+        self.on_call(ctx.idempotency_key)
         way = self._way(f"pay {ctx.idempotency_key}", ("slow", "refused", "fail", "fail after", "hang", "hang after", "lands late"))
         if way == "refused":
             raise NotExecuted("busy (simulated)", retry_after=0.05)
@@ -80,6 +85,7 @@ class Provider:
 
     async def find(self, ctx: ToolContext, cents: int) -> str | None:
         """What the reconcile hook asks: the receipt, or None."""
+        self.on_call(ctx.idempotency_key)
         if self._way(f"find {ctx.idempotency_key}", ("fail",)):
             raise ConnectionError("cannot tell (simulated)")
         await self._sleep("")
@@ -114,6 +120,7 @@ class Provider:
 
     def stamp(self, ctx: ToolContext, text: str) -> str:
         """An idempotent effect of a thread."""
+        self.on_call(ctx.idempotency_key)
         if self._way(f"stamp {ctx.idempotency_key}", ("fail",)):
             raise ConnectionError("no ink (simulated)")
         self.deduplicated.setdefault(ctx.idempotency_key, text)
@@ -121,6 +128,7 @@ class Provider:
 
     def cash(self, ctx: ToolContext, cents: int) -> str:
         """An effect of a thread that the provider does not deduplicate."""
+        self.on_call(ctx.idempotency_key)
         way = self._way(f"cash {ctx.idempotency_key}", ("refused", "fail", "fail after"))
         if way == "refused":
             raise NotExecuted("busy (simulated)", retry_after=0.05)
@@ -133,6 +141,7 @@ class Provider:
 
     def found_now(self, ctx: ToolContext, cents: int) -> str | NotDone:
         """What a reconcile hook in a thread finds."""
+        self.on_call(ctx.idempotency_key)
         if self._way(f"find {ctx.idempotency_key}", ("fail",)):
             raise ConnectionError("cannot tell (simulated)")
         return receipt(cents) if self.effects[ctx.idempotency_key] else NOT_DONE

@@ -13,15 +13,16 @@ from typing import Any
 
 import structlog
 
-from tests.simulation import invariants
+from tests.simulation import fork_invariants, invariants
 from tests.simulation.chance import Chance
-from tests.simulation.customers import NAMES, Customers, Order, orders_of
+from tests.simulation.customers import Customers
 from tests.simulation.determinism import simulated_machine
 from tests.simulation.faults import Faults
 from tests.simulation.known import known
 from tests.simulation.loop import EPOCH, PROCESS, SimulatedLoop
 from tests.simulation.mutants import mutants
 from tests.simulation.network import Network
+from tests.simulation.orders import NAMES, Order, fork_orders_of, orders_of
 from tests.simulation.people import complaints
 from tests.simulation.poison import Vandal
 from tests.simulation.programs import WORLD
@@ -52,6 +53,8 @@ class Plan:
 
     seed: int
     orders: int = 5
+    forks: int = 2
+    """How many of the runs, whichever, are forked."""
     troubled_seconds: float = 12.0
     without: frozenset[str] = frozenset()
     most: frozenset[str] = frozenset()
@@ -104,7 +107,7 @@ def undisturbed() -> dict[tuple[str, int], bytes]:
     """The outcome of every program on every input when nothing goes wrong."""
     outcomes: dict[tuple[str, int], bytes] = {}
     for seed in range(2):
-        report = simulate(Plan(seed=seed, orders=0, calm=True, troubled_seconds=1.0))
+        report = simulate(Plan(seed=seed, orders=0, forks=0, calm=True, troubled_seconds=1.0))
         if report.violations:
             raise AssertionError(f"even an undisturbed world violates something: {report.violations}")
         for key, outcome in report.outcomes.items():
@@ -131,7 +134,8 @@ class _Simulation:
         self._database = Database(loop, self._tables, Chance(seed, "database"), self._trouble, self._trace)
         self._provider = Provider(loop, Chance(seed, "provider"), self._trouble)
         self._watch = invariants.Watch(self._tables, self._provider)
-        self._database.observers.append(self._watch.observe)
+        self._fork_watch = fork_invariants.ForkWatch(self._tables, self._provider)
+        self._database.observers += [self._watch.observe, self._fork_watch.observe]
         self._containers = chance.hits(0.5)
         self._fleet = Fleet(loop, self._network, self._database, chance, self._trace)
         self._provider.kill_me = self._fleet.kill_current
@@ -148,6 +152,7 @@ class _Simulation:
             ]
         else:
             self._orders = orders_of(chance, plan.orders, spread_seconds=plan.troubled_seconds * 0.6)
+        self._forks = fork_orders_of(Chance(seed, "forks"), plan.forks, spread_seconds=plan.troubled_seconds * 1.2)
         self._vandal = Vandal(loop, self._network, self._trouble, Chance(seed, "poison"))
         self._events: set[tuple[str, int]] = set()
         self._bugs: list[str] = []
@@ -181,10 +186,11 @@ class _Simulation:
         complaints.clear()
         self._fleet.start_all()
         customers = Customers(self._loop, self._network, self._tables, self._provider, Chance(self._plan.seed, "customers"))
-        served = self._loop.spawn(customers.process, customers.run(self._orders), "customers")
+        served = self._loop.spawn(customers.process, customers.run(self._orders, self._forks), "customers")
         vandal = self._loop.spawn(self._vandal.process, self._vandal.run(self._orders), "vandal")
         await self._faults.run(self._plan.troubled_seconds)
         self._faults.calm()
+        customers.calm.set()
         await asyncio.wait([vandal])
         try:
             async with asyncio.timeout(CALM_SECONDS if self._plan.calm else PATIENCE_SECONDS):
@@ -201,13 +207,13 @@ class _Simulation:
         if self._plan.sabotage:
             del next(iter(self._tables.events.values()))[2]
             self._provider.effects.update(list(self._provider.effects)[:1])
-        violations += self._bugs + self._fleet.failures + self._watch.violations + complaints
+        violations += self._bugs + self._fleet.failures + self._watch.violations + self._fork_watch.violations + complaints
         if served.done() and not served.cancelled() and served.exception() is not None:
             violations.append(f"the customers met an error: {served.exception()!r}")
         violations += [
             *invariants.logs(self._tables),
             *invariants.limits(self._tables),
-            *invariants.effects(self._tables, self._provider, self._orders),
+            *invariants.effects(self._tables, self._provider),
             *late,
         ]
         deaths = [at for at, role in self._fleet.deaths if role == "coordinator"]
@@ -219,6 +225,7 @@ class _Simulation:
         expected = {} if self._plan.calm else _expected
         return [
             *invariants.ends(self._tables, self._orders, expected),
+            *fork_invariants.forks(self._tables, self._forks, expected),
             *invariants.positions(self._tables),
             *invariants.heads(self._tables),
             *invariants.published(self._tables, self._events),

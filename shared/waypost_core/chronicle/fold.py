@@ -15,6 +15,7 @@ from waypost_core import genai
 from waypost_core.chronicle import calls, waiting
 from waypost_core.chronicle.entries import Account, Entry, Totals, when
 from waypost_core.chronicle.now import pending_of
+from waypost_core.chronicle.sentences import counted
 from waypost_core.tracing.capture import Capture
 from waypost_proto import events as ev
 from waypost_proto.forks import Recalled
@@ -252,7 +253,7 @@ def _leased(tale: Chronicle, at: datetime, data: ev.LeaseAsked | ev.LeaseReceive
 
 
 def _amount(amount: Usage | Lease) -> str:
-    parts = [f"{amount.steps} steps" if amount.steps else "", f"{amount.tokens} tokens" if amount.tokens else ""]
+    parts = [counted(amount.steps, "step") if amount.steps else "", counted(amount.tokens, "token") if amount.tokens else ""]
     parts.append(f"{usd_of(amount.cost_micros):g} USD" if amount.cost_micros else "")
     return ", ".join(part for part in parts if part) or "nothing limited"
 

@@ -140,7 +140,7 @@ def _end(entry: Entry) -> str:
         return ""
     parts = [seconds((entry.ended - entry.began).total_seconds())]
     if entry.input_tokens or entry.output_tokens:
-        parts.append(f"{entry.input_tokens} + {entry.output_tokens} tokens")
+        parts.append(f"{entry.input_tokens} + {counted(entry.output_tokens, 'token')}")
     if entry.cost_usd:
         parts.append(f"{entry.cost_usd:g} USD")
     by = f" by {entry.by}" if entry.by and entry.kind != "pause" else ""
@@ -168,6 +168,11 @@ def cut(text: str, limit: int = _CUT) -> str:
 def clock(at: datetime | None) -> str:
     """A time with its day."""
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def seconds(amount: float) -> str:

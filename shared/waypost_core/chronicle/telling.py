@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 
 from waypost_core.chronicle.entries import Account, Entry, Pending
-from waypost_core.chronicle.sentences import clock, cut, details, seconds, sentence
+from waypost_core.chronicle.sentences import clock, counted, cut, details, seconds, sentence
 
 _INDENT = " " * 12
 
@@ -74,16 +74,18 @@ def waits_for(one: Pending, now: datetime) -> str:
 def used(account: Account) -> list[str]:
     """What it took."""
     totals = account.totals
-    lines = [f"{totals.model_calls} model calls, {totals.input_tokens} + {totals.output_tokens} tokens"] if totals.model_calls else []
-    failed = f", {totals.attempts_failed} attempts failed" if totals.attempts_failed else ""
-    lines += [f"{totals.tool_calls} tool calls{failed}"] if totals.tool_calls else []
-    children = f"{totals.children} child runs"
+    lines = []
+    if totals.model_calls:
+        lines.append(f"{counted(totals.model_calls, 'model call')}, {totals.input_tokens} + {counted(totals.output_tokens, 'token')}")
+    failed = f", {counted(totals.attempts_failed, 'attempt')} failed" if totals.attempts_failed else ""
+    lines += [f"{counted(totals.tool_calls, 'tool call')}{failed}"] if totals.tool_calls else []
+    children = counted(totals.children, "child run")
     if totals.children_tokens or totals.children_cost_usd:
-        children += f", which used {totals.children_tokens} tokens, {totals.children_cost_usd:g} USD"
+        children += f", which used {counted(totals.children_tokens, 'token')}, {totals.children_cost_usd:g} USD"
     lines += [children] if totals.children else []
     whole = totals.cost_usd + totals.children_cost_usd
     lines += [f"{whole:g} USD in all"] if whole else []
-    return [*lines, f"{totals.events} events"]
+    return [*lines, counted(totals.events, "event")]
 
 
 def told(entries: list[Entry]) -> Iterator[Entry]:

@@ -25,7 +25,8 @@ from waypost_proto import mailbox as mb
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.ids import CallId, RunId, child_run_id, digest_of
 from waypost_proto.task import format_time, parse_time
-from waypost_proto.values import Approval, Mark
+from waypost_proto.usage import Usage
+from waypost_proto.values import Approval, Failure, Mark, RunStatus
 
 SOURCE = RunId("0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e55")
 FORK = RunId("0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e77")
@@ -144,6 +145,33 @@ def test_an_unknown_call_pauses_and_goes_live_under_its_own_key_with_its_approva
     assert (call.stage, call.approved) == ("approval", False), "nothing of the source stands for an approval"
     assert not [effect for effect in fork.effects if isinstance(effect, fx.SendTool | fx.GrantPermit)]
     assert fork.state.identity == FORK
+
+
+CANCELLED = ev.ToolCallCancelled(call_id=CallId("0:1"), tool="pay")
+CHILD_CANCELLED = ev.ChildFailed(
+    call_id=CallId("0:1"),
+    child_run_id=SOURCE,
+    status=RunStatus.CANCELLED,
+    error=Failure(type="RunCancelled", message="gone"),
+    usage=Usage(),
+)
+
+
+@pytest.mark.parametrize("settled", [CANCELLED, CHILD_CANCELLED, ev.ToolCallFailed(
+    call_id=CallId("0:1"), tool="pay", attempt=1, error=Failure(type="DeadlineExceeded", message="too late"))])  # fmt: skip
+def test_what_ended_the_source_from_outside_is_no_answer(settled: ev.Data) -> None:
+    """A source that was cancelled while its call was open: its code neither gave the call up nor was told that it failed."""
+    source = log(STARTED, requested("0:1"), ev.RunEnding(outcome="cancelled"), settled, ev.RunCancelled())
+    fork = Fork(source, 1)
+    fork.advance(cmd.CallTool(seen=2, id=CallId("0:1"), tool="pay", args=ARGS))
+    assert fork.types[-2:] == ["tool_call_requested", "run_paused"], "it would wait for ever for what nobody answers"
+
+
+def test_a_call_that_the_source_gave_up_is_not_waited_for() -> None:
+    source = log(STARTED, requested("0:1"), ev.ToolCallCancelRequested(seen=1, call_id=CallId("0:1"), tool="pay"), CANCELLED)
+    fork = Fork(source, 1)
+    fork.advance(cmd.CallTool(seen=2, id=CallId("0:1"), tool="pay", args=ARGS))
+    assert fork.types[-1] == "tool_call_requested"
 
 
 @pytest.mark.parametrize("approval", [None, Approval(role="boss", expires_seconds=60)])

@@ -62,7 +62,7 @@ def test_a_run_from_what_was_asked_to_why_it_ended() -> None:
     assert "completed after 2.0 s: 2" in text
     assert "the agent's code returned its result" in text
     assert 'result "fine"' in text
-    assert "1 tool calls" in text
+    assert "\n  1 tool call\n" in text
     assert account(run).pending == []
 
 
