@@ -55,6 +55,13 @@ class Connection(H11Protocol):
         """End the connection now; what was not sent is not."""
         self.transport.abort()
 
+    def write_chunk(self, ready: bytes) -> bool:
+        """Send a chunk (`sse.chunk`) of an answer that has begun and goes on. False: not to this peer, or not before it has read more."""
+        if self.flow.write_paused or self.conn.their_http_version != b"1.1" or self.transport.is_closing():
+            return False
+        self.transport.write(ready)
+        return True
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.most:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import resource
 import statistics
 import sys
@@ -19,6 +20,8 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from tests.conformance.store.rows import PARTITIONS, Owner
 from tests.waiting import wait_until
@@ -32,34 +35,47 @@ from waypost_proto.subjects import Subjects
 TARGET_MIB, TARGET_MILLISECONDS = 150, 20
 RUNS = 100
 _AGENT = "bench"
+_SENT = re.compile(rb'"sent": ?([0-9.]+)')
 
 
 class Watching:
-    """The watchers: how many events each has, and how late each event was, in milliseconds."""
+    """The watchers: how many have begun, and how late each event was at each of them, in milliseconds."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self.ready = 0
         self.late: list[float] = []
-        self._writers: list[asyncio.StreamWriter] = []
+        self._transports: list[asyncio.BaseTransport] = []
 
     async def watch(self, run_id: RunId) -> None:
-        """Until the edge ends it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers.append(writer)
+        """One watcher more, until `leave`."""
+        transport, _ = await asyncio.get_running_loop().create_connection(lambda: _Watcher(self), "127.0.0.1", self._port)
+        self._transports.append(transport)
         path = f"/v1/runs/{run_id}/events"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
-        while line := await reader.readline():
-            if line.startswith(b"data: "):
-                sent = json.loads(line[6:]).get("sent")
-                if sent is None:
-                    self.ready += 1
-                else:
-                    self.late.append((time.time() - sent) * 1000)
+        transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
 
     def leave(self) -> None:
-        for writer in self._writers:
-            writer.close()
+        for transport in self._transports:
+            transport.close()
+
+
+class _Watcher(asyncio.Protocol):
+    """Does as little as it can: a thousand of them share this process, and its work is in what they measure."""
+
+    def __init__(self, watching: Watching) -> None:
+        self._watching = watching
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        at = time.time()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: "):
+                sent = _SENT.search(line)
+                if sent is None:
+                    self._watching.ready += 1
+                else:
+                    self._watching.late.append((at - float(sent[1])) * 1000)
 
 
 async def rounds(me: Owner, bus: JetStreamBus, watching: Watching, runs: list[RunId], *, events: int, each: int) -> dict[str, float]:
@@ -98,14 +114,11 @@ async def bench(watchers: int, events: int) -> dict[str, Any]:
         for name, count in (("spread", RUNS), ("one run", 1)):
             runs = [await me.run(agent=_AGENT) for _ in range(count)]
             watching = Watching(port)
-            tasks = [asyncio.ensure_future(watching.watch(runs[n % count])) for n in range(watchers)]
+            await asyncio.gather(*(watching.watch(runs[n % count]) for n in range(watchers)))
             await wait_until(lambda watching=watching: watching.ready >= watchers, seconds=60)
             result[name] = await rounds(me, bus, watching, runs, events=events, each=watchers // count)
             result[name]["edge_mib"] = _resident_mib(edge.pid)
             watching.leave()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
     return result
 
 
@@ -153,7 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    result = asyncio.run(bench(options.watchers, options.events))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(bench(options.watchers, options.events))
     if options.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
@@ -161,8 +175,10 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("spread", "one run"):
             row = result[name]
             sys.stdout.write(f"{name:8} event to watcher p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms; the edge {row['edge_mib']} MiB\n")
+        sys.stdout.write(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
         sys.stdout.write(f"targets: {TARGET_MIB} MiB, p50 {TARGET_MILLISECONDS} ms\n")
-    return 0 if result["spread"]["edge_mib"] < TARGET_MIB and result["spread"]["p50_ms"] < TARGET_MILLISECONDS else 1
+    reached = [row["edge_mib"] < TARGET_MIB and row["p50_ms"] < TARGET_MILLISECONDS for row in (result["spread"], result["one run"])]
+    return 0 if all(reached) else 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from itertools import islice
 import msgspec
 import structlog
 
+from waypost_edge.api import sse
 from waypost_io.bus.ports import Bus, Message, Subscription
 from waypost_io.store.ports import Reads, RunGlance
 from waypost_proto.errors import Unreachable, WaypostError
@@ -43,12 +44,23 @@ class Head(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class Arrived:
-    """An event as it came: its bytes are those of the log. `frame` is made by the first who sends it, for all."""
+    """An event as it came: its bytes are those of the log. What is sent of it is made by the first who sends it, for all."""
 
     run_id: RunId
     head: Head
     body: bytes
-    frame: bytes = b""
+    _frame: bytes = b""
+    _chunk: bytes = b""
+
+    def frame(self) -> bytes:
+        """As a server-sent event."""
+        self._frame = self._frame or sse.frame(self.body, number=self.head.seq)
+        return self._frame
+
+    def chunk(self) -> bytes:
+        """The same as it goes over a connection."""
+        self._chunk = self._chunk or sse.chunk(self.frame())
+        return self._chunk
 
 
 Take = Callable[[Arrived], None]

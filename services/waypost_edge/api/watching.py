@@ -1,7 +1,7 @@
 """One watcher of one run: the events after some seq, each once and in order, as server-sent events, until the run has ended.
 
-What arrives live is given on when it is next; a gap, or a watcher who did not keep up, is filled from the log. What models write
-(`tokens`) is a preview: it may have gaps, and the recorded answer replaces it.
+What arrives live is given on when it is next, past the task if that has nothing else to send; a gap, or a watcher who did not keep up, is
+filled from the log. What models write (`tokens`) is a preview: it may have gaps, and the recorded answer replaces it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,17 @@ class Watcher:
 
     def take(self, arrived: Arrived) -> None:
         """An event from the feed."""
-        if self._behind and self._arrived:
-            return  # the log has it
+        seq = arrived.head.seq
+        if seq <= self.last or (self._behind and self._arrived):
+            return  # it was given out, or the log has it
+        if (
+            seq == self.last + 1
+            and self._preview is None
+            and arrived.head.type not in TERMINAL_TYPES
+            and self._bell.pass_by(arrived.chunk())
+        ):
+            self.last = seq
+            return
         if len(self._arrived) >= MAX_WAITING:
             self._arrived.clear()
             self._behind = True
@@ -110,10 +119,8 @@ class Watcher:
                 self._arrived.clear()
                 self._behind = True
                 break
-            if not arrived.frame:
-                arrived.frame = sse.frame(arrived.body, number=arrived.head.seq)
             made.append(self._shown(arrived.body))
-            made.append(arrived.frame)
+            made.append(arrived.frame())
             self._given(arrived.head.seq, arrived.head.type)
         return b"".join(made)
 

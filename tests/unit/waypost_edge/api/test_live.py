@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from tests.unit.waypost_edge.api.rig import Edge, edge_over
 from tests.waiting import wait_until
+from waypost_edge.api.watching import Watcher
 from waypost_io.bus.memory import MemoryBus
 from waypost_proto.codec import encode
 from waypost_proto.events import RunCompleted, SignalReceived
@@ -106,6 +107,40 @@ async def test_a_watcher_goes_on_where_it_was(edge: Edge) -> None:
     assert heard.seqs == [3, 4]
     answer = await edge.http.get(f"/v1/runs/{run_id}/events", headers={**STREAM, "last-event-id": "4"})
     assert answer.status_code == 204, "an EventSource that is told so does not come back"
+
+
+async def test_who_waits_is_sent_an_event_without_waking(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many who watch one run get the same bytes; those who ask for what models write are woken, for they get more than the event."""
+    run_id = await edge.desk.started()
+    path = f"/v1/runs/{run_id}/events"
+    async with AsyncExitStack() as stack:
+        many = [await stack.enter_async_context(listening(edge, path)) for _ in range(8)]
+        await wait_until(lambda: all(heard.seqs == [1] for heard in many))
+        with monkeypatch.context() as patched:
+            patched.setattr(Watcher, "_live", None)
+            await edge.desk.play(run_id, signal(), signal())
+            await wait_until(lambda: all(heard.seqs == [1, 2, 3] for heard in many))
+        with_tokens = await stack.enter_async_context(listening(edge, f"{path}?tokens=1"))
+        await wait_until(lambda: with_tokens.seqs == [1, 2, 3])
+        await edge.desk.play(run_id, signal(), RunCompleted())
+        await wait_until(lambda: all(heard.ended for heard in (*many, with_tokens)))
+    assert [heard.seqs for heard in (*many, with_tokens)] == [[1, 2, 3, 4, 5]] * 9
+    assert many[0].messages == with_tokens.messages
+
+
+async def test_a_peer_of_http_1_0_gets_no_chunks(edge: Edge) -> None:
+    run_id = await edge.desk.started()
+    reader, writer = await asyncio.open_connection(*edge.address)
+    writer.write(f"GET /v1/runs/{run_id}/events HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"id: 1\n")
+        await edge.desk.play(run_id, signal(), RunCompleted())
+        rest = await reader.read()
+    writer.close()
+    assert b"chunked" not in head
+    found = [parsed for block in rest.decode().split("\n\n") if (parsed := parse(block)) is not None]
+    assert [(kind, number) for kind, number, _ in found[-3:]] == [("message", "2"), ("message", "3"), ("end", "")]
 
 
 async def test_a_lost_message_leaves_no_gap(edge: Edge) -> None:
@@ -222,21 +257,30 @@ async def test_a_silent_stream_beats(edge: Edge, monkeypatch: pytest.MonkeyPatch
     assert text.startswith("retry: 1000\n\n")
 
 
-async def test_who_does_not_read_is_cut_off(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def more_than_the_sockets_hold(edge: Edge, run_id: RunId) -> None:
+    big = SignalReceived(name="x", payload=Raw(encode("y" * 200_000)))
+    for _ in range(50):
+        await edge.desk.play(run_id, big)
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_who_does_not_read_is_cut_off(edge: Edge, monkeypatch: pytest.MonkeyPatch, live: bool) -> None:
     monkeypatch.setattr("waypost_edge.api.sse.SLOW_SECONDS", 0.2)
     monkeypatch.setattr("waypost_edge.api.sse.LOOK_SECONDS", 0.05)
     async with MemoryBus() as bus, edge_over(bus) as edge:
         run_id = await edge.desk.started()
-        big = SignalReceived(name="x", payload=Raw(encode("y" * 200_000)))
-        for _ in range(50):  # more than the buffers of both sockets
-            await edge.desk.play(run_id, big)
+        if not live:
+            await more_than_the_sockets_hold(edge, run_id)
         own = socket.socket()
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         own.setblocking(False)
         await asyncio.get_running_loop().sock_connect(own, edge.address)
         reader, writer = await asyncio.open_connection(sock=own, limit=1024)
         writer.write(f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
-        await wait_until(lambda: len(edge.api.live.crowd) == 1)
+        await reader.readuntil(b"id: 1\n")
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        if live:
+            await more_than_the_sockets_hold(edge, run_id)
         await wait_until(lambda: len(edge.api.live.crowd) == 0)
         writer.close()
         with pytest.raises((httpx2.HTTPError, OSError, asyncio.IncompleteReadError)):
