@@ -86,7 +86,7 @@ class RunForked(Data, tag="run_forked", frozen=True, kw_only=True):
     """What precedes is a copy of the first `seq` events of run `source`; the run goes on by itself from here.
 
     `tools` and `identity` hold from here on, see `forks.ForkOrigin`. Everything that was open in the copy is open here, and has not been
-    sent for this run.
+    sent for this run. `deadlines` (Unix seconds) are those of the children among it; one that is not named has none.
     """
 
     source: RunId
@@ -97,6 +97,7 @@ class RunForked(Data, tag="run_forked", frozen=True, kw_only=True):
     budget: Budget = Budget()
     deadline_at: float | None = None
     changed: bool = False
+    deadlines: dict[CallId, float] = {}
     recalled: Recalled | None = None
 
 

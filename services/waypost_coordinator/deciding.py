@@ -106,7 +106,7 @@ class Decider:
         if live is not None:
             self._apply(batch, live, letter, decision, stamp)
         if isinstance(letter.mail, Advance):
-            self._answer_worker(batch, live, letter.mail, decision)
+            self._answer_worker(batch, live, letter, letter.mail, decision)
         if decision.reply is not None and letter.answer is not None:
             status = decision.reply.status if live is None else live.state.status
             batch.replies.append((letter, msgspec.structs.replace(decision.reply, status=status)))
@@ -174,12 +174,12 @@ class Decider:
             row = None if due_at is None else TimerRow(live.state.run_id, timer_id, live.partition, min(due_at, LATEST))
             batch.rows.timers[live.state.run_id, timer_id] = row
 
-    def _answer_worker(self, batch: Batch, live: LiveRun | None, mail: Advance, decision: Decision) -> None:
+    def _answer_worker(self, batch: Batch, live: LiveRun | None, letter: Letter, mail: Advance, decision: Decision) -> None:
         """Tell the worker what became of its advance, and see whether the run needs another activation."""
         if decision.accepted is None:
             batch.rejected.setdefault(mail.worker, []).append(Rejected(mail.run_id, mail.base, decision.rejected))
             if live is not None:
-                self._waker.rejected(live, mail.worker)
+                self._waker.rejected(live, mail.worker, letter)
             return
         assert live is not None
         digest, seen = decision.accepted

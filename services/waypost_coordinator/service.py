@@ -215,8 +215,8 @@ class Coordinator:
     def _fire(self, run_id: RunId, partition: int, timer_ids: tuple[str, ...]) -> None:
         self._ground.box.put(Letter(mail=TimersDue(timer_ids), run_id=run_id, partition=partition))
 
-    def _later(self, seconds: float, live: LiveRun) -> None:
-        letter = Letter(mail=Rederive(activation_only=True), run_id=live.state.run_id, partition=live.partition)
+    def _later(self, seconds: float, live: LiveRun, done: Callable[[], None] | None) -> None:
+        letter = Letter(mail=Rederive(activation_only=True), run_id=live.state.run_id, partition=live.partition, done=done)
         asyncio.get_running_loop().call_later(seconds, self._ground.box.put, letter)
 
     async def _broadcast(self, message: Message) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from waypost_coordinator.batch import Batch
+from waypost_coordinator.letters import Letter
 from waypost_coordinator.live import LiveRun
 from waypost_coordinator.posting import Poster
 from waypost_coordinator.registry import Registry
+from waypost_io.bus.topology import MAIL_ACK_SECONDS
 from waypost_proto.ids import RunId
 
 REJECTIONS_AT_ONCE = 3
@@ -19,8 +21,11 @@ REJECTIONS_AT_ONCE = 3
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 60.0
 
-Later = Callable[[float, LiveRun], None]
-"""Ask for a forced activation of a run after so many seconds."""
+HELD_SECONDS = 0.5 * MAIL_ACK_SECONDS
+"""Up to such a pause a rejected advance is not acknowledged before the activation that follows it is on the road."""
+
+Later = Callable[[float, LiveRun, Callable[[], None] | None], None]
+"""Ask for a forced activation of a run after so many seconds, and call this when JetStream has it."""
 
 
 class Waker:
@@ -53,8 +58,12 @@ class Waker:
         if live.state.outside > live.state.seen:
             self.want(live)
 
-    def rejected(self, live: LiveRun, worker: str) -> None:
-        """An advance did not fit. Its sender drops the run; if nobody else has it, it must be given out again."""
+    def rejected(self, live: LiveRun, worker: str, letter: Letter | None = None) -> None:
+        """An advance, in `letter`, did not fit. Its sender drops the run; if nobody else has it, it must be given out again.
+
+        What waits for a pause is known to nobody but us: until it is over the message stays unacknowledged, so that whoever takes the
+        partition over meanwhile rejects it again, and sends the activation.
+        """
         state = live.state
         if not state.wants_worker:
             return
@@ -66,7 +75,10 @@ class Waker:
             self.want(live, forced=True)
         else:
             pause = FIRST_PAUSE_SECONDS * 2 ** min(live.rejections - REJECTIONS_AT_ONCE - 1, 16)
-            self._later(min(pause, LONGEST_PAUSE_SECONDS), live)
+            done = None
+            if letter is not None and pause <= HELD_SECONDS:
+                done, letter.done = letter.done, None
+            self._later(min(pause, LONGEST_PAUSE_SECONDS), live, done)
 
     def due(self) -> Iterator[tuple[LiveRun, bool]]:
         """The runs that asked since the last call, each once."""

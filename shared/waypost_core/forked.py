@@ -44,7 +44,7 @@ def run_forked(state: RunState, data: ev.RunForked, seq: int) -> None:
     state.step_wanted = None
     state.parent = None
     forget_trail(state)
-    state.calls = {i: _anew(c, seq) for i, c in state.calls.items() if not c.abandoned}
+    state.calls = {i: _anew(c, seq, data.deadlines.get(CallId(i))) for i, c in state.calls.items() if not c.abandoned}
     if data.tools == "live":
         _let_go(state)
 
@@ -83,7 +83,7 @@ def keep_question(call: Call, data: ev.QuestionAsked) -> None:
     call.args_digest = digest_of(data.question.encode())
 
 
-def _anew(call: Call, seq: int) -> Call:
+def _anew(call: Call, seq: int, deadline: float | None) -> Call:
     """A call that was open at the fork point, as if it had just been asked for. Nothing is held for it."""
     again = msgspec.structs.replace(
         call,
@@ -107,6 +107,8 @@ def _anew(call: Call, seq: int) -> Call:
     )
     if call.kind == "tool":
         again.due_at = None
+    elif call.kind == "child":
+        again.due_at = deadline
     if call.kind not in ("timer", "signal"):
         again.stage = "tape"
     return again

@@ -27,6 +27,7 @@ from waypost_proto import events as ev
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.errors import BadInput
 from waypost_proto.forks import ForkOrigin, Recalled
+from waypost_proto.ids import CallId
 from waypost_proto.limits import MAX_FORK_EVENTS
 from waypost_proto.mailbox import ForkRun
 from waypost_proto.task import parse_deadline, parse_time
@@ -66,12 +67,27 @@ def fork_run(state: RunState | None, message: ForkRun, env: Env) -> Decision:
         budget=budget,
         deadline_at=deadline_at,
         changed=changed,
+        deadlines=_deadlines(events, source, deadline_at, env),
         recalled=None if message.tools == "live" else Recalled(seq=message.seq, at=0.0),
     )
     decision = done(message.run_id, [forked])
     decision.history = copied
     _open_anew(cut, decision, message, env)
     return decision
+
+
+def _deadlines(events: Sequence[ev.Event], source: RunState, deadline_at: float | None, env: Env) -> dict[CallId, float]:
+    """Of the open children: the fork's, and a timeout of their own anew. What they had of the source's deadline is not theirs any more."""
+    found: dict[CallId, float] = {}
+    for call_id, call in source.calls.items():
+        if call.kind != "child" or call.due_at is None or call.abandoned:
+            continue
+        due_at = deadline_at
+        if call.due_at != source.deadline_at:
+            due_at = min(deadline_at or LATEST, env.now + call.due_at - parse_time(events[call.seq - 1].recorded_at))
+        if due_at is not None:
+            found[CallId(call_id)] = due_at
+    return found
 
 
 def _open_anew(cut: RunState, decision: Decision, message: ForkRun, env: Env) -> None:

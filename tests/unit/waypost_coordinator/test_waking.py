@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, call, new_run
 from tests.waiting import wait_until
 from waypost_coordinator.batch import Batch
+from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.live import LiveRun
 from waypost_coordinator.posting import Poster
 from waypost_coordinator.waking import LONGEST_PAUSE_SECONDS, REJECTIONS_AT_ONCE, Waker
@@ -23,8 +26,13 @@ class Bench:
         self.hosts = parts.hosts
         self.poster = Poster(parts.ground, parts.hosts)  # type: ignore[arg-type]
         self.later: list[float] = []
-        self.waker = Waker(self.poster, parts.hosts, lambda seconds, _live: self.later.append(seconds))  # type: ignore[arg-type]
+        self.owed: Callable[[], None] | None = None
+        self.waker = Waker(self.poster, parts.hosts, self._note)  # type: ignore[arg-type]
         self.batch = Batch(letters=[])
+
+    def _note(self, seconds: float, _live: LiveRun, done: Callable[[], None] | None) -> None:
+        self.later.append(seconds)
+        self.owed = done
 
     def send(self) -> list[tuple[str, str, Activation]]:
         self.batch = Batch(letters=[])
@@ -95,6 +103,23 @@ def test_a_rejected_advance_leads_to_another_activation_and_then_to_growing_paus
     bench.waker.answered(run, 0)
     bench.waker.rejected(run, "w1")
     assert len(bench.send()) == 1, "an accepted advance ends the pauses"
+
+
+def test_a_rejected_advance_is_acked_only_when_its_activation_is_on_the_road(bench: Bench) -> None:
+    """Else a coordinator that dies in the pause takes with it what nobody else knows: that an activation is owed."""
+    run = run_with(worker="w1", build="b1")
+    run.delivered, run.rejections = 1, REJECTIONS_AT_ONCE
+    acked: list[str] = []
+    first = Letter(mail=Rederive(), run_id=run.state.run_id, partition=0, done=lambda: acked.append("first"))
+    bench.waker.rejected(run, "w1", first)
+    assert first.done is None, "the batch that it is in does not ack it"
+    assert bench.owed is not None
+    bench.owed()
+    assert acked == ["first"]
+    run.rejections = 30
+    late = Letter(mail=Rederive(), run_id=run.state.run_id, partition=0, done=lambda: acked.append("late"))
+    bench.waker.rejected(run, "w1", late)
+    assert (bench.owed, late.done is None) == (None, False), "a pause longer than the mailbox waits would only bring it again"
 
 
 def test_a_rejection_of_a_stranger_changes_nothing_while_the_holder_lives(bench: Bench) -> None:

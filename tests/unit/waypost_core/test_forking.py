@@ -195,6 +195,24 @@ def test_a_child_of_a_live_fork_is_another_run() -> None:
     assert not [effect for effect in Fork(log(STARTED, asked), 2).effects if isinstance(effect, fx.SendMail)]
 
 
+@pytest.mark.parametrize(
+    ("childs", "wanted"), [(1_900_000_500.0, None), (1_900_000_102.0, NOW + 100.0)], ids=["its source's", "a timeout of its own"]
+)
+def test_an_open_child_has_no_deadline_of_its_source(childs: float, wanted: float | None) -> None:
+    child = child_run_id(SOURCE, CallId("0:1"))
+    mark = Mark(digest="d1", seen=1, worker="w1")
+    asked = ev.ChildRequested(seen=1, mark=mark, call_id=CallId("0:1"), child_agent="helper", child_run_id=child, deadline_at=childs)
+    source = log(msgspec.structs.replace(STARTED, deadline_at=1_900_000_500.0), asked)
+    fork = Fork(source, 2, tools="live")
+    (mail,) = [effect.mail for effect in fork.effects if isinstance(effect, fx.SendMail)]
+    assert isinstance(mail, mb.StartRun)
+    assert mail.deadline == (None if wanted is None else format_time(wanted))
+    bound = Fork(source, 2, tools="live", deadline=format_time(NOW + 50.0))
+    (mail,) = [effect.mail for effect in bound.effects if isinstance(effect, fx.SendMail)]
+    assert isinstance(mail, mb.StartRun)
+    assert mail.deadline == format_time(NOW + 50.0)
+
+
 def test_a_cut_lies_between_decisions() -> None:
     two = log(STARTED, requested("0:1", mark=False), requested("0:2"), DONE, HISTORY[-1])
     assert boundaries(two) == [1, 3, 4]
