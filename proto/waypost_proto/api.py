@@ -161,6 +161,10 @@ class ApprovalsDecide(Request, frozen=True, kw_only=True):
 class NameList(Request, frozen=True, kw_only=True):
     """`agents.list`, `tools.list`."""
 
+    queues: bool = False
+    """Also what waits in their queues: a look at JetStream, at most a second old. Queues are not kept by tenant: they are told to those
+    whom dead letters are told to."""
+
 
 class DeadList(Request, frozen=True, kw_only=True):
     """`dead.list`."""
@@ -290,6 +294,19 @@ class ApprovalPage(Value, frozen=True, kw_only=True):
     approvals: list[ApprovalView]
 
 
+class QueueView(Value, frozen=True, kw_only=True):
+    """A queue: messages that nobody has taken yet (`pending`), and those that somebody has and has not finished (`unacked`).
+
+    `name` is the build of an agent, whose activations go to whichever worker comes first; a worker, whose own queue is for all the agents
+    that it hosts; or the tool.
+    """
+
+    kind: Literal["build", "worker", "tool"]
+    name: str
+    pending: int = 0
+    unacked: int = 0
+
+
 class AgentBuild(Value, frozen=True, kw_only=True):
     """A build of an agent that lives, and the workers that take its work."""
 
@@ -303,6 +320,8 @@ class AgentView(Value, frozen=True, kw_only=True):
     definition: AgentDefinition
     workers: list[str] = []
     builds: list[AgentBuild] = []
+    queues: list[QueueView] | None = None
+    """Of every build for which something waits or somebody works, then of each worker. None: not asked for, or not known."""
 
 
 class AgentPage(Value, frozen=True, kw_only=True):
@@ -315,6 +334,8 @@ class ToolView(Value, frozen=True, kw_only=True):
     definition: ToolDefinition
     gateways: list[str] = []
     breaker: BreakerNews | None = None
+    queue: QueueView | None = None
+    """Its calls. None: not asked for, or not known."""
 
 
 class ToolPage(Value, frozen=True, kw_only=True):

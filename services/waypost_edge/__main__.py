@@ -18,7 +18,7 @@ from waypost_edge.api.asking import Asking
 from waypost_edge.api.live import Live
 from waypost_edge.app import application
 from waypost_edge.auth.opening import open_auth
-from waypost_edge.console import Console, Who
+from waypost_edge.console import Console, Grafana, Who
 from waypost_edge.metrics import Metrics
 from waypost_edge.serving import listen, room_for, serve_http
 from waypost_edge.tempo.reading import Reading
@@ -83,7 +83,8 @@ async def serve(stop: Stop) -> None:
                 caller = await door.auth.authenticate(request)
                 return Who(client.signed_by(caller.signer), caller)
 
-            console = Console(store=store, door=who, live=live, version=release, prefix=settings.prefix)
+            grafana = Grafana(settings.grafana_url, settings.grafana_traces_uid) if settings.grafana_url else None
+            console = Console(store=store, door=who, live=live, reading=reading, version=release, prefix=settings.prefix, grafana=grafana)
             starting.done(_checks(store, bus))
             origins = [origin.strip() for origin in settings.origins.split(",") if origin.strip()]
             app = application(

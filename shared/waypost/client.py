@@ -344,13 +344,13 @@ class Client:
         value = Raw(encode(answer))
         return await self._decide(api.ApprovalsDecide(**decision(approval_id, by, roles, reason), decision="answer", answer=value))
 
-    async def agents(self) -> builtins.list[api.AgentView]:
-        """The current definition of every agent, with its live workers."""
-        return (await self.call("agents.list", api.NameList(), api.AgentPage)).agents
+    async def agents(self, *, queues: bool = False) -> builtins.list[api.AgentView]:
+        """The current definition of every agent, with its live workers, and (`queues`) what waits for them."""
+        return (await self.call("agents.list", api.NameList(queues=queues), api.AgentPage)).agents
 
-    async def tools(self) -> builtins.list[api.ToolView]:
-        """Every tool, with its live gateways."""
-        return (await self.call("tools.list", api.NameList(), api.ToolPage)).tools
+    async def tools(self, *, queues: bool = False) -> builtins.list[api.ToolView]:
+        """Every tool, with its live gateways, and (`queues`) how many calls wait for them."""
+        return (await self.call("tools.list", api.NameList(queues=queues), api.ToolPage)).tools
 
     async def call(self, endpoint: str, request: api.Request, answer: builtins.type[A]) -> A:
         """Any endpoint of `waypost.api.<noun>.<verb>`, for what has no method here (dead letters, redispatch).

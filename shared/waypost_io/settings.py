@@ -27,6 +27,8 @@ from waypost_proto.subjects import Subjects
 
 DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
 DEFAULT_DATA_DIR = Path(".waypost")
+DEFAULT_TRACES_SOURCE = "waypost-tempo"
+"""The uid of the data source of traces in `k8s/grafana`."""
 OTHER_VARIABLES = frozenset(
     {
         "WAYPOST_LOG_LEVEL",
@@ -93,6 +95,11 @@ def _name(text: str) -> None:
 def _inbox(text: str) -> None:
     if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is None:
         raise ValueError("use 1 to 64 letters, digits, '_' and '-'")
+
+
+def _uid(text: str) -> None:
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text) is None:
+        raise ValueError("use the data source's uid, 1 to 40 letters, digits, '_' and '-'")
 
 
 def _file(text: str) -> None:
@@ -303,6 +310,11 @@ class EdgeSettings(_WithPostgres, frozen=True, kw_only=True):
     """A replica that takes over needs some seconds; past it the answer is 503."""
     origins: Annotated[str, Env("WAYPOST_EDGE_ORIGINS", "origins of pages that may call the API, with commas", check=_origins)] = ""
     """"": none but the edge's own."""
+    grafana_url: Annotated[str, Env("WAYPOST_GRAFANA_URL", "the Grafana that people use", check=_web_url)] = ""
+    """"": the console shows traces itself, and leads nowhere else."""
+    grafana_traces_uid: Annotated[str, Env("WAYPOST_GRAFANA_TRACES_UID", "Grafana's data source of traces", check=_uid)] = (
+        DEFAULT_TRACES_SOURCE
+    )
     watchers: Annotated[int, Env("WAYPOST_EDGE_WATCHERS", "who may watch live events at once", low=1, high=100_000)] = 2_000
     traces_look_at: Annotated[int, Env("WAYPOST_TRACES_LOOK_AT", "runs that one search reads the log of", low=1, high=100_000)] = 500
     traces_max_events: Annotated[int, Env("WAYPOST_TRACES_MAX_EVENTS", "events that one answer is made of", low=100, high=10_000_000)] = (

@@ -24,6 +24,7 @@ PLACES = {
     "doubt": "/runs/{doubt}",
     "paused": "/runs/{paused}",
     "question": "/runs/{question}",
+    "trace": "/runs/{finished}?tab=trace",
     "events": "/runs/{finished}?tab=events",
     "state": "/runs/{finished}?tab=state",
     "children": "/runs/{finished}?tab=children",
@@ -47,6 +48,10 @@ async def test_axe_finds_nothing(browser: Browser, desk: Platform, scenes: Scene
                 await expect(page.locator("#panel .moments")).to_be_visible()
             if name == "paused":
                 await page.locator("#run-head .head-actions").get_by_role("button", name="Resume").click()
+            if name == "trace":
+                await page.locator("#trace summary").nth(4).click()
+            if name == "runs":
+                await page.get_by_role("search").locator("[data-pick] > summary").click()
             wrong = await violations(page)
             if wrong:
                 found[name] = wrong
@@ -160,9 +165,11 @@ async def test_a_small_screen_needs_no_scrolling_sideways(browser: Browser, desk
     context = await browser.new_context(base_url=desk.url, viewport={"width": 390, "height": 800})
     try:
         page = await context.new_page()
-        for place in ("/", "/approvals", f"/runs/{scenes.finished}", "/attention"):
-            await go(page, place)
-            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1"), place
+        wide = {}
+        for name, place in PLACES.items():
+            await go(page, place.format(**{field: getattr(scenes, field) for field in Scenes.__slots__}))
+            wide[name] = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert {name: by for name, by in wide.items() if by > 1} == {}
     finally:
         await context.close()
 
@@ -172,6 +179,7 @@ async def test_views_are_addresses_and_named_ones_are_kept(page: Page, scenes: S
     await page.get_by_label("Agent").first.select_option("looper")
     await expect(page).to_have_url(re.compile("agent=looper"))
     await expect(page.locator("#runs tbody tr").first).to_contain_text("looper")
+    assert "status" not in page.url, "what is empty is not in an address"
     await page.get_by_label("Name of the view").fill("Archive")
     await page.get_by_role("button", name="Save view").click()
     await go(page, "/")
@@ -180,3 +188,30 @@ async def test_views_are_addresses_and_named_ones_are_kept(page: Page, scenes: S
     await ready(page)
     await page.get_by_role("button", name="Forget the view Archive").click()
     await expect(page.get_by_role("link", name="Archive")).to_have_count(0)
+
+
+async def test_several_statuses_are_one_view(page: Page, scenes: Scenes) -> None:
+    await go(page, "/")
+    pick = page.get_by_role("search").locator("[data-pick]")
+    await pick.locator("summary").click()
+    await page.get_by_role("checkbox", name="paused").check()
+    await page.get_by_role("checkbox", name="needs approval").check()
+    await expect(page).to_have_url(re.compile("status=(waiting_approval%2Cpaused|waiting_approval,paused)$"))
+    shown = page.locator("#runs tbody tr .status")
+    await expect(page.locator(f"#run-{scenes.paused}")).to_be_visible()
+    await expect(page.locator(f"#run-{scenes.question}")).to_be_visible()
+    await expect(shown.filter(has_text="completed")).to_have_count(0)
+    await page.keyboard.press("Escape")
+    await expect(pick.locator("summary")).to_be_focused()
+    await expect(pick).not_to_have_attribute("open", re.compile(""))
+    await expect(pick.locator("[data-pick-text]")).to_have_text("Needs approval, paused")
+    await page.get_by_label("Name of the view").fill("People")
+    await page.get_by_role("button", name="Save view").click()
+    await go(page, "/?status=completed")
+    await expect(shown.filter(has_text="paused")).to_have_count(0)
+    await page.get_by_role("link", name="People", exact=True).click()
+    await ready(page)
+    await expect(page.get_by_role("link", name="People", exact=True)).to_have_attribute("aria-current", "true")
+    await expect(pick.locator("[data-pick-text]")).to_have_text("Needs approval, paused")
+    await expect(page.locator(f"#run-{scenes.paused}")).to_be_visible()
+    await expect(shown.filter(has_text="completed")).to_have_count(0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from waypost_coordinator.api.belonging import Belongings
+from waypost_coordinator.api.queues import Queues
 from waypost_coordinator.callers import NOBODY, Caller, Gatekeeper
 from waypost_io.bus.ports import Bus
 from waypost_io.store.ports import Store
@@ -63,3 +64,4 @@ class Api:
     """None: nobody is authenticated, and everybody's word is taken."""
     caller: Caller = NOBODY
     belongings: Belongings = field(default_factory=Belongings)
+    queues: Queues = field(default_factory=Queues)

@@ -1,57 +1,67 @@
-"""The pages of sign-in, which need nothing but themselves: no script, and a style of their own."""
+"""The pages of sign-in. They look as the console does, by its stylesheet, and run nothing but the few lines that choose its colours.
+
+Static files have the address of no version (`/static/-/…`), which the console answers too: who signs in needs no copy that is kept.
+"""
 
 from __future__ import annotations
 
-SIGNIN_PAGE = """<!doctype html>
+_HEAD = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Sign in · Waypost</title>
-<link rel="stylesheet" href="/signin.css">
-</head>
-<body>
+<meta name="robots" content="noindex">
+<title>{title} · Waypost</title>
+<link rel="icon" href="/static/-/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/-/console.css">
+<script src="/static/-/theme.js"></script>
+"""
+_MARK = (
+    '<p class="brand"><svg class="mark" viewBox="0 0 24 24" aria-hidden="true"><path d="M12 2v20" /><path class="arm" d="M12 4h7l2.5 2.5L19'
+    ' 9h-7z" /><path class="arm two" d="M12 10.5H5.5L3 13l2.5 2.5H12z" /></svg>Waypost</p>'
+)
+SIGNIN_PAGE = (
+    _HEAD.replace("{title}", "Sign in")
+    + """</head>
+<body class="door">
 <main>
-<h1>Waypost</h1>
+"""
+    + _MARK
+    + """
+<div class="card">
+<h1>Sign in</h1>
 {problem}
-<form method="post" action="/signin" autocomplete="off">
-<label for="token">API token</label>
-<input id="token" name="token" type="password" required autofocus spellcheck="false" placeholder="SU…" aria-describedby="hint">
-<p id="hint">It begins with SU. <code>waypost tokens create</code> makes one. It is kept in this browser's cookie, encrypted, until you sign
-out or the session ends.</p>
-<input type="hidden" name="next" value="{next}">
-<button type="submit">Sign in</button>
-</form>
 {ways}
+<form method="post" action="/signin" autocomplete="off">
+<div class="field">
+<label for="token">API token</label>
+<input id="token" class="code" name="token" type="password" required autofocus spellcheck="false" placeholder="SU…" aria-describedby="hint">
+</div>
+<input type="hidden" name="next" value="{next}">
+<button class="button primary" type="submit">Sign in</button>
+</form>
+<p id="hint" class="muted">A token begins with SU; <code>waypost tokens create</code> makes one. This browser keeps it in a cookie,
+encrypted, until you sign out or the session ends.</p>
+</div>
 </main>
 </body>
 </html>
 """
-ONWARD_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="color-scheme" content="light dark">
-<title>Signed in · Waypost</title>
-<meta http-equiv="refresh" content="0;url={next}">
-<link rel="stylesheet" href="/signin.css">
+)
+WAY = '<p><a class="button" href="{address}">Sign in with {name}</a></p>'
+"""A button for an issuer."""
+OR = '<p class="or"><span>or with a token</span></p>'
+"""Between issuers and the form."""
+PROBLEM = '<div class="banner banner-failed" role="alert"><p>{text}</p></div>'
+ONWARD_PAGE = (
+    _HEAD.replace("{title}", "Signed in")
+    + """<meta http-equiv="refresh" content="0;url={next}">
 </head>
-<body><main><p>You are signed in. <a href="{next}">Go on</a></p></main></body>
+<body class="door"><main>"""
+    + _MARK
+    + """<div class="card"><h1>You are signed in</h1><p><a href="{next}">Go on</a></p></div></main></body>
 </html>
 """
+)
 """A page and not a redirect: a cookie for our own pages alone (`SameSite=Strict`) is not sent along a redirect that began elsewhere."""
-SIGNIN_CSS = """:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0; background: light-dark(#f6f7f9, #14171c); color: light-dark(#1b1f24, #e6e9ee); }
-main { max-width: 26rem; margin: 12vh auto; padding: 2rem; border-radius: .75rem; background: light-dark(#fff, #1d2128); }
-h1 { font-size: 1.4rem; margin-top: 0; }
-label { display: block; font-weight: 600; }
-input[type=password] { box-sizing: border-box; width: 100%; padding: .6rem; margin: .3rem 0; font: inherit;
-  font-family: ui-monospace, monospace; border: 1px solid light-dark(#6b7480, #8b95a3); border-radius: .4rem;
-  background: transparent; color: inherit; }
-#hint { font-size: .875rem; color: light-dark(#4b5563, #aab4c0); }
-button, .way { display: inline-block; padding: .6rem 1.1rem; border: 0; border-radius: .4rem; font: inherit; font-weight: 600;
-  cursor: pointer; background: #1d4ed8; color: #fff; text-decoration: none; }
-:focus-visible { outline: 3px solid #60a5fa; outline-offset: 2px; }
-.problem { padding: .6rem .8rem; border-radius: .4rem; background: light-dark(#fde8e8, #4a1d1f); color: light-dark(#8a1c1c, #ffc9c9); }
-"""

@@ -3,7 +3,6 @@
 GET  /signin        the form; `next` is where to go then
 POST /signin        token=SU…  →  303 to `next`
 POST /signout       →  303 to the form
-GET  /signin.css    its style: inline styles are not allowed
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from waypost_edge.auth.authenticating import Authenticator
 from waypost_edge.auth.origins import check_same_origin
-from waypost_edge.auth.pages import SIGNIN_CSS, SIGNIN_PAGE
+from waypost_edge.auth.pages import OR, PROBLEM, SIGNIN_PAGE, WAY
 from waypost_edge.auth.sessions import Sessions
 from waypost_proto.errors import BadInput, NotAuthenticated, TooLarge
 
@@ -43,7 +42,6 @@ class SignIn:
             Route(SIGNIN, self.form, methods=["GET"]),
             Route(SIGNIN, self.enter, methods=["POST"]),
             Route(SIGNOUT, self.leave, methods=["POST"]),
-            Route("/signin.css", self.style, methods=["GET"]),
         ]
 
     async def form(self, request: Request) -> Response:
@@ -77,17 +75,14 @@ class SignIn:
         self.sessions.end(request, response)
         return response
 
-    async def style(self, _request: Request) -> Response:
-        """Of the form."""
-        return Response(SIGNIN_CSS, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
-
     def _page(self, to: str, problem: str = "", *, status: int = 200) -> Response:
-        ways = "".join(
-            f'<p><a class="way" href="{html.escape(address)}?next={quote(local_path(to))}">Sign in with {html.escape(name)}</a></p>'
+        ways = [
+            WAY.replace("{address}", f"{html.escape(address)}?next={quote(local_path(to))}").replace("{name}", html.escape(name))
             for address, name in self.ways
-        )
-        shown = f'<p class="problem" role="alert">{html.escape(problem)}</p>' if problem else ""
-        page = SIGNIN_PAGE.replace("{problem}", shown).replace("{ways}", ways).replace("{next}", html.escape(local_path(to)))
+        ]
+        shown = PROBLEM.replace("{text}", html.escape(problem)) if problem else ""
+        page = SIGNIN_PAGE.replace("{problem}", shown).replace("{ways}", "".join([*ways, OR]) if ways else "")
+        page = page.replace("{next}", html.escape(local_path(to)))
         return HTMLResponse(page, status)
 
 

@@ -27,17 +27,19 @@ FIELDS = ("agent", "status", "label", "since", "q", "before")
 SINCE: dict[str, float] = {"15m": 900, "1h": 3_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 VIEWS: tuple[tuple[str, str], ...] = (
     ("All runs", ""),
+    ("Open", "status=pending%2Crunning%2Cwaiting%2Cwaiting_approval%2Cpaused"),
     ("Running", "status=running"),
     ("Needs approval", "status=waiting_approval"),
     ("Paused", "status=paused"),
     ("Failed", "status=failed"),
+    ("Ended", "status=completed%2Cfailed%2Ccancelled"),
 )
 """Views that everybody has: name, query."""
 _RUN_ID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
 
 class Filters(Struct, frozen=True):
-    """What the address asks for."""
+    """What the address asks for. `status`: one, or several separated by commas, in the order of `RunStatus`."""
 
     agent: str = ""
     status: str = ""
@@ -52,6 +54,11 @@ class Filters(Struct, frozen=True):
         return {name: getattr(self, name) for name in FIELDS if name != "before" and getattr(self, name)}
 
     @property
+    def statuses(self) -> list[str]:
+        """One by one; none: any."""
+        return self.status.split(",") if self.status else []
+
+    @property
     def any(self) -> bool:
         """Whether something is filtered at all."""
         return bool(self.pairs)
@@ -60,13 +67,21 @@ class Filters(Struct, frozen=True):
 def filters_of(request: Request) -> Filters:
     """The filters of an address. Raises `BadInput` for a status or time that there is none of."""
     given = {name: request.query_params.get(name, "").strip()[:200] for name in FIELDS}
-    if given["status"] and given["status"] not in set(RunStatus):
-        raise BadInput(f"status {given['status']!r} is not one of {', '.join(RunStatus)}")
+    given["status"] = ",".join(_statuses(request.query_params.getlist("status")))
     if given["since"] and given["since"] not in SINCE:
         raise BadInput(f"since={given['since']!r} is not one of {', '.join(SINCE)}")
     if given["before"]:
         given["before"] = parse_run_id(given["before"])
     return Filters(**given)
+
+
+def _statuses(given: list[str]) -> list[str]:
+    """The statuses of parameters that hold one or several each. All of them are as good as none."""
+    asked = {word.strip() for text in given[: len(RunStatus)] for word in text[:200].split(",") if word.strip()}
+    unknown = sorted(asked - set(RunStatus))
+    if unknown:
+        raise BadInput(f"status {unknown[0]!r} is not one of {', '.join(RunStatus)}")
+    return [] if len(asked) == len(RunStatus) else [str(status) for status in RunStatus if status in asked]
 
 
 def labels_of(text: str) -> dict[str, str]:
@@ -100,7 +115,16 @@ async def runs(console: Console, request: Request, who: Who) -> Response:
     page, agents = await asyncio.gather(who.client.call("runs.list", asked, RunPage), _agents(who))
     template = "parts/runs_table.html" if is_fragment(request) else "runs.html"
     return console.pages.answer(
-        template, runs=page.runs, following=page.next_before, filters=filters, agents=agents, views=VIEWS, since=SINCE, who=who, here="runs"
+        template,
+        runs=page.runs,
+        following=page.next_before,
+        filters=filters,
+        agents=agents,
+        views=VIEWS,
+        statuses=[str(status) for status in RunStatus],
+        since=SINCE,
+        who=who,
+        here="runs",
     )
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from waypost_edge.console.pages import is_fragment
 from waypost_edge.console.schema_forms import Field, fields_of
+from waypost_edge.console.trace_page import grafana_link, grafana_pattern, trace_of
 from waypost_proto import events as ev
 from waypost_proto.api import ApprovalView, EventPage, RunRef, RunView
 from waypost_proto.codec import decode
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
     from waypost_edge.console.site import Console, Who
 
-TABS = (("timeline", "Timeline"), ("events", "Events"), ("state", "State"), ("children", "Children"), ("data", "Input & result"))
+TABS = (
+    ("timeline", "Timeline"),
+    ("trace", "Trace"),
+    ("events", "Events"),
+    ("state", "State"),
+    ("children", "Children"),
+    ("data", "Input & result"),
+)
 EVENTS_PAGE = 200
 MAX_CHILDREN = 60
 MAX_DEPTH = 5
@@ -68,6 +76,8 @@ async def run(console: Console, request: Request, who: Who) -> Response:
     """`/runs/{id}`, with `tab`; for htmx only its head (`part=head`)."""
     run_id = parse_run_id(request.path_params["run_id"])
     tab = request.query_params.get("tab", "timeline")
+    if tab == "trace":
+        who.caller.check("traces.read")
     if tab not in dict(TABS):
         raise BadInput(f"tab={tab!r}: there are {', '.join(name for name, _ in TABS)}")
     view, approvals = await asyncio.gather(who.client.get(run_id), who.client.approvals(run_id=run_id))
@@ -79,24 +89,29 @@ async def run(console: Console, request: Request, who: Who) -> Response:
         "doubts": [call for call in view.open_calls if call.state == "doubt"],
         "signals": [call for call in view.open_calls if call.kind == "signal"],
         "terminal": view.status in TERMINAL,
+        "in_grafana": grafana_link(console.grafana, view) if who.caller.may("traces.read") else "",
         "who": who,
         "here": "runs",
     }
     if is_fragment(request) and request.query_params.get("part") == "head":
         return console.pages.answer("parts/run_head.html", **shared)
+    trace = await trace_of(console, request, view) if tab == "trace" else {"grafana": grafana_pattern(console.grafana, view)}
+    if is_fragment(request) and tab == "trace":
+        return console.pages.answer("parts/trace.html", **shared, **trace)
     tree = await _tree(console, who, run_id, 0, [MAX_CHILDREN]) if tab == "children" else []
     data = await _data(console, who, view) if tab == "data" else {}
     first = await _events(who, run_id, 0) if tab == "events" else ([], None)
     return console.pages.answer(
         "run.html",
         tab=tab,
-        tabs=TABS,
+        tabs=[each for each in TABS if each[0] != "trace" or who.caller.may("traces.read")],
         at=request.query_params.get("at", "") if tab == "state" else "",
         tree=tree,
         data=data,
         events=first[0],
         following=first[1],
         **shared,
+        **trace,
     )
 
 

@@ -18,9 +18,11 @@ from waypost_edge.api.sse import Stream
 from waypost_edge.auth.caller import Caller
 from waypost_edge.auth.signin import to_signin
 from waypost_edge.console.assets import Assets
+from waypost_edge.console.grafana import Grafana
 from waypost_edge.console.pages import Pages, wants_json
 from waypost_edge.console.timeline import Timelines
 from waypost_edge.problems import problem, status_of
+from waypost_edge.tempo.reading import Reading
 from waypost_io.redaction import redact
 from waypost_io.store.ports import Store
 from waypost_proto.errors import WaypostError
@@ -59,9 +61,12 @@ class Console:
     store: Store
     door: Door
     live: Live
+    reading: Reading
+    """How traces are read, as `/tempo` reads them."""
     version: str
     prefix: str = "waypost"
     max_events: int = 50_000
+    grafana: Grafana | None = None
     assets: Assets = field(default_factory=Assets)
     pages: Pages = field(init=False)
     timelines: Timelines = field(init=False)

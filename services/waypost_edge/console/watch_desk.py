@@ -12,7 +12,7 @@ from waypost_core.state import decode_state
 from waypost_edge.console import shown
 from waypost_edge.console.pages import is_fragment
 from waypost_io.store.overview import OpenRuns
-from waypost_proto.api import AgentView, DeadDetail, DeadList, DeadPage, DeadRef, RunPage, RunsList, RunView
+from waypost_proto.api import AgentView, DeadDetail, DeadList, DeadPage, DeadRef, QueueView, RunPage, RunsList, RunView
 from waypost_proto.errors import BadInput
 from waypost_proto.values import RunStatus
 
@@ -46,6 +46,26 @@ class Hosted(Struct):
     open: dict[str, int] = {}
     unhosted: int = 0
     near: int = 0
+
+    @property
+    def builds(self) -> list[tuple[str, list[str], QueueView | None]]:
+        """Each build with its workers, and what waits for whichever of them; builds that nobody hosts and for which something waits too."""
+        queues = {queue.name: queue for queue in self.view.queues or () if queue.kind == "build"}
+        found = [(build.build, build.workers, queues.pop(build.build, None)) for build in self.view.builds]
+        current = self.view.definition.build
+        if current not in {build for build, _, _ in found}:
+            found.append((current, [], queues.pop(current, None)))
+        return [*found, *((name, [], queue) for name, queue in queues.items() if queue.pending or queue.unacked)]
+
+    @property
+    def own(self) -> dict[str, QueueView]:
+        """By worker, what waits for it alone."""
+        return {queue.name: queue for queue in self.view.queues or () if queue.kind == "worker"}
+
+    @property
+    def pending(self) -> int:
+        """Messages that nobody has taken."""
+        return sum(queue.pending for queue in self.view.queues or ())
 
 
 async def attention(console: Console, request: Request, who: Who) -> Response:
@@ -101,8 +121,8 @@ async def _open(console: Console, who: Who) -> list[OpenRuns]:
 
 
 async def agents(console: Console, request: Request, who: Who) -> Response:
-    """`/agents`: who can do what, on which builds, by which workers, and what is open."""
-    views, counts = await asyncio.gather(who.client.agents(), _open(console, who))
+    """`/agents`: who can do what, on which builds, by which workers, what waits for them, and what is open."""
+    views, counts = await asyncio.gather(who.client.agents(queues=True), _open(console, who))
     hosted = {view.definition.name: Hosted(view) for view in views}
     for each in counts:
         agent = hosted.get(each.agent)
@@ -117,11 +137,12 @@ async def agents(console: Console, request: Request, who: Who) -> Response:
 
 
 async def tools(console: Console, request: Request, who: Who) -> Response:
-    """`/tools`: effects, retries, gateways, breakers."""
-    views = await who.client.tools()
-    views.sort(key=lambda view: (view.breaker is None or view.breaker.state == "closed", view.definition.name))
+    """`/tools`: effects, retries, gateways, breakers, and how many calls wait. What is not well comes first."""
+    views = await who.client.tools(queues=True)
+    views.sort(key=lambda view: (view.breaker is None or view.breaker.state == "closed", bool(view.gateways), view.definition.name))
     template = "parts/tools.html" if is_fragment(request) else "tools.html"
-    return console.pages.answer(template, tools=views, who=who, here="tools")
+    queued = any(view.queue is not None for view in views)
+    return console.pages.answer(template, tools=views, queued=queued, who=who, here="tools")
 
 
 async def dead(console: Console, request: Request, who: Who) -> Response:

@@ -4,9 +4,10 @@ import { tookText } from "./timeline-tree.js";
 import { money } from "./timeline-draw.js";
 
 export class Panel {
-  constructor(element, run, giveBack) {
+  /** `traces`: whether spans may be shown, and Grafana's address of one if there is a Grafana. */
+  constructor(element, traces, giveBack) {
     this.element = element;
-    this.run = run;
+    this.traces = traces;
     this.giveBack = giveBack;
     this.item = null;
     element.addEventListener("keydown", (event) => { if (event.key === "Escape") this.close(); });
@@ -31,7 +32,7 @@ export class Panel {
     const was = this.item;
     this.item = item;
     this.element.children[1]?.replaceWith(this.facts(item, now));
-    if ((was.open && !item.open) || was.bars.length !== item.bars.length) window.htmx.ajax("GET", this.address, { source: this.log, target: this.log, swap: "innerMorph" });
+    if (item.seq !== undefined && ((was.open && !item.open) || was.bars.length !== item.bars.length)) window.htmx.ajax("GET", this.address, { source: this.log, target: this.log, swap: "innerMorph" });
   }
 
   focus() { this.element.focus(); }
@@ -79,9 +80,24 @@ export class Panel {
       list.append(pair);
     }
     made.append(list);
-    if (item.child) { const link = document.createElement("a"); link.href = `/runs/${encodeURIComponent(item.child)}`; link.textContent = "Open the child run"; made.append(link); }
+    const links = document.createElement("p");
+    links.className = "panel-links";
+    for (const [text, address] of linksOf(item, this.traces)) {
+      const link = document.createElement("a");
+      link.href = address;
+      link.textContent = text;
+      links.append(link);
+    }
+    if (links.firstChild) made.append(links);
     return made;
   }
+}
+
+function* linksOf(item, traces) {
+  if (item.child) yield ["Open the child run", `/runs/${encodeURIComponent(item.child)}`];
+  if (!traces.shown || !item.span) return;
+  yield ["Span in the trace", `/runs/${encodeURIComponent(item.run)}?tab=trace&span=${item.span}#span-${item.span}`];
+  if (traces.grafana) yield ["Span in Grafana", traces.grafana.replace("__trace__", item.run.replaceAll("-", "")).replace("__span__", item.span)];
 }
 
 function* factsOf(item, now) {

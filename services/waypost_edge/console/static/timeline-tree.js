@@ -167,7 +167,7 @@ function item(row, level, run, shift, given) {
   const more = given.facts ?? row.more ?? {};
   const took = given.took ?? row;
   return {
-    id: `${run}-${row.id}`, kind: row.kind, level, run, shift, start: row.start + shift, end: row.end + shift, open: Boolean(row.open),
+    id: `${run}-${row.id}`, span: row.id, kind: row.kind, level, run, shift, start: row.start + shift, end: row.end + shift, open: Boolean(row.open),
     took: [took.start + shift, took.end + shift], error: row.error ?? null, cost: row.cost ?? 0, more, foldable: false, unfolded: false, seq: more.seq, meta: "", ...given,
     ...(given.took ? { took: [took.start + shift, took.end + shift] } : {}),
   };

@@ -25,7 +25,7 @@ class Timeline {
     this.view = null; // [from, to] in the scale's units; null: all of it
     this.folding = kept.get("timeline.folding") !== "no";
     this.selected = null;
-    this.panel = new Panel(document.getElementById("panel"), root.dataset.run, () => this.focusRow(this.selected));
+    this.panel = new Panel(document.getElementById("panel"), { shown: "traced" in root.dataset, grafana: root.dataset.grafana ?? "" }, () => this.focusRow(this.selected));
   }
 
   async look() {

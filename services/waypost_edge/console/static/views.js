@@ -6,14 +6,14 @@ export function startViews() {
   const form = document.getElementById("save-view");
   if (!list || !form) return;
   const load = () => { try { return JSON.parse(kept.get("views") ?? "[]").filter((each) => typeof each.name === "string" && typeof each.query === "string"); } catch { return []; } };
-  const here = () => { const query = new URLSearchParams(location.search); query.delete("before"); for (const [name, value] of [...query]) if (!value) query.delete(name); return query.toString(); };
+  const here = () => plain(location.search);
   const show = () => {
     for (const old of list.querySelectorAll("[data-own]")) old.remove();
     for (const view of load()) list.append(item(view, () => { kept.set("views", JSON.stringify(load().filter((each) => each.name !== view.name))); show(); }));
     const query = here();
     let known = false;
     for (const link of list.querySelectorAll("a")) {
-      const same = new URL(link.href).searchParams.toString() === query;
+      const same = plain(new URL(link.href).search) === query;
       known ||= same;
       same ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
     }
@@ -29,10 +29,30 @@ export function startViews() {
     form.reset();
     show();
   });
+  document.addEventListener("htmx:config:request", (event) => { if (event.detail.ctx.sourceElement.id === "filters") tidy(event.detail.ctx.request.body); });
   document.body.addEventListener("htmx:after:history:update", show);
   document.body.addEventListener("htmx:after:swap", show);
   addEventListener("popstate", show);
   show();
+}
+
+/** A query as it is written when nothing is written twice: what is empty left out, statuses in one order, without where the page begins. */
+function plain(search) {
+  const query = new URLSearchParams(search);
+  query.delete("before");
+  tidy(query);
+  if (query.has("status")) query.set("status", query.get("status").split(",").map((each) => each.trim()).filter(Boolean).sort().join(","));
+  query.sort();
+  return query.toString();
+}
+
+/** What is empty goes, and what is there several times is one, with commas: addresses are for people too. */
+function tidy(fields) {
+  for (const name of new Set([...fields.keys()])) {
+    const values = fields.getAll(name).filter((value) => value !== "");
+    fields.delete(name);
+    if (values.length) fields.set(name, values.join(","));
+  }
 }
 
 function item(view, forget) {

@@ -205,7 +205,7 @@ async def test_agents_and_tools_with_their_hosts(ask: Caller, desk: Desk) -> Non
     desk.hosts.tools = [ToolView(definition=ToolDefinition(name="mail", effect=Effect.UNSAFE))]
     assert (await ask("agents.list", b"", AgentPage)).agents[0].workers == ["w-1"]
     assert (await ask("tools.list", NameList(), ToolPage)).tools[0].definition.effect is Effect.UNSAFE
-    with pytest.raises(BadInput, match="unknown field 'x': known fields here are none"):
+    with pytest.raises(BadInput, match="unknown field 'x': known fields here are queues"):
         await ask("tools.list", b'{"x":1}', ToolPage)
 
 
