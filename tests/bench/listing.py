@@ -1,4 +1,4 @@
-"""How quickly runs are found among many: `python -m tests.bench.listing [--runs N] [--json]`.
+"""How quickly runs are found among many: `python -m tests.bench.listing [--runs N] [--buffers-mib N] [--json]`.
 
 Seeds a table by SQL, then asks the store for a page with each combination of filters, as `runs.list` does: those that match much, little
 and nothing. The pages are what a coordinator reads; decoding them is in the figure.
@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 
 from waypost_io.servers import EmbeddedPostgres
+from waypost_io.servers.postgres import PostgresOptions
 from waypost_io.store.migrate import migrate
 from waypost_io.store.ports import RunFilter
 from waypost_io.store.postgres import PostgresStore
@@ -26,6 +27,9 @@ from waypost_io.store.postgres import PostgresStore
 AT = 1_790_000_000.0
 """When the newest run began; one began each second before it."""
 TARGET_MILLISECONDS = 50.0
+BUFFERS_MIB = 512
+"""Of a table of 1.4 GiB. What no index can have (docs/http-api.md) is looked for in the pages of all open runs: 160 MiB here, which the 128
+MiB that Postgres takes by itself do not hold; then each look copies them from the system's cache."""
 _SEED = """
 INSERT INTO runs (run_id, seq, created_at, updated_at, deadline_at, parent, partition, state_version, open, held, tenant, agent, build,
                   status, worker, correlation_id, idempotency_key, labels, state, outcome)
@@ -72,6 +76,9 @@ def combinations(runs: int) -> dict[str, RunFilter]:
         "label, rare": RunFilter(labels={"case": "rare"}),
         "label, none": RunFilter(labels={"case": "nothing"}),
         "label and agent, none": RunFilter(labels={"team": "team-4"}, agent="agent-3"),
+        "label and tenant, none": RunFilter(labels={"team": "team-4"}, tenant="small"),
+        "label as text and agent, none": RunFilter(text="team=team-4", agent="agent-3"),
+        "label and status, none": RunFilter(labels={"team": "team-6"}, statuses=["failed"]),
         "label and status": RunFilter(labels={"env": "prod"}, statuses=["cancelled"]),
         "created in the middle": RunFilter(created_from=middle, created_to=middle + 600),
         "created, none": RunFilter(created_to=AT - 10 * runs),
@@ -117,11 +124,11 @@ async def measure(store: PostgresStore, query: RunFilter, rounds: int) -> dict[s
     return {"p50_ms": round(statistics.median(took), 2), "max_ms": round(took[-1], 2), "found": len(page)}
 
 
-async def run(runs: int, rounds: int) -> dict[str, Any]:
+async def run(runs: int, rounds: int, buffers_mib: int) -> dict[str, Any]:
     """Every combination on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="waypost-listing-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        async with EmbeddedPostgres(Path(folder)) as postgres:
+        async with EmbeddedPostgres(Path(folder), options=PostgresOptions(shared_buffers_mib=buffers_mib)) as postgres:
             url = await postgres.create_database("listing")
             await migrate(url)
             began = time.perf_counter()
@@ -129,7 +136,7 @@ async def run(runs: int, rounds: int) -> dict[str, Any]:
             seeded = time.perf_counter() - began
             async with PostgresStore(url) as store:
                 found = {name: await measure(store, query, rounds) for name, query in combinations(runs).items()}
-    return {"runs": runs, "rounds": rounds, "seeded_seconds": round(seeded, 1), "filters": found}
+    return {"runs": runs, "rounds": rounds, "shared_buffers_mib": buffers_mib, "seeded_seconds": round(seeded, 1), "filters": found}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -137,16 +144,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.listing", description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--buffers-mib", type=int, default=BUFFERS_MIB, help="shared_buffers of its Postgres, MiB (default %(default)s)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
-    result = asyncio.run(run(options.runs, options.rounds))
+    result = asyncio.run(run(options.runs, options.rounds, options.buffers_mib))
     worst = max(result["filters"].values(), key=lambda row: row["p50_ms"])
     if options.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     else:
+        buffers = result["shared_buffers_mib"]
         for name, row in result["filters"].items():
             sys.stdout.write(f"{name:32} p50 {row['p50_ms']:8.2f} ms   max {row['max_ms']:8.2f} ms   {row['found']:4} found\n")
-        sys.stdout.write(f"{result['runs']} runs; the slowest p50 is {worst['p50_ms']} ms, the target {TARGET_MILLISECONDS} ms\n")
+        sys.stdout.write(f"{result['runs']} runs, shared_buffers {buffers} MiB; ")
+        sys.stdout.write(f"the slowest p50 is {worst['p50_ms']} ms, the target {TARGET_MILLISECONDS} ms\n")
     return 0 if worst["p50_ms"] < TARGET_MILLISECONDS else 1
 
 

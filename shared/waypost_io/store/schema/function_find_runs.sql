@@ -3,6 +3,8 @@
 --   1. What an index gives in order of run id (tenant, agent, stage, parent, time): read until the page is full.
 --   2. Other filters: look at the newest p_look runs that 1 gives. What is frequent fills the page here.
 --   3. What is left is rare: find all of it by its own index, however far down, and sort. OFFSET 0 keeps the planner from reading in order.
+--      Labels are looked up together with agent and tenant (v_owner, which replaces the mark): each may be frequent where both are rare.
+-- Status of a working run and time of change of an open one are in no index, for a step changes them (see runs): open runs are looked through.
 -- The statement is made anew for each call, so that it is planned for the filters that are there. Every value is a parameter.
 CREATE FUNCTION waypost_find_runs(
     p_tenant text, p_agent text, p_statuses text[], p_labels jsonb, p_parent uuid, p_text text, p_from uuid, p_before uuid,
@@ -15,6 +17,8 @@ DECLARE
     v_keys    text := 'r.run_id >= $1 AND r.run_id < $2';
     v_rest    text := '';
     v_status  text := '';
+    v_mark    CONSTANT text := '/* owner */';
+    v_owner   text := '';
     v_source  text;
     v_values  text := 'SELECT r.* FROM ';
     v_found   integer := 0;
@@ -25,7 +29,11 @@ BEGIN
     IF p_agent IS NOT NULL THEN v_keys := v_keys || ' AND r.agent = $4'; END IF;
     IF p_parent IS NOT NULL THEN v_keys := v_keys || ' AND r.parent = $5'; END IF;
 
-    IF p_labels IS NOT NULL THEN v_rest := v_rest || ' AND r.labels @> $8 AND r.labels <> ''{}'''; END IF;
+    IF p_tenant IS NOT NULL OR p_agent IS NOT NULL THEN
+        v_owner := ' AND ARRAY[''a'' || r.agent, ''t'' || r.tenant] @> $18';
+    END IF;
+
+    IF p_labels IS NOT NULL THEN v_rest := v_rest || ' AND r.labels @> $8 AND r.labels <> ''{}''' || v_mark; END IF;
     IF p_updated_from IS NOT NULL THEN v_rest := v_rest || ' AND r.updated_at >= $9 AND (r.open OR r.ended_at >= $9)'; END IF;
     IF p_updated_to IS NOT NULL THEN v_rest := v_rest || ' AND r.updated_at < $10'; END IF;
     IF p_attention THEN
@@ -36,7 +44,7 @@ BEGIN
         v_rest := v_rest || ' AND ('
             || '(r.correlation_id ~>=~ $11 AND r.correlation_id ~<~ $12 AND r.correlation_id <> r.run_id::text)'
             || ' OR (r.idempotency_key ~>=~ $11 AND r.idempotency_key ~<~ $12 AND r.idempotency_key IS NOT NULL)'
-            || CASE WHEN p_text ~ '^[^=]+=' THEN ' OR (r.labels @> $13 AND r.labels <> ''{}'')' ELSE '' END
+            || CASE WHEN p_text ~ '^[^=]+=' THEN ' OR (r.labels @> $13 AND r.labels <> ''{}''' || v_mark || ')' ELSE '' END
             || CASE WHEN p_text ~ '^[0-9a-f]{4}[0-9a-f-]{0,32}$' THEN ' OR (r.run_id >= $14 AND r.run_id <= $15)' ELSE '' END
             || ')';
     END IF;
@@ -78,11 +86,11 @@ BEGIN
     ELSE
         v_floor := p_before;
     END IF;
-    RETURN QUERY EXECUTE 'SELECT r.* FROM (SELECT r.* FROM runs r WHERE ' || v_keys || v_rest || v_status
+    RETURN QUERY EXECUTE 'SELECT r.* FROM (SELECT r.* FROM runs r WHERE ' || v_keys || replace(v_rest, v_mark, v_owner) || v_status
                          || ' OFFSET 0) r ORDER BY r.run_id DESC LIMIT $16'
         USING p_from, v_floor, p_tenant, p_agent, p_parent, v_stages, v_working, p_labels, p_updated_from, p_updated_to,
               p_text, p_text || chr(1114111), waypost_label_of(p_text), waypost_uuid_prefix(p_text, '0'), waypost_uuid_prefix(p_text, 'f'),
-              p_limit - v_found, p_look;
+              p_limit - v_found, p_look, array_remove(ARRAY['a' || p_agent, 't' || p_tenant], NULL);
 END
 $$;
 COMMENT ON FUNCTION waypost_find_runs IS 'Runs by filters, newest first: a page of at most p_limit.';
