@@ -123,7 +123,12 @@ class Batch:
         """Revoke permits, and send nothing whose permit would have come with this batch: a gateway would find none and fail the call."""
         self.rows.revoke(run_id, call_id)
         self.outgoing = [out for out in self.outgoing if not _of(out.call, run_id, call_id)]
-        self.hydrate = [each for each in self.hydrate if not (each[0].permit and _of((each[0].run_id, each[0].call_id), run_id, call_id))]
+        self.hydrate = [each for each in self.hydrate if not _of(_permitted(each[0]), run_id, call_id)]
+
+
+def _permitted(call: ToolCall) -> tuple[RunId, CallId] | None:
+    """The call that is executed under a permit; whoever only asks what became of one needs none."""
+    return (call.run_id, call.call_id) if call.permit and call.mode == "execute" else None
 
 
 def _of(call: tuple[RunId, CallId] | None, run_id: RunId, call_id: CallId | None) -> bool:

@@ -157,7 +157,7 @@ class Poster:
         if needs_args(call):
             batch.hydrate.append((message, call.args_seq or call.seq, msg_id, trace))
         else:
-            of = (state.run_id, effect.call_id) if call.permit else None
+            of = (state.run_id, effect.call_id) if call.permit and effect.mode == "execute" else None  # a question needs no permit
             early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
             subject = self._ground.subjects.tool(message.tool)
             batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "tools", of, early))

@@ -135,16 +135,23 @@ def _checked(events: Sequence[ev.Event], message: ForkRun, env: Env) -> tuple[ev
 def boundaries(events: Sequence[ev.Event]) -> list[int]:
     """Where a run can be forked: the seqs after which none of its advances is half told, and it has not begun to end."""
     found: list[int] = []
-    inside = False
+    inside = ended = False
+    last: list[int] = []
+    """What may be the end's own: it withdraws what waits for people before it says that it is one."""
     for event in events:
-        if event.type in ev.TERMINAL_TYPES or event.type == "run_ending":
+        ended = event.type in ev.TERMINAL_TYPES or event.type == "run_ending"
+        if ended:
             break
         data: ev.AnyData = decode_union(ev.AnyData, event.data)
         if isinstance(data, ev.FromWorker) and (data.mark is not None or data.seen > 0):
             inside = data.mark is None
+        if isinstance(data, ev.ToolCallCancelled | ev.QuestionWithdrawn) and data.seen == 0:
+            last.append(event.seq)
+        else:
+            last.clear()
         if not inside:
             found.append(event.seq)
-    return found
+    return [seq for seq in found if not ended or seq not in last]
 
 
 def _nearest(events: Sequence[ev.Event], valid: Sequence[int], message: ForkRun) -> str:

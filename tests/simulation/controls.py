@@ -9,6 +9,7 @@ from tests.simulation.chance import Chance
 from tests.simulation.orders import Order
 from tests.simulation.people import confirmed
 from waypost import Client
+from waypost_core.state import decode_state
 from waypost_io.store.memory import MemoryDatabase
 from waypost_proto import api
 from waypost_proto.task import TaskBudget
@@ -45,12 +46,18 @@ class Controls:
     async def command(self, order: Order, verb: str, key: str = "") -> bool:
         """Whether the platform did it."""
         # what was asked for while it was paused may be beyond its limit: then it goes on only with a larger one
-        budget = None
-        if verb == "resume" and key != "resume0":
-            budget = TaskBudget(
-                max_steps=None if order.max_steps is None else 1_000, max_seconds=None if order.max_seconds is None else 10_000.0
-            )
+        budget = self._more(order) if verb == "resume" and key != "resume0" else None
         request = api.RunCommand(run_id=str(order.run_id), request_id=f"{order.number}.{key or verb}", budget=budget)
         done = await confirmed(lambda: self._client.call(f"runs.{verb}", request, api.RunAnswer))
         self._note(f"asked for {verb}", order.run_id, "done" if done else "refused")
         return done
+
+    def _more(self, order: Order) -> TaskBudget | None:
+        """Larger limits than the run has; a fork has its source's."""
+        row = self._tables.runs.get(order.run_id) if order.run_id is not None else None
+        if row is None:
+            return None
+        limits = decode_state(row.state).budget
+        return TaskBudget(
+            max_steps=None if limits.max_steps is None else 1_000, max_seconds=None if limits.max_seconds is None else 10_000.0
+        )

@@ -135,6 +135,15 @@ def test_a_permit_of_the_same_batch_that_is_revoked_is_never_written(poster: Pos
     assert list(batch.rows.permits) == [(live.state.run_id, ONE)]
 
 
+def test_a_pause_in_the_same_batch_does_not_drop_the_question_what_became_of_a_call(poster: Poster) -> None:
+    """A reconciliation needs no permit, and nobody would ask again: a run that ends would wait for its answer for ever."""
+    live = run()
+    executed = posted(poster, live, fx.SendTool(call_id=ONE, sent=2), fx.RevokeRun())
+    assert executed.outgoing == []
+    asked = posted(poster, live, fx.SendTool(call_id=ONE, sent=2, mode="reconcile"), fx.RevokeRun())
+    assert len(asked.outgoing) == 1
+
+
 def test_a_timer_past_all_time_is_cut_to_what_the_database_can_hold(poster: Poster) -> None:
     """CORRECTNESS.md row 14: `asyncio.sleep(1e300)` must not poison a batch."""
     live = run()

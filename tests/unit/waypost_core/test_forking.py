@@ -227,6 +227,13 @@ def test_a_cut_lies_between_decisions() -> None:
         assert said in reply.message
 
 
+def test_what_an_end_withdraws_is_part_of_the_end() -> None:
+    """A fork that began after it would wait for ever for a call that nobody answers and that its code never gave up."""
+    ended = log(STARTED, requested("0:1"), CANCELLED, ev.RunCancelled())
+    assert boundaries(ended) == [1, 2]
+    assert boundaries(ended[:3]) == [1, 2, 3], "the code had given it up, and the run goes on"
+
+
 def test_who_may_not_see_the_run_does_not_find_it() -> None:
     for source in (log(*HISTORY, tenant="other"), []):
         reply = Fork(source, 1).decision.reply
