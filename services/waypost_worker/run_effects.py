@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
-import structlog
+from collections.abc import Callable
 
 from waypost.execution import EffectResult, LocalEffect
 from waypost.step_scope import StepScope
+from waypost_io.logs import AboutRun
 from waypost_proto.ids import CallId
 from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
@@ -20,7 +18,7 @@ _NOT_STARTED = Failure(type="Cancelled", message="the step was cancelled before 
 class RunEffects:
     """`done` gets the result of every effect that was wanted, once, unless `drop` came first. `scope` is asked for each that is started.
 
-    `about` is bound to the context in which an effect runs, with its step: whatever it logs says which run it is.
+    `run_id` and `agent` are bound to the context in which an effect runs, with its step: whatever it logs says which run it is.
     """
 
     def __init__(
@@ -30,9 +28,10 @@ class RunEffects:
         done: Done,
         scope: Callable[[CallId], StepScope | None] = lambda _: None,
         *,
-        about: Mapping[str, str] = MappingProxyType({}),
+        run_id: str = "",
+        agent: str = "",
     ) -> None:
-        self._about = about
+        self._run_id, self._agent = run_id, agent
         self._runner = runner
         self._scope = scope
         self._clock = clock
@@ -63,7 +62,7 @@ class RunEffects:
         for effect in wanted:
             if effect.wanted:
                 effect.scope = self._scope(effect.call_id)
-                with structlog.contextvars.bound_contextvars(**self._about, step=effect.call_id):
+                with AboutRun(self._run_id, self._agent, effect.call_id):
                     self._handles[effect.call_id] = self._runner.start(effect, self._ended)
             else:
                 self._done(EffectResult(call_id=effect.call_id, at=self._clock(), error=_NOT_STARTED, usage=Usage()))

@@ -80,7 +80,7 @@ class Session:
         self._holder = holder
         self._loop = asyncio.get_running_loop()
         self._effects = RunEffects(
-            hosting.effects, hosting.run_clock, self._effect_done, self._scope, about={"run_id": begin.run_id, "agent": begin.agent}
+            hosting.effects, hosting.run_clock, self._effect_done, self._scope, run_id=begin.run_id, agent=begin.agent
         )
         sender = Sender(
             run_id=begin.run_id,

@@ -14,15 +14,23 @@ class RunLog:
     The message is constant, data goes in fields: `ctx.log.info("case opened", case=case.id)`.
     """
 
-    __slots__ = ("_logger", "_silent")
+    __slots__ = ("_bound", "_made", "_silent")
 
-    def __init__(self, silent: Callable[[], bool], logger: Any = None, /, **bound: object) -> None:
+    def __init__(self, silent: Callable[[], bool], /, **bound: object) -> None:
         self._silent = silent
-        self._logger = (logger or structlog.get_logger("waypost.agent")).bind(**bound)
+        self._bound = bound
+        self._made: Any = None
+
+    @property
+    def _logger(self) -> Any:
+        """Made for the first line: most runs write none."""
+        if self._made is None:
+            self._made = structlog.get_logger("waypost.agent").bind(**self._bound)
+        return self._made
 
     def bind(self, **fields: object) -> RunLog:
         """A logger that adds these fields to each line."""
-        return RunLog(self._silent, self._logger, **fields)
+        return RunLog(self._silent, **{**self._bound, **fields})
 
     def debug(self, event: str, **fields: object) -> None:
         if not self._silent():

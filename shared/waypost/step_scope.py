@@ -32,7 +32,7 @@ class Shown(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which costs more than the rest of it: there is one in a step
 class StepScope:
     """The surroundings of one local step.
 

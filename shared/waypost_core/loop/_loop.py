@@ -84,7 +84,8 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         self._tasks_made = self._futures_made = self._loose_commands = self._loose_tasks = self._closing_tasks = 0
         self._tasks: list[Task[Any]] = []
         self._prune_at = _PRUNE_FROM
-        self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self._generators: weakref.WeakSet[AsyncGenerator[Any, Any]] | None = None
+        """Those that were begun; made for the first, which most runs never have."""
         self._abandoned: list[AsyncGenerator[Any, Any]] = []
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._running = False
@@ -195,7 +196,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         collecting = gc.isenabled()
         gc.disable()
         asyncio._set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=self._finalize_generator)
+        sys.set_asyncgen_hooks(firstiter=self._note_generator, finalizer=self._finalize_generator)
         self._running = True
         try:
             work()
@@ -229,10 +230,15 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
             coroutine = task.get_coro()
             if coroutine is not None:
                 close_coroutine(coroutine)
-        generators = [*self._abandoned, *self._generators]
+        generators = [*self._abandoned, *(self._generators or ())]
         self._abandoned.clear()
         for generator in generators:
             close_generator(generator)
+
+    def _note_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        if self._generators is None:
+            self._generators = weakref.WeakSet()
+        self._generators.add(generator)
 
     def _finalize_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         if self._muted:

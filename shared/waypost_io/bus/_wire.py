@@ -6,7 +6,7 @@ Six things cannot be had from nats-py 2.16 in public:
   `write` appends a finished frame to the same buffer, so order with nats-py's own commands is kept, and all that one turn of the loop
   queued goes to the socket at once. (Straight to the transport, each frame would be a system call: a third more CPU, measured.)
 - **Synchronous delivery.** A subscription of nats-py costs a queue, a `Msg` and a task switch per message. A *sink* is a plain
-  function that the reader calls with the raw parts.
+  function that the reader calls with the raw parts, and `_parser` finds them without a coroutine each.
 - **A flush that flushes.** nats-py writes the PING of `flush` straight to the socket, ahead of what is queued (probed: of 238
   subscriptions 8 were not there yet after `subscribe` and `flush`).
 - **A flush that can be given up.** The PONG of a flush that timed out or was cancelled, when it comes after all, makes nats-py's reader
@@ -26,6 +26,8 @@ from nats import errors
 from nats.aio.client import DEFAULT_FLUSH_TIMEOUT, Client
 from nats.aio.subscription import Subscription
 
+from waypost_io.bus._parser import QuickParser
+
 log = structlog.get_logger(__name__)
 
 SOON_SECONDS = 0.002
@@ -40,6 +42,7 @@ class Wire(Client):
 
     def __init__(self, *, require_tls: bool = False) -> None:
         super().__init__()
+        self._ps = QuickParser(self, self._deliver)
         self._require_tls = require_tls
         self._sinks: dict[int, Sink] = {}
         self._scheduled = False
@@ -130,15 +133,19 @@ class Wire(Client):
         if not self.is_closed:
             await self.close()
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+    def _deliver(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> bool:
         sink = self._sinks.get(sid)
         if sink is None:
-            await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # it is None without headers
-            return
+            return False
         try:
             sink(subject, reply, data, headers)
         except Exception:  # a bug in one sink must not end the connection's reader
             log.exception("bus.sink_failed", subject=subject.decode(errors="replace"))
+        return True
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        if not self._deliver(sid, subject, reply, data, headers):
+            await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]  # it is None without headers
 
     async def _process_pong(self) -> None:
         """Its own, with one difference: nobody may wait for this answer any more."""

@@ -64,7 +64,7 @@ class Leases(Protocol):
 # -- the log (tables events, runs, timers, approvals, tool_ledger, inbox, blobs, dead; writer: coordinator, in one transaction)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which costs more than the rest of it: there are three in a step
 class EventRow:
     """One event: `body` is the exact published bytes; `cause` is "" or unique within the run."""
 
@@ -78,7 +78,7 @@ class EventRow:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which costs more than the rest of it: there are two in a step
 class RunRow:
     """Read model and folded state of a run. `state` is opaque to the store."""
 
