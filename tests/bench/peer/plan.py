@@ -16,6 +16,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LEVELS = (Level(at_once=1, runs=20), Level(at_once=8, runs=60), Level(at_once=64, runs=512), Level(at_once=512, runs=512))
+"""At the level that a target is set for, eight times as many runs as are in flight: how a batch begins and ends weighs little."""
 REPEATED_SECONDS = 20.0
 """What took a side longer is not measured again in later rounds: the whole would take a quarter of an hour."""
 
