@@ -26,7 +26,7 @@ from waypost_proto.errors import ConcurrencyError, TransientError
 
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 5.0
-GATHER_SECONDS = 0.2
+GATHER_SECONDS = 0.4
 """Between two appends under load: a batch gathers in it, and the database is left to those who are waited for."""
 SAY_SECONDS = 60.0
 BROKEN_SECONDS = 30.0

@@ -48,18 +48,19 @@ class Projector:
         """
         spans: list[Span] = []
         for event in events:
-            trace = self._traces.pop(event.run_id, None)
+            run_id, seq, kind, at_us, body, _, _ = event
+            trace = self._traces.pop(run_id, None)
             try:
                 if trace is None:
-                    if event.run_id in self._broken:
+                    if run_id in self._broken:
                         continue
                     trace = await self._begin(event)
-                spans += trace.feed(event.seq, event.type, event.at_us, event.body)
+                spans += trace.feed(seq, kind, at_us, body)
             except (BadMessage, ValueError) as error:
                 self._give_up(event, error)
                 continue
             if not trace.ended:
-                self._traces[event.run_id] = trace  # now the youngest
+                self._traces[run_id] = trace  # now the youngest
         while len(self._traces) > self._keep:
             del self._traces[next(iter(self._traces))]
         return spans

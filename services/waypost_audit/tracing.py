@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
 from waypost_audit.bell import Bell
 from waypost_audit.projecting import Projector
 from waypost_audit.trace_metrics import TraceMetrics
-from waypost_core.tracing import Span
-from waypost_core.tracing.otlp_proto import encode
+from waypost_core.tracing.otlp_proto import Encoded
 from waypost_io import faults
 from waypost_io.lifecycle import Stop
 from waypost_io.otlp_traces import NotTaken, Refused
@@ -26,11 +27,14 @@ from waypost_proto.errors import ConcurrencyError, TransientError
 
 FIRST_DELAY_SECONDS = 0.2
 MAX_DELAY_SECONDS = 30.0
-GATHER_SECONDS = 0.5
-"""Between two looks under load: a batch gathers in it, and the database is left to those who are waited for."""
+GATHER_SECONDS = 1.0
+"""Between two looks under load: a batch gathers in it, and the database is left to those who are waited for. After a full batch there is no
+pause."""
 STAND_ASIDE_SECONDS = 10.0
 """A process whose cursors another one has moved looks this often whether that one still moves them."""
 SAY_SECONDS = 60.0
+CHUNK_EVENTS = 64
+"""Spans are encoded after so many events: what a batch makes would else be written to memory and read back from it."""
 MAX_REFUSALS = 8
 """Single spans refused one after another, with nothing taken in between, before the collector is taken to be at fault."""
 
@@ -42,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracingConfig:
-    """At most `batch_max` events of each partition, and `batch_bytes` of them, at once; at most `spans_max` spans in one request."""
+    """At most `batch_max` events of each partition, and `batch_bytes` of them, at once. A request goes when it has `spans_max` spans."""
 
     batch_max: int = 500
     batch_bytes: int = 4 * 1024 * 1024
@@ -69,6 +73,8 @@ class TraceExporter:
         self._cursors: dict[int, int] | None = None
         self._said_at = float("-inf")
         self._refusals = 0
+        self._more = False
+        """Whether the last look left something behind because its batch was full."""
         self._left_to_another: dict[int, int] | None = None
         """Where the cursors were when they were last looked at, while another process moves them."""
         self.trouble = ""
@@ -98,10 +104,10 @@ class TraceExporter:
                 await stop.sleep(min(pause, MAX_DELAY_SECONDS))
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
                 continue
-            if taken:
-                await stop.sleep(GATHER_SECONDS)
-            else:
+            if not taken:
                 await self._idle(stop)
+            elif not self._more:
+                await stop.sleep(GATHER_SECONDS)
 
     async def step(self) -> int:
         """One look: export what ended with the next events; how many events that were.
@@ -113,14 +119,18 @@ class TraceExporter:
                 await self._traces.skip()
             self._cursors = await self._traces.cursors()
         events = await self._traces.pending(self._config.batch_max, self._config.batch_bytes)
-        events = self._expected(events)
         if not events:
             return 0
-        spans = await self._projector.project(events)
-        for first in range(0, len(spans), self._config.spans_max):
-            await self._export(spans[first : first + self._config.spans_max])
+        moves = self._moves(events)
+        encoded = Encoded()
+        for first in range(0, len(events), CHUNK_EVENTS):
+            encoded.add(await self._projector.project(events[first : first + CHUNK_EVENTS]))
+            if encoded.count >= self._config.spans_max:
+                await self._export(encoded)
+                encoded = Encoded()
+        if encoded.count:
+            await self._export(encoded)
         faults.point("audit.traces.before")
-        moves = {event.partition: (self._cursors.get(event.partition, 0), event.position) for event in events}
         await self._traces.move(moves)
         faults.point("audit.traces.after")
         self._cursors.update((partition, after) for partition, (_, after) in moves.items())
@@ -145,41 +155,43 @@ class TraceExporter:
         self._metrics.behind.set(sum(behind.values()))
         return bool(behind)
 
-    def _expected(self, events: Sequence[TraceEvent]) -> list[TraceEvent]:
-        """Those behind our own cursors. Raises `ConcurrencyError` when another process has moved one meanwhile."""
+    def _moves(self, events: Sequence[TraceEvent]) -> dict[int, tuple[int, int]]:
+        """Where each partition's cursor is, and where it will be. Raises `ConcurrencyError` when another process has moved one."""
         assert self._cursors is not None
-        first: dict[int, int] = {}
-        for event in events:
-            first.setdefault(event.partition, event.position)
-        for partition, position in first.items():
-            if position <= self._cursors.get(partition, 0):
+        found, self._more = {}, False
+        for partition, group in groupby(events, key=attrgetter("partition")):
+            mine = list(group)
+            before = self._cursors.get(partition, 0)
+            if mine[0].position <= before:
                 raise ConcurrencyError(f"the cursor of partition {partition} went back")
-        return list(events)
+            found[partition] = before, mine[-1].position
+            self._more |= len(mine) >= self._config.batch_max or sum(len(event.body) for event in mine) >= self._config.batch_bytes
+        return found
 
-    async def _export(self, spans: Sequence[Span]) -> None:
+    async def _export(self, encoded: Encoded) -> None:
         """Send one request; what a collector finds too large or wrong is halved, until the one span at fault is left out."""
-        body = encode(spans, self._config.resource, self._config.version)
+        body = encoded.body(self._config.resource, self._config.version)
         try:
             await asyncio.to_thread(self._send, body)
         except Refused as error:
-            if len(spans) == 1:
-                self._left_out(spans[0], len(body), error)
+            if encoded.count == 1:
+                self._left_out(encoded, len(body), error)
                 return
-            half = len(spans) // 2
-            await self._export(spans[:half])
-            await self._export(spans[half:])
+            for half in encoded.halves():
+                await self._export(half)
             return
         self._refusals = 0
-        self._metrics.spans.inc(len(spans))
+        self._metrics.spans.inc(encoded.count)
         self._metrics.bytes.inc(len(body))
 
-    def _left_out(self, span: Span, size: int, error: Refused) -> None:
+    def _left_out(self, encoded: Encoded, size: int, error: Refused) -> None:
         """One span is refused by itself. When nothing but refusals comes, it is not the spans: raises `NotTaken`."""
         self._refusals += 1
         if self._refusals > MAX_REFUSALS:
             raise NotTaken(f"every span is refused: {error}")
         self._metrics.refused.inc()
-        _log.error("the collector refuses a span", span=span.name, trace_id=span.trace_id.hex(), bytes=size, error=str(error))
+        trace_id, name = encoded.first()
+        _log.error("the collector refuses a span", span=name, trace_id=trace_id.hex(), bytes=size, error=str(error))
 
     def _drop(self) -> None:
         """Read everything behind the cursors again."""

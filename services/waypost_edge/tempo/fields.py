@@ -106,7 +106,7 @@ def status_of(span: Span) -> str:
 
 def _attribute(span: Span, name: str) -> AttributeValue | None:
     found = span.attributes.get(name)
-    return span.fixed.attributes.get(name) if found is None else found
+    return span.shape.attributes.get(name) if found is None else found
 
 
 def _intrinsic(name: str, trace: Trace, span: Span) -> AttributeValue | None:  # noqa: PLR0911 - one line each

@@ -148,7 +148,7 @@ def _has(trace: Trace, span: Span, name: str, value: str) -> bool:
         return value in trace.service_of(span).lower()
     if name in ("error", "status", "status.code"):
         return value in (("true", "error", "2") if span.error is not None else ("false", "unset", "0"))
-    found = span.attributes.get(name, span.fixed.attributes.get(name, trace.resource.get(name)))
+    found = span.attributes.get(name, span.shape.attributes.get(name, trace.resource.get(name)))
     items = found if isinstance(found, list) else [found]
     return any(item is not None and value in str(item).lower() for item in items)
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waypost_core import genai
-from waypost_core.tracing.fixed import fixed_of_attempt, fixed_of_call, fixed_of_call_sent
 from waypost_core.tracing.messaging import sent
 from waypost_core.tracing.open import Call
-from waypost_core.tracing.spans import GATEWAY, WORKER, Attributes, Kind, Span, moment
+from waypost_core.tracing.shapes import shape_of_attempt, shape_of_call, shape_of_call_sent
+from waypost_core.tracing.spans import Attributes, Span, moment
 from waypost_proto import events as ev
 from waypost_proto.ids import CallId, idempotency_key, span_id
 from waypost_proto.values import Effect
@@ -30,14 +30,14 @@ def _requested(trace: RunTrace, seq: int, at_us: int, data: ev.ToolCallRequested
         genai.SEQ: seq,
         genai.ARGS_DIGEST: data.args_digest,
     }
-    if data.effect is not None:
-        attributes[genai.EFFECT] = str(data.effect)
-    if data.effect is not Effect.READ:
+    effect = data.effect
+    if effect is not None:
+        attributes[genai.EFFECT] = effect.value
+    if effect is not Effect.READ:
         attributes[genai.IDEMPOTENCY_KEY] = idempotency_key(trace.run_id, data.call_id)
     if data.because is not None:
         attributes[genai.BECAUSE] = data.because
-    arguments = trace.capture.value(genai.TOOL_CALL_ARGUMENTS, data.args, data.args_ref)
-    if arguments:
+    if trace.capture.content and (arguments := trace.capture.value(genai.TOOL_CALL_ARGUMENTS, data.args, data.args_ref)):
         attributes[genai.TOOL_CALL_ARGUMENTS] = arguments
     trace.tool_calls += 1
     call = trace.calls[data.call_id] = Call(
@@ -137,14 +137,20 @@ def _completed(trace: RunTrace, _seq: int, at_us: int, data: ev.ToolCallComplete
     call = trace.calls.pop(data.call_id, None)
     if call is None:
         return
-    _used(trace, data.usage)
-    trace.wait_over(data.call_id, at_us, out, **{genai.DECIDED_BY: data.by})
+    if data.usage is not None:
+        trace.cost += data.usage.cost_micros
+    if data.call_id in trace.waits:
+        trace.wait_over(data.call_id, at_us, out, **{genai.DECIDED_BY: data.by})
     overtaken = "" if data.attempt == call.attempt else f"attempt {data.attempt} has answered"
     seconds = 0.0 if overtaken else data.duration_seconds
-    _tried(trace, call, at_us, out, decision=overtaken or ("" if data.via == "call" else data.via), seconds=seconds)
-    more: Attributes = {genai.ATTEMPTS: max(call.attempt, data.attempt), genai.VIA: data.via, genai.TAINT: list(data.taint)}
-    more[genai.TOOL_CALL_RESULT] = trace.capture.value(genai.TOOL_CALL_RESULT, data.result, data.result_ref)
-    more[genai.DECIDED_BY] = data.by
+    _tried(trace, call, at_us, out, None, overtaken or ("" if data.via == "call" else data.via), seconds)
+    more: Attributes = {genai.ATTEMPTS: max(call.attempt, data.attempt), genai.VIA: data.via}
+    if data.taint:
+        more[genai.TAINT] = list(data.taint)
+    if trace.capture.content:
+        more[genai.TOOL_CALL_RESULT] = trace.capture.value(genai.TOOL_CALL_RESULT, data.result, data.result_ref)
+    if data.by:
+        more[genai.DECIDED_BY] = data.by
     _closed(trace, call, at_us, out, more, None)
 
 
@@ -155,12 +161,9 @@ def _failed(trace: RunTrace, _seq: int, at_us: int, data: ev.ToolCallFailed, out
     _used(trace, data.usage)
     trace.wait_over(data.call_id, at_us, out)
     _tried(trace, call, at_us, out, error=(data.error.type, data.error.message))
-    more: Attributes = {
-        genai.ATTEMPTS: call.attempt,
-        genai.ERROR_TYPE: data.error.type,
-        genai.DECIDED_BY: data.by,
-        genai.TAINT: list(data.taint),
-    }
+    more: Attributes = {genai.ATTEMPTS: call.attempt, genai.ERROR_TYPE: data.error.type, genai.DECIDED_BY: data.by}
+    if data.taint:
+        more[genai.TAINT] = list(data.taint)
     _closed(trace, call, at_us, out, more, trace.capture.error(data.error.message))
 
 
@@ -245,7 +248,7 @@ def _approval_given(trace: RunTrace, _seq: int, at_us: int, data: ev.ApprovalGiv
 
 
 def _tried(
-    trace: RunTrace, call: Call, at_us: int, out: Out, *, error: tuple[str, str] | None = None, decision: str = "", seconds: float = 0.0
+    trace: RunTrace, call: Call, at_us: int, out: Out, error: tuple[str, str] | None = None, decision: str = "", seconds: float = 0.0
 ) -> None:
     """The attempt, or the question whether it took effect, that was under way has ended."""
     _attempt(trace, call, at_us, out, error, decision, seconds)
@@ -260,8 +263,8 @@ def _attempt(
     seq, start_us = call.reconcile or (call.seq, call.attempt_us)
     asked = call.reconcile is not None
     mine = span_id(trace.run_id, seq, 0 if asked else call.attempt)
-    parent = sent(trace, fixed_of_call_sent(trace.prefix, trace.agent, call.name), mine, start_us, call.span, out)
-    name, fixed = fixed_of_attempt(trace.prefix, trace.agent, call.name, "reconcile" if asked else "attempt")
+    parent = sent(trace, shape_of_call_sent(trace.prefix, trace.agent, call.name), mine, start_us, call.span, out)
+    shape = shape_of_attempt(trace.prefix, trace.agent, call.name, "reconcile" if asked else "attempt")
     attributes: Attributes = {genai.TOOL_CALL_ID: call.attributes[genai.TOOL_CALL_ID], genai.ATTEMPT: call.attempt}
     if decision:
         attributes[genai.DECISION] = decision
@@ -271,35 +274,23 @@ def _attempt(
     if error is not None:
         attributes[genai.ERROR_TYPE] = error[0]
         message = trace.capture.error(error[1])
-    out.append(
-        trace.span(
-            name,
-            seq,
-            mine,
-            start_us,
-            at_us,
-            parent,
-            kind=Kind.CONSUMER,
-            service=GATEWAY,
-            fixed=fixed,
-            attributes=attributes,
-            error=message,
-        )
-    )
+    end_us = max(start_us, at_us)
+    out.append(Span(trace.trace_id, mine, parent, shape, start_us, end_us, attributes, message))
 
 
 def _closed(trace: RunTrace, call: Call, at_us: int, out: Out, more: Attributes, error: str | None) -> None:
-    call.attributes.update((name, value) for name, value in more.items() if value not in ("", []))
-    out.append(_whole(trace, call, at_us, error))
-    trace.settled(call.because, at_us)
+    attributes = call.attributes
+    for name, value in more.items():
+        if value != "":
+            attributes[name] = value
+    out.append(_whole(trace, call, at_us, attributes, error))
+    if call.because is not None:
+        trace.settled(call.because, at_us)
 
 
-def _whole(trace: RunTrace, call: Call, at_us: int, error: str | None = None) -> Span:
-    name, fixed = fixed_of_call(trace.agent, call.name)
-    shown = dict(call.attributes)
-    return trace.span(
-        name, call.seq, call.span, call.start_us, at_us, call.parent, service=WORKER, fixed=fixed, attributes=shown, error=error
-    )
+def _whole(trace: RunTrace, call: Call, at_us: int, attributes: Attributes, error: str | None = None) -> Span:
+    shape, start_us = shape_of_call(trace.agent, call.name), call.start_us
+    return Span(trace.trace_id, call.span, call.parent, shape, start_us, max(start_us, at_us), attributes, error)
 
 
 def _used(trace: RunTrace, usage: Any) -> None:
@@ -311,7 +302,7 @@ def so_far(trace: RunTrace, _call_id: CallId, call: Call, now_us: int) -> Out:
     """An open call and what is under way of it, as if they ended now."""
     out: Out = []
     _attempt(trace, call, now_us, out)
-    out.append(_whole(trace, call, now_us))
+    out.append(_whole(trace, call, now_us, dict(call.attributes)))
     return out
 
 

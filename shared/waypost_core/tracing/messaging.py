@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from waypost_core.tracing.fixed import Named
-from waypost_core.tracing.spans import Kind, Span
+from waypost_core.tracing.spans import Shape, Span
 
 if TYPE_CHECKING:
     from waypost_core.tracing.run import RunTrace
@@ -18,25 +17,13 @@ if TYPE_CHECKING:
 _EVERY_BIT: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
-def sent(trace: RunTrace, named: Named, processed: bytes, at_us: int, parent: bytes, out: list[Span]) -> bytes:
+def sent(trace: RunTrace, shape: Shape, processed: bytes, at_us: int, parent: bytes, out: list[Span]) -> bytes:
     """The coordinator sent a message at `at_us`: its span goes to `out`. The id of the span under which it is processed.
 
     Its own id is that of the span `processed` with every bit turned: derived from the same event and attempt, without another hash.
     """
     if not trace.capture.messages:
         return parent
-    name, fixed = named
     mine = (int.from_bytes(processed, "big") ^ _EVERY_BIT).to_bytes(8, "big")
-    out.append(
-        Span(
-            trace_id=trace.trace_id,
-            span_id=mine,
-            parent_id=parent,
-            name=name,
-            kind=Kind.PRODUCER,
-            start_us=at_us,
-            end_us=at_us,
-            fixed=fixed,
-        )
-    )
+    out.append(Span(trace.trace_id, mine, parent, shape, at_us, at_us))
     return mine

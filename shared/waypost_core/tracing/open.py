@@ -63,3 +63,5 @@ class Activation(Struct):
     start_us: int
     worker: str = ""
     build: str = ""
+    span: bytes = b""
+    """Its id, once it is answered: until then the event may change."""

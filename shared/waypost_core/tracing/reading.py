@@ -39,7 +39,9 @@ _KINDS: tuple[type[ev.Data], ...] = (
 )  # fmt: skip
 
 _START: Final = msgspec.json.Decoder(StoredStart)
-_DECODERS: Final = {str(kind.__struct_config__.tag): msgspec.json.Decoder(Stored[kind]) for kind in _KINDS}  # type: ignore[valid-type]
+DECODERS: Final = {str(kind.__struct_config__.tag): msgspec.json.Decoder(Stored[kind]) for kind in _KINDS}  # type: ignore[valid-type]
+"""By type of event; those that say nothing to a trace (types of a newer version too) are not here."""
+TYPES: Final = {str(kind.__struct_config__.tag): kind for kind in _KINDS}
 
 
 def read_start(body: bytes) -> StoredStart:
@@ -48,14 +50,3 @@ def read_start(body: bytes) -> StoredStart:
         return _START.decode(body)
     except msgspec.DecodeError as error:
         raise BadMessage(f"not a valid run_started: {error}") from error
-
-
-def read(kind: str, body: bytes) -> ev.Data | None:
-    """The data of an event of type `kind`; None where it says nothing to a trace (types of a newer version too). Raises `BadMessage`."""
-    decoder = _DECODERS.get(kind)
-    if decoder is None:
-        return None
-    try:
-        return decoder.decode(body).data
-    except msgspec.DecodeError as error:
-        raise BadMessage(f"not a valid {kind}: {error}") from error

@@ -7,18 +7,22 @@ until then, so that `pending` can show it.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from waypost_core import genai
 from waypost_core.tracing import calls, course, waiting
 from waypost_core.tracing.capture import NOTHING, Capture
-from waypost_core.tracing.fixed import fixed_of_activation, fixed_of_plan, fixed_of_wait, fixed_of_work_sent
 from waypost_core.tracing.messaging import sent
 from waypost_core.tracing.open import Activation, Call, Reasoning, Wait
-from waypost_core.tracing.reading import StoredStart, read, read_start
-from waypost_core.tracing.spans import WORKER, Attributes, Kind, Span, SpanEvent, trace_id_of
+from waypost_core.tracing.reading import DECODERS, TYPES, Stored, StoredStart, read_start
+from waypost_core.tracing.shapes import shape_of_activation, shape_of_plan, shape_of_wait, shape_of_work_sent
+from waypost_core.tracing.spans import Attributes, Kind, Span, SpanEvent, trace_id_of
 from waypost_core.tracing.whole import run_span
 from waypost_proto import events as ev
+from waypost_proto.errors import BadMessage
 from waypost_proto.ids import CallId, RunId, span_id
 from waypost_proto.values import Mark
 
@@ -28,6 +32,28 @@ MAX_REASONS: Final = 64
 """Reasoning steps that are remembered after they closed, for a call that names one late."""
 MAX_UNREAD: Final = 1_024
 HANDLERS: Final = {**course.HANDLERS, **calls.HANDLERS, **waiting.HANDLERS}
+
+
+class _Known(NamedTuple):
+    """What is to be done with a type of event: looked up once for each."""
+
+    decode: Callable[[bytes], Stored[ev.Data]]
+    handler: Callable[[RunTrace, int, int, Any, list[Span]], None] | None
+    outside: bool
+    from_worker: bool
+    terminal: bool
+
+
+_KNOWN: Final = {
+    kind: _Known(
+        decoder.decode,
+        HANDLERS.get(TYPES[kind]),
+        kind in ev.OUTSIDE,
+        issubclass(TYPES[kind], ev.FromWorker),
+        kind in ev.TERMINAL_TYPES,
+    )
+    for kind, decoder in DECODERS.items()
+}
 _STATUS = {"run_completed": "completed", "run_failed": "failed", "run_cancelled": "cancelled"}
 
 
@@ -46,6 +72,8 @@ class RunTrace:
         self.seq = 0
         self.started_us = self.last_us = 0
         self.start: StoredStart | None = None
+        self.copied = 0
+        """Up to this event a fork's log is its source's, whose trace has the spans."""
         self.agent = self.build = ""
         self.ended = self.paused = False
         self.calls: dict[CallId, Call] = {}
@@ -59,8 +87,8 @@ class RunTrace:
         self.sent: Activation | None = None
         """The one that is not answered yet."""
         self.activation: Activation | None = None
-        self.answered = 0
-        """The activation that was last answered, by the event that its id is derived from."""
+        self.answered = b""
+        """The span id of the activation that was last answered."""
         self.events: list[SpanEvent] = []
         self.dropped = self.model_calls = self.tool_calls = self.input_tokens = self.output_tokens = self.cost = 0
         self.trip: Attributes = {}
@@ -72,31 +100,34 @@ class RunTrace:
             raise ValueError(f"event {seq} of run {self.run_id} does not follow event {self.seq}: feed every event once, in order")
         self.seq = seq
         self.last_us = at_us
+        known = _KNOWN.get(kind)
+        if known is None:
+            self._without_spans(seq, kind, at_us, body)
+            return []
+        decode, handler, outside, from_worker, terminal = known
+        try:
+            data = decode(body).data
+        except msgspec.DecodeError as error:
+            raise BadMessage(f"not a valid {kind}: {error}") from error
         out: list[Span] = []
-        if kind == "run_started":
-            self._begin(read_start(body), at_us)
-            return out
-        if kind == "run_forked":
-            self._forked(seq, at_us)
-            return out
-        self._read(seq, kind, at_us, body, out)
-        return [] if self.start is not None and self.start.data.fork is not None and seq <= self.start.data.fork.seq else out
-
-    def _read(self, seq: int, kind: str, at_us: int, body: bytes, out: list[Span]) -> None:
-        data = read(kind, body)
-        if data is None:
-            if kind in ev.OUTSIDE:  # a local step or a mode of a fork: no span, but the worker is told
-                self._arrived(seq, at_us)
-            return
-        if kind in ev.OUTSIDE:
+        if outside:
             self._arrived(seq, at_us)
-        handler = HANDLERS.get(type(data))
         if handler is not None:
             handler(self, seq, at_us, data, out)
-        if isinstance(data, ev.FromWorker) and data.mark is not None:
-            self._advanced(data.mark, at_us, out)
-        if kind in ev.TERMINAL_TYPES:
+        if from_worker and data.mark is not None:  # type: ignore[attr-defined]
+            self._advanced(data.mark, at_us, out)  # type: ignore[attr-defined]
+        if terminal:
             self._end(kind, at_us, data, out)
+        return out if seq > self.copied else []
+
+    def _without_spans(self, seq: int, kind: str, at_us: int, body: bytes) -> None:
+        """The beginning, and what says nothing to a trace. A local step or a mode of a fork is none of it, but the worker is told."""
+        if kind == "run_started":
+            self._begin(read_start(body), at_us)
+        elif kind == "run_forked":
+            self._forked(seq, at_us)
+        elif kind in ev.OUTSIDE:
+            self._arrived(seq, at_us)
 
     def pending(self, now_us: int) -> list[Span]:
         """What has begun and not ended, as if it ended at `now_us`, each with the attribute `waypost.pending`."""
@@ -119,20 +150,6 @@ class RunTrace:
 
     # -- what the families use
 
-    def span(
-        self, name: str, seq: int, part: int | str | bytes, start_us: int, end_us: int, parent: bytes | None = None, **more: Any
-    ) -> Span:
-        """A span of this trace whose id is derived from `seq` and `part`, or is `part`; under the run's own unless it has a `parent`."""
-        return Span(
-            trace_id=self.trace_id,
-            span_id=part if isinstance(part, bytes) else span_id(self.run_id, seq, part),
-            parent_id=self.root if parent is None else parent,
-            name=name,
-            start_us=start_us,
-            end_us=max(start_us, end_us),
-            **more,
-        )
-
     def wait(self, key: str, what: str, seq: int, at_us: int, **more: Any) -> Wait:
         """Something waits from now on, under `key`; `more` are fields of `Wait`."""
         wait = self.waits[key] = Wait(what=what, seq=seq, start_us=at_us, **more)
@@ -147,9 +164,9 @@ class RunTrace:
 
     def waited(self, wait: Wait, end_us: int) -> Span:
         """The span of a wait."""
-        name, fixed = fixed_of_wait(self.agent, wait.what)
-        parent, attributes = wait.parent or self.root, dict(wait.attributes)
-        return self.span(name, wait.seq, "wait", wait.start_us, end_us, parent, fixed=fixed, attributes=attributes)
+        mine, parent, attributes = span_id(self.run_id, wait.seq, "wait"), wait.parent or self.root, dict(wait.attributes)
+        shape, start_us = shape_of_wait(self.agent, wait.what), wait.start_us
+        return Span(self.trace_id, mine, parent, shape, start_us, max(start_us, end_us), attributes)
 
     def happened(self, at_us: int, name: str, **attributes: Any) -> None:
         """Something worth an event on the run's own span."""
@@ -178,6 +195,7 @@ class RunTrace:
         self.agent = start.agent
         self.started_us = at_us
         self.tainted = start.data.taint
+        self.copied = 0 if start.data.fork is None else start.data.fork.seq
         self._arrived(1, at_us)
 
     def _forked(self, seq: int, at_us: int) -> None:
@@ -207,14 +225,16 @@ class RunTrace:
         if sent is not None and sent.seq <= mark.seen:  # the answer to it; otherwise a later word of the one before
             if opened is not None:
                 self._activation_ends(opened, at_us, out)
-            opened, self.sent, self.answered = sent, None, sent.seq
+            opened, self.sent = sent, None
+            self.answered = sent.span = span_id(self.run_id, sent.seq, "activation")
         while self.unread and self.unread[0] <= mark.seen:
             self.unread.popleft()
         if self.sent is None and self.unread and not self.paused:
             self.sent = Activation(self.unread[-1], at_us)
         if self.steps:
-            parent = span_id(self.run_id, self.answered, "activation") if self.answered else self.root
-            out.extend(waiting.local_step(self, seq, data, at_us, parent) for seq, data in self.steps)
+            parent = self.answered or self.root
+            for seq, data in self.steps:
+                out.append(waiting.local_step(self, seq, data, at_us, parent))
             self.steps.clear()
         self.build = mark.build or self.build
         self.activation = opened
@@ -227,14 +247,12 @@ class RunTrace:
             self._plans_end(at_us, out, everything=False)
 
     def _activation_ends(self, activation: Activation, at_us: int, out: list[Span]) -> None:
-        name, fixed = fixed_of_activation(self.prefix, self.agent, activation.build, activation.worker)
-        attributes: Attributes = {genai.SEQ: activation.seq}
+        shape = shape_of_activation(self.prefix, self.agent, activation.build, activation.worker)
         seq, start_us = activation.seq, activation.start_us
-        mine = span_id(self.run_id, seq, "activation")
-        parent = sent(self, fixed_of_work_sent(self.prefix, self.agent), mine, start_us, self.root, out)
-        out.append(
-            self.span(name, seq, mine, start_us, at_us, parent, kind=Kind.CONSUMER, service=WORKER, fixed=fixed, attributes=attributes)
-        )
+        mine = activation.span or span_id(self.run_id, seq, "activation")
+        parent = sent(self, shape_of_work_sent(self.prefix, self.agent), mine, start_us, self.root, out)
+        end_us = max(start_us, at_us)
+        out.append(Span(self.trace_id, mine, parent, shape, start_us, end_us, {genai.SEQ: seq}))
 
     def _plans_end(self, at_us: int, out: list[Span], *, everything: bool) -> None:
         for reason in self.reasons.values():
@@ -248,14 +266,13 @@ class RunTrace:
             del self.reasons[oldest]
 
     def _plan(self, reason: Reasoning, end_us: int) -> Span:
-        name, fixed = fixed_of_plan(self.agent, reason.model)
         attributes: Attributes = {genai.SEQ: reason.seq, genai.TOOL_CALLS: reason.calls}
         if reason.intent:
             attributes[genai.INTENT] = reason.intent
         if reason.tools:
             attributes[genai.TOOLS] = list(reason.tools)
-        seq, start_us = reason.seq, reason.start_us
-        return self.span(name, seq, "plan", start_us, end_us, service=WORKER, fixed=fixed, attributes=attributes, error=reason.error)
+        mine, shape, start_us = span_id(self.run_id, reason.seq, "plan"), shape_of_plan(self.agent, reason.model), reason.start_us
+        return Span(self.trace_id, mine, self.root, shape, start_us, max(start_us, end_us), attributes, reason.error)
 
     def _end(self, kind: str, at_us: int, data: ev.Data, out: list[Span]) -> None:
         """The run has ended: so has everything that was open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Final, TypeAlias
 
@@ -45,43 +46,57 @@ class SpanEvent(Struct, frozen=True, gc=False):
     attributes: Attributes = {}
 
 
-class Fixed:
-    """Attributes that many spans have, as one object: whoever encodes spans does it once. Compared by identity; never changed."""
+class Shape:
+    """What all spans of one sort have in common, as one object: whoever encodes spans does it once. Compared by identity; never changed.
 
-    __slots__ = ("attributes",)
+    `service` is the process that they stand for; `attributes` are those that all of them have.
+    """
 
-    def __init__(self, attributes: Attributes) -> None:
-        self.attributes = attributes
+    __slots__ = ("attributes", "encoded", "kind", "name", "service")
+
+    def __init__(self, name: str, attributes: Attributes | None = None, kind: Kind = Kind.INTERNAL, service: str = COORDINATOR) -> None:
+        self.name = name
+        self.attributes = attributes or {}
+        self.kind = kind
+        self.service = service
+        self.encoded: tuple[Callable[..., bytes], bytes, bytes] | None = None
+        """Room for `otlp_proto`, which fills it when it meets the shape."""
 
 
-NOTHING_FIXED: Final = Fixed({})
+class Span(Struct, frozen=True, gc=False):
+    """One span: the attributes of its `shape` and its own together are its attributes, and no name is in both.
 
-
-class Span(Struct, frozen=True, kw_only=True, gc=False):
-    """One span: `fixed` and `attributes` together are its attributes, and no name is in both.
-
-    `error` is the message of a span that failed, None for one that did not. `service` is the process it stands for.
+    `error` is the message of a span that failed, None for one that did not. Made by position: six are made for every step.
     """
 
     trace_id: bytes
     span_id: bytes
-    parent_id: bytes = b""
-    name: str
-    kind: Kind = Kind.INTERNAL
-    service: str = COORDINATOR
+    parent_id: bytes
+    shape: Shape
     start_us: int
     end_us: int
-    fixed: Fixed = NOTHING_FIXED
     attributes: Attributes = {}
-    events: list[SpanEvent] = []
-    dropped_events: int = 0
-    links: list[Link] = []
     error: str | None = None
+    events: Sequence[SpanEvent] = ()
+    dropped_events: int = 0
+    links: Sequence[Link] = ()
+
+    @property
+    def name(self) -> str:
+        return self.shape.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.shape.kind
+
+    @property
+    def service(self) -> str:
+        return self.shape.service
 
     @property
     def all_attributes(self) -> Attributes:
-        """Fixed ones first."""
-        return {**self.fixed.attributes, **self.attributes}
+        """Those of its shape first."""
+        return {**self.shape.attributes, **self.attributes}
 
 
 _LAST_MOMENT: Final = 253_402_300_799.0

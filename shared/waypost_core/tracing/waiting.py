@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waypost_core import genai
-from waypost_core.tracing.fixed import fixed_of_chat, fixed_of_child, fixed_of_step
 from waypost_core.tracing.open import Call
-from waypost_core.tracing.spans import WORKER, Attributes, Kind, Link, Span, moment, trace_id_of
+from waypost_core.tracing.shapes import shape_of_chat, shape_of_child, shape_of_step
+from waypost_core.tracing.spans import Attributes, Link, Span, moment, trace_id_of
 from waypost_proto import events as ev
 from waypost_proto.ids import CallId, span_id
 from waypost_proto.models import ModelCall
@@ -25,8 +25,11 @@ Step = ev.StepCompleted | ev.StepFailed
 
 def times_of(trace: RunTrace, data: Step, at_us: int) -> tuple[int, int]:
     """When a local step began and ended, by its worker's clock, kept between the run's start and the commit that records it."""
-    end_us = min(max(round(data.at * 1e6), trace.started_us), at_us)
-    return max(trace.started_us, end_us - round(data.duration_seconds * 1e6)), end_us
+    started_us, end_us = trace.started_us, round(data.at * 1e6)
+    if not started_us <= end_us <= at_us:
+        end_us = min(max(end_us, started_us), at_us)
+    start_us = end_us - round(data.duration_seconds * 1e6)
+    return max(started_us, start_us), end_us
 
 
 def local_step(trace: RunTrace, seq: int, data: Step, at_us: int, parent: bytes) -> Span:
@@ -37,16 +40,16 @@ def local_step(trace: RunTrace, seq: int, data: Step, at_us: int, parent: bytes)
     if isinstance(data, ev.StepFailed):
         attributes[genai.ERROR_TYPE] = data.error.type
         error = trace.capture.error(data.error.message)
-    kind, shown = Kind.INTERNAL, genai.OUTPUT
+    shown = genai.OUTPUT
     if data.model is None:
-        name, fixed = fixed_of_step(trace.agent, data.name)
+        shape = shape_of_step(trace.agent, data.name)
     else:
-        kind, shown, parent = Kind.CLIENT, genai.OUTPUT_MESSAGES, span_id(trace.run_id, seq, "plan")
-        name, fixed = fixed_of_chat(trace.agent, data.model.model, data.model.provider)
+        shown, parent = genai.OUTPUT_MESSAGES, span_id(trace.run_id, seq, "plan")
+        shape = shape_of_chat(trace.agent, data.model.model, data.model.provider)
         _of_model(trace, data.model, attributes)
-    if isinstance(data, ev.StepCompleted):
+    if trace.capture.content and isinstance(data, ev.StepCompleted):
         _optional(attributes, shown, trace.capture.value(shown, data.result, data.result_ref))
-    return trace.span(name, seq, 0, start_us, end_us, parent, kind=kind, service=WORKER, fixed=fixed, attributes=attributes, error=error)
+    return Span(trace.trace_id, span_id(trace.run_id, seq), parent, shape, start_us, max(start_us, end_us), attributes, error)
 
 
 def _of_model(trace: RunTrace, model: ModelCall, attributes: Attributes) -> None:
@@ -134,23 +137,9 @@ def _child_ends(trace: RunTrace, call_id: CallId, at_us: int, out: Out, more: At
 
 def _child(trace: RunTrace, call: Call, at_us: int, error: str | None = None) -> Span:
     assert call.child is not None
-    name, fixed = fixed_of_child(call.name)
     links = [Link(trace_id_of(call.child), span_id(call.child, 1), "child")]
-    shown = dict(call.attributes)
-    return trace.span(
-        name,
-        call.seq,
-        0,
-        call.start_us,
-        at_us,
-        call.parent,
-        kind=Kind.CLIENT,
-        service=WORKER,
-        fixed=fixed,
-        attributes=shown,
-        links=links,
-        error=error,
-    )
+    shape, start_us, shown = shape_of_child(call.name), call.start_us, dict(call.attributes)
+    return Span(trace.trace_id, call.span, call.parent, shape, start_us, max(start_us, at_us), shown, error, links=links)
 
 
 def _child_cancel(trace: RunTrace, _seq: int, _at_us: int, data: ev.ChildCancelRequested, _out: Out) -> None:

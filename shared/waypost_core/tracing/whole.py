@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waypost_core import genai
-from waypost_core.tracing.fixed import fixed_of_run
+from waypost_core.tracing.shapes import shape_of_run
 from waypost_core.tracing.spans import Attributes, Link, Span, parse_traceparent, trace_id_of
 from waypost_proto import events as ev
 from waypost_proto.ids import span_id
@@ -20,7 +20,7 @@ def run_span(trace: RunTrace, status: str, end_us: int, data: ev.Data | None) ->
     assert trace.start is not None
     given = trace.start.data
     operation = genai.INVOKE_AGENT if trace.model_calls else genai.INVOKE_WORKFLOW
-    name, fixed = fixed_of_run(trace.agent, operation, trace.start.tenant)
+    shape = shape_of_run(trace.agent, operation, trace.start.tenant)
     attributes: Attributes = {
         genai.CONVERSATION_ID: trace.start.correlation_id,
         genai.RUN_STATUS: status or ("paused" if trace.paused else "open"),
@@ -49,19 +49,19 @@ def run_span(trace: RunTrace, status: str, end_us: int, data: ev.Data | None) ->
             optional[genai.REASON] = data.reason
             optional[genai.DECIDED_BY] = data.by
     attributes.update((name, value) for name, value in optional.items() if value not in ("", 0, []))
-    return trace.span(
-        name,
-        1,
-        0,
-        trace.started_us,
-        end_us,
+    said = error if error is None else trace.capture.error(error)
+    return Span(
+        trace.trace_id,
+        trace.root,
         b"",
-        fixed=fixed,
-        attributes=attributes,
-        events=list(trace.events),
-        dropped_events=trace.dropped,
-        links=_links(trace),
-        error=error if error is None else trace.capture.error(error),
+        shape,
+        trace.started_us,
+        max(trace.started_us, end_us),
+        attributes,
+        said,
+        list(trace.events),
+        trace.dropped,
+        _links(trace),
     )
 
 

@@ -134,6 +134,18 @@ async def test_a_collector_that_is_away_moves_nothing_and_gets_everything_later(
     assert sorted(world.collector.requests[0]) == NAMES
 
 
+@pytest.mark.parametrize("bound", [{"batch_max": 1}, {"batch_bytes": 1}])
+async def test_after_a_full_batch_there_is_no_pause(bound: dict[str, int]) -> None:
+    world, run = World(**bound), whole_run()
+    world.write(run, 2)
+    assert await world.exporter.step() == 1
+    assert world.exporter._more
+    whole = World()
+    whole.write(run, 2)
+    assert await whole.exporter.step() == 2
+    assert not whole.exporter._more
+
+
 async def test_a_process_that_begins_in_the_middle_makes_the_trace_from_its_history() -> None:
     world, run = World(), whole_run()
     world.write(run, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 from waypost_io.store import queries
 from waypost_io.store.pg.arrays import labels_json
@@ -29,11 +30,11 @@ class PostgresTraces:
         return {row["partition"]: row["behind"] for row in await self._link.fetch(_CURSORS["behind"])}
 
     async def pending(self, limit: int, max_bytes: int) -> list[TraceEvent]:
-        found = await self._link.fetch(_CURSORS["pending"], limit, max_bytes)
-        return [
-            TraceEvent(RunId(str(run_id)), seq, kind, round(at * 1e6), body, partition, position)
-            for partition, position, run_id, seq, kind, at, body in found
-        ]
+        found: list[TraceEvent] = []
+        for partition, positions, run_ids, seqs, kinds, recorded, bodies in await self._link.fetch(_CURSORS["pending"], limit, max_bytes):
+            micros = [round(at * 1e6) for at in recorded]
+            found.extend(map(TraceEvent._make, zip(run_ids, seqs, kinds, micros, bodies, repeat(partition), positions)))
+        return found
 
     async def move(self, moves: Mapping[int, tuple[int, int]]) -> None:
         before, after = [old for old, _ in moves.values()], [new for _, new in moves.values()]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from waypost_core.tracing.otlp_json import to_json
-from waypost_core.tracing.otlp_proto import encode
-from waypost_core.tracing.spans import Fixed, Kind, Link, Span, SpanEvent
+from waypost_core.tracing.otlp_proto import Encoded, encode
+from waypost_core.tracing.spans import Kind, Link, Shape, Span, SpanEvent
 
 texts = st.text(st.characters(codec="utf-8"), max_size=200)
 named = st.text(st.characters(codec="utf-8"), min_size=1, max_size=200)
@@ -27,12 +27,15 @@ spans = st.builds(
     trace_id=st.binary(min_size=16, max_size=16),
     span_id=st.binary(min_size=8, max_size=8),
     parent_id=st.one_of(st.just(b""), st.binary(min_size=8, max_size=8)),
-    name=named,
-    kind=st.sampled_from(Kind),
-    service=st.sampled_from(("worker", "gateway", "coordinator")),
+    shape=st.builds(
+        Shape,
+        named,
+        st.dictionaries(st.sampled_from(("a", "b")), st.one_of(texts, st.integers(0, 2**40)), max_size=2),
+        st.sampled_from(Kind),
+        st.sampled_from(("worker", "gateway", "coordinator")),
+    ),
     start_us=times,
     end_us=times,
-    fixed=st.builds(Fixed, st.dictionaries(st.sampled_from(("a", "b")), st.one_of(texts, st.integers(0, 2**40)), max_size=2)),
     attributes=attributes,
     events=st.lists(st.builds(SpanEvent, at_us=times, name=named, attributes=attributes), max_size=2),
     links=st.lists(st.builds(Link, st.binary(min_size=16, max_size=16), st.binary(min_size=8, max_size=8), texts), max_size=2),
@@ -55,9 +58,25 @@ def test_json_says_what_protobuf_says(found: list[Span]) -> None:
     assert _plain(json.loads(to_json(found, RESOURCE, "1.2"))) == _plain(_hex(MessageToDict(request)))
 
 
+@given(st.lists(spans, min_size=1, max_size=9))
+def test_what_is_halved_is_all_there_and_the_last_one_says_what_it_is(found: list[Span]) -> None:
+    whole, ids = Encoded(), sorted(span.span_id for span in found)
+    for span in found:
+        whole.add([span])
+    assert whole.body(RESOURCE, "1.2") == encode(found, RESOURCE, "1.2")
+    left = [whole]
+    while any(part.count > 1 for part in left):
+        left = [half for part in left for half in (part.halves() if part.count > 1 else (part,))]
+    assert all(part.count == 1 for part in left)
+    requests = [ExportTraceServiceRequest.FromString(part.body(RESOURCE, "1.2")) for part in left]
+    single = [request.resource_spans[0].scope_spans[0].spans[0] for request in requests]
+    assert sorted(span.span_id for span in single) == ids
+    assert [part.first() for part in left] == [(span.trace_id, span.name) for span in single]
+
+
 def test_services_are_resources_of_their_own() -> None:
     def span(service: str) -> Span:
-        return Span(trace_id=b"t" * 16, span_id=service[:8].encode().ljust(8), name=service, start_us=1, end_us=2, service=service)
+        return Span(b"t" * 16, service[:8].encode().ljust(8), b"", Shape(service, service=service), 1, 2)
 
     found = json.loads(to_json([span("worker"), span("gateway"), span("worker")], RESOURCE, "1.2"))["resourceSpans"]
     names = [{a["key"]: a["value"]["stringValue"] for a in part["resource"]["attributes"]}["service.name"] for part in found]
