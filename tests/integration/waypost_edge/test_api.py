@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.integration.waypost_edge.stream_heads import PATHS, Heads
+from tests.unit.waypost_edge.api import curl_examples
 from tests.waiting import wait_until
 from waypost_io.servers import free_port
 
@@ -139,13 +141,31 @@ async def test_watchers_miss_nothing_when_edges_are_killed(stack: Stack) -> None
 
 
 @pytest.mark.slow
+async def test_the_examples_of_the_documentation_with_everything_running(stack: Stack) -> None:
+    assert await curl_examples.run_all("127.0.0.1", int(stack.url.rpartition(":")[2])) >= 6
+
+
+@pytest.mark.slow
+async def test_no_request_for_a_stream_makes_the_edge_fail(stack: Stack) -> None:
+    """What Schemathesis would ask of the two streams; it reads answers to their end, which these do not have."""
+    async with httpx2.AsyncClient(base_url=stack.url, trust_env=False) as http:
+        run_id = (await http.post("/v1/runs", json={"agent": "nobody", "input": None})).json()["run_id"]
+    found = Heads(stack.url, run_id)
+    await asyncio.to_thread(found.fuzz, examples=60, seeded=int(SEED))
+    assert {path for path, status in found.statuses if status == 200} == set(PATHS), found.statuses
+    assert {path for path, status in found.statuses if status == 400} == set(PATHS), found.statuses
+    assert {status for _, status in found.statuses} <= {200, 204, 400, 404}, found.statuses
+    assert not [text for text in found.texts if "Traceback" in text or "something is wrong with the edge itself" in text]
+
+
+@pytest.mark.slow
 async def test_no_request_makes_the_edge_fail(stack: Stack) -> None:
     """Schemathesis on the edge's own OpenAPI: valid and invalid, every operation; nothing answers with a 500 or shows a stack."""
     report = stack.folder / "report.ndjson"
     fuzzer = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{stack.url}/openapi.json", "--url", stack.url),
         *("--checks", "not_a_server_error", "--phases", "coverage,fuzzing", "--max-examples", "10", "--max-time", "60"),
-        *("--seed", SEED, "--request-timeout", "15", "--exclude-path", "/v1/events", "--no-color"),
+        *("--seed", SEED, "--request-timeout", "15", "--exclude-path", "/v1/events", "--no-color"),  # an answer without an end: see above
         *("--report", "ndjson", "--report-ndjson-path", str(report), "--generation-database", "none"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
