@@ -131,6 +131,12 @@ _EDGE = [
     series("Duration of a request, 95 %", (quantile(0.95, "waypost_edge_request_seconds", "route"), "{{route}}"), unit="s"),
     series("Watchers", ("sum by (instance) (waypost_edge_watchers)", "{{instance}}"), text="Live streams of events: console, API."),
     series(
+        "Webhooks",
+        (rate("waypost_edge_webhooks_total", "webhook, outcome"), "{{webhook}}: {{outcome}}"),
+        unit="ops",
+        text="Deliveries of events. A failed one is tried again; one that is given up is among the dead letters.",
+    ),
+    series(
         "Events read for searches",
         (rate("waypost_edge_events_read_total"), "events"),
         unit="ops",

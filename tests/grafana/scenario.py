@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import shutil
 import tempfile
@@ -27,6 +28,16 @@ name = "never"
 decision = "deny"
 tools = ["forbidden"]
 """
+WEBHOOK = """
+[[webhook]]
+name = "crm"
+url = "http://127.0.0.1:9/"
+secret_env = "CRM_WEBHOOK_SECRET"
+types = ["run_completed"]
+attempts = 1
+allow = ["127.0.0.1/32:9"]
+"""
+"""Nobody is there: it fails, and is given up."""
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -122,6 +133,7 @@ SHOWN = (
     ("waypost_loops_total", "kind"),
     ("waypost_tool_attempts_failed_total", "error"),
     ("waypost_audit_anchor_failures_total", "anchor"),
+    ("waypost_edge_webhooks_total", "webhook"),
 )
 """Series that come late: once all of these are there, so is the rest."""
 
@@ -149,6 +161,7 @@ async def at_work() -> AsyncIterator[Site]:
         anchors = {"worm": folder / "heads.jsonl", "away": folder / "policy.toml" / "heads.jsonl"}  # no folder: it fails
         kept = "".join(f'[[anchor]]\nkind = "file"\nname = "{name}"\npath = "{path}"\n' for name, path in anchors.items())
         (folder / "anchors.toml").write_text(kept)
+        (folder / "webhooks.toml").write_text(WEBHOOK)
         options = DevOptions(
             edge_addr=f"127.0.0.1:{free_port()}",
             modules=(str(MODULE),),
@@ -161,6 +174,8 @@ async def at_work() -> AsyncIterator[Site]:
                 "WAYPOST_GATEWAY_SETTLE_SECONDS": "0",
                 "WAYPOST_AUDIT_ANCHORS_FILE": str(folder / "anchors.toml"),
                 "WAYPOST_AUDIT_HEAD_SECONDS": "1",
+                "WAYPOST_WEBHOOKS_FILE": str(folder / "webhooks.toml"),
+                "CRM_WEBHOOK_SECRET": f"whsec_{base64.b64encode(bytes(32)).decode()}",
             },
             environment_of={"audit": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces"}},
         )

@@ -15,6 +15,7 @@ from unittest import mock
 
 from msgspec import structs
 
+from waypost_audit.anchors.keeping import AnchorKeeper
 from waypost_coordinator import front, mailroom, posting, settling, sweep, takeover, timers
 from waypost_coordinator.api import fork
 from waypost_coordinator.batch import Batch
@@ -24,7 +25,9 @@ from waypost_gateway import calls
 from waypost_gateway.classify import Doubt, Fail
 from waypost_gateway.permits import Permits, _permit
 from waypost_io.store.batch import positions_of
+from waypost_io.store.memory.audit import MemoryAudit
 from waypost_io.store.memory.log import MemoryLog
+from waypost_io.store.ports import AnchorRow
 from waypost_proto import commands
 from waypost_proto.errors import SequenceTaken, WaypostError
 from waypost_worker.outbox import Outbox
@@ -171,6 +174,25 @@ def _everywhere(package: str, name: str, value: Any) -> list[Patch]:
     return [mock.patch.object(module, name, value) for module in modules if hasattr(module, name)]
 
 
+def _unfenced(original: Any) -> Any:
+    async def append(self: Any, state: Any, spans: Any, nodes: Any) -> None:
+        log = self._log
+        owned = replace(state, owner=log.state.owner, epoch=log.state.epoch, size=log.state.size)
+        await original(self, owned, [replace(span, position=log.cursors.get(span.partition, 0) + 1) for span in spans], nodes)
+
+    return append
+
+
+def _noted_first(original: Any) -> Any:
+    async def put(self: Any, each: Any, there: Any) -> Any:
+        newest = await self._audit.newest_head()
+        if newest is not None and (there is None or there.size < newest.size):
+            await self._audit.anchored(AnchorRow(name=each.name, size=newest.size, anchored_at=0.0, place=""))
+        return await original(self, each, there)
+
+    return put
+
+
 MUTANTS = (
     Mutant("ack-before-commit", "a message is acked after its commit", lambda: [_replaced(mailroom.Mailroom, "_open", _ack_first)]),
     Mutant("no-digest", "an advance fits the journal it builds on", lambda: [_replaced(advancing, "advance", _any_base)]),
@@ -246,6 +268,13 @@ MUTANTS = (
     ),
     Mutant("fork-executes", "a fork's calls wait for recorded answers", lambda: [_replaced(forked, "hold_back", _not_held)]),
     Mutant("fork-twice", "one fork for a request that is repeated", lambda: [_replaced(fork, "new_run_id", _unchosen)]),
+    Mutant(
+        "audit-unfenced",
+        "an append to the audit log names the size and the cursors that it builds on",
+        lambda: [_replaced(MemoryAudit, "append", _unfenced)],
+        needs=frozenset({"store"}),
+    ),
+    Mutant("noted-first", "an anchor has a head before that is noted", lambda: [_replaced(AnchorKeeper, "_put", _noted_first)]),
     Mutant("fork-anywhere", "a fork is cut between two steps", lambda: [_replaced(forking, "boundaries", _cut_anywhere)]),
 )
 """In the order in which they are told about. All but the rarest are caught within a few dozen seeds."""

@@ -14,8 +14,11 @@ from tests.simulation.odd_programs import ODD_AGENTS, ODD_TOOLS, VERSIONS
 from tests.simulation.programs import AGENTS, TOOLS
 from tests.simulation.storage import Database, SimulatedStore
 from tests.simulation.trace import Trace
+from waypost_audit.anchors.keeping import AnchorKeeper
+from waypost_audit.anchors.settings import NamedAnchor
 from waypost_audit.bell import Bell
 from waypost_audit.logger import AuditConfig, AuditLogger
+from waypost_audit.metrics import AnchorMetrics
 from waypost_audit.metrics import Metrics as AuditMetrics
 from waypost_audit.signing import Signer
 from waypost_coordinator.service import Coordinator
@@ -83,7 +86,8 @@ class Fleet:
         self.failures: list[str] = []
         self.deaths: list[tuple[float, str]] = []
         self.calm = False
-        sizes = {"coordinator": chance.pick([2, 2, 3]), "worker": chance.pick([1, 2, 2]), "gateway": chance.pick([1, 2]), "audit": 1}
+        self.anchors: list[NamedAnchor] = []
+        sizes = {"coordinator": chance.pick([2, 2, 3]), "worker": chance.pick([1, 2, 2]), "gateway": chance.pick([1, 2]), "audit": 2}
         self.members = [Member(role, index) for role, size in sizes.items() for index in range(size)]
 
     def start_all(self) -> None:
@@ -149,7 +153,9 @@ class Fleet:
     def _start(self, member: Member, process: Process) -> None:
         member.stop = Stop()
         self._trace.add("STARTED", process)
-        serve: Serve = {"coordinator": self._coordinator, "worker": self._worker, "gateway": self._gateway, "audit": _audit}[member.role]
+        serve: Serve = {"coordinator": self._coordinator, "worker": self._worker, "gateway": self._gateway, "audit": self._audit}[
+            member.role
+        ]
         task = self._loop.create_task(self._live(member, process, serve), name=process.name)
         task.add_done_callback(lambda ended: self._ended(member, process, ended), context=self._loop.world.context)
 
@@ -202,11 +208,14 @@ class Fleet:
         async with Peer(bus, SUBJECTS, announce):
             await gateway.serve(stop)
 
-
-async def _audit(bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
-    config = AuditConfig(owner=process.name, poll_seconds=1.0, head_seconds=2.0, lease_seconds=3.0)
-    signer = Signer(store.audit, lambda: [SIGNING_KEY], store.leases.now, metrics=AuditMetrics())
-    await AuditLogger(store, Bell(bus, SUBJECTS.all_events()), config, signer=signer).run(stop)  # type: ignore[arg-type]
+    async def _audit(self, bus: SimulatedBus, store: SimulatedStore, process: Process, stop: Stop) -> None:
+        config = AuditConfig(owner=process.name, poll_seconds=1.0, head_seconds=2.0, lease_seconds=3.0)
+        signer = Signer(store.audit, lambda: [SIGNING_KEY], store.leases.now, metrics=AuditMetrics())
+        logger = AuditLogger(store, Bell(bus, SUBJECTS.all_events()), config, signer=signer)  # type: ignore[arg-type]
+        keeper = AnchorKeeper(store.audit, self.anchors, lambda: logger.active, AnchorMetrics(Metrics()))
+        async with keeper:
+            if await logger.run(stop):
+                await keeper.finish()
 
 
 def _coordinator_settings(*, lease_seconds: float) -> CoordinatorSettings:

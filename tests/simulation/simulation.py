@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from tests.simulation import fork_invariants, invariants
+from tests.simulation.anchorage import Anchorage
 from tests.simulation.chance import Chance
 from tests.simulation.customers import Customers
 from tests.simulation.determinism import simulated_machine
@@ -135,9 +136,11 @@ class _Simulation:
         self._provider = Provider(loop, Chance(seed, "provider"), self._trouble)
         self._watch = invariants.Watch(self._tables, self._provider)
         self._fork_watch = fork_invariants.ForkWatch(self._tables, self._provider)
-        self._database.observers += [self._watch.observe, self._fork_watch.observe]
+        self._anchorage = Anchorage(self._trouble, Chance(seed, "anchors"))
+        self._database.observers += [self._watch.observe, self._fork_watch.observe, self._anchorage.observe]
         self._containers = chance.hits(0.5)
         self._fleet = Fleet(loop, self._network, self._database, chance, self._trace)
+        self._fleet.anchors = self._anchorage.anchors
         self._provider.kill_me = self._fleet.kill_current
         if self._trouble.two_builds:
             self._fleet.deploy(plan.troubled_seconds)
@@ -208,6 +211,7 @@ class _Simulation:
             del next(iter(self._tables.events.values()))[2]
             self._provider.effects.update(list(self._provider.effects)[:1])
         violations += self._bugs + self._fleet.failures + self._watch.violations + self._fork_watch.violations + complaints
+        violations += self._anchorage.violations
         if served.done() and not served.cancelled() and served.exception() is not None:
             violations.append(f"the customers met an error: {served.exception()!r}")
         violations += [
@@ -228,6 +232,7 @@ class _Simulation:
             *fork_invariants.forks(self._tables, self._forks, expected),
             *invariants.positions(self._tables),
             *invariants.heads(self._tables),
+            *self._anchorage.faults(self._tables),
             *invariants.published(self._tables, self._events),
             *invariants.leftovers(self._tables),
             *self._vandal.missing(self._tables),

@@ -54,6 +54,7 @@ class Trouble:
     deaths: float = 0.0
     """Of code that kills its process."""
     two_builds: float = 0.0
+    odd_anchors: float = 0.0
 
     @classmethod
     def of_seed(cls, chance: Chance, without: frozenset[str] = frozenset(), most: frozenset[str] = frozenset()) -> Self:
