@@ -10,6 +10,7 @@ Owns no request: `watching` reads for one watcher, `run_list` for those who watc
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ class Feed:
         self._run_token = self._subject.count(".") + 1
         self._reads = reads
         self._taps: dict[RunId, set[Tap]] = {}
-        self._all: set[Take] = set()
+        self._all: Counter[Take] = Counter()
+        """Who hears every run, once however often they ask: a list with many readers asks for each of them."""
         self._subscription: Subscription | None = None
         self._listening = asyncio.Lock()
         self._look_now = asyncio.Event()
@@ -131,13 +133,15 @@ class Feed:
 
     @asynccontextmanager
     async def tap_all(self, take: Take) -> AsyncIterator[None]:
-        """Hear every run."""
-        self._all.add(take)
+        """Hear every run, each event once, until whoever entered this with the same `take` has left."""
+        self._all[take] += 1
         try:
             await self._listen()
             yield
         finally:
-            self._all.discard(take)
+            self._all[take] -= 1
+            if not self._all[take]:
+                del self._all[take]
 
     def _on_reconnect(self) -> None:
         self._look_now.set()

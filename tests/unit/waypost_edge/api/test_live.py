@@ -212,6 +212,16 @@ async def test_the_list_hears_of_changes(edge: Edge) -> None:
     assert "not one of" in await edge.get("/v1/events?status=odd", 400, accept="text/event-stream")
 
 
+async def test_a_list_hears_of_changes_when_another_has_left(edge: Edge) -> None:
+    async with listening(edge, "/v1/events") as stays:
+        async with listening(edge, "/v1/events") as leaves:
+            await wait_until(lambda: stays.kinds() == leaves.kinds() == ["ready"])
+        await wait_until(lambda: len(edge.api.live.crowd) == 1)
+        run_id = await edge.desk.started()
+        await wait_until(lambda: len(stays.messages) == 2)
+    assert stays.messages[1][2]["run_id"] == run_id
+
+
 async def test_wrong_cursors_and_runs(edge: Edge) -> None:
     run_id = await edge.desk.started()
     path = f"/v1/runs/{run_id}/events"
