@@ -5,7 +5,6 @@ analyst       its child: one look-up, one opinion
 payments      asks a person for a typed answer, then pays
 courier       an unsafe call that times out: in doubt until a person resolves it
 looper        goes on until its budget pauses it
-hostile       says what browsers should not believe
 """
 
 from __future__ import annotations
@@ -22,10 +21,6 @@ from waypost.models import AssistantMessage, ModelRequest, ToolMessage
 from waypost.models.options import ModelOptions
 from waypost.models.prices import Price
 from waypost.models.scripted import Answer, Say, ScriptedModel, uses
-
-HOSTILE = (
-    "<img src=x onerror=\"document.body.dataset.owned='yes'\"><script>document.body.dataset.owned='yes'</script>\"'><svg onload=alert(1)>"
-)
 
 
 class Application(Struct, frozen=True):
@@ -182,14 +177,3 @@ async def sleeper(ctx: Context, seconds: float) -> str:
     """Waits for a timer, then for a signal."""
     await asyncio.sleep(seconds)
     return await ctx.signal("documents-received", str)
-
-
-@agent(tools=[note])
-async def hostile(ctx: Context, text: str) -> dict[str, str]:
-    """Repeats what it is told in every place where an agent can say something."""
-    ctx.set_state({"text": text})
-    answer = await ctx.call(note, text)
-    decided = await ctx.ask("officer", text, Literal["yes", "no"])
-    if decided == "no":
-        raise ValueError(text)
-    return {text: answer}

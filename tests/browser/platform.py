@@ -17,6 +17,7 @@ from waypost_cli.dev import DevOptions, Supervisor
 from waypost_io.servers import free_port
 
 MODULE = str(Path(__file__).with_name("lending.py"))
+RUDE = str(Path(__file__).with_name("rude.py"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,9 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform(data_dir: Path, *, port: int = 0, modules: tuple[str, ...] = (MODULE,), **environment: str) -> AsyncIterator[Platform]:
+async def platform(
+    data_dir: Path, *, port: int = 0, modules: tuple[str, ...] = (MODULE, RUDE), **environment: str
+) -> AsyncIterator[Platform]:
     """Start all of it; `environment` is for the edge."""
     options = DevOptions(modules=modules, data_dir=data_dir, reload=False, services=("coordinator", "worker", "gateway"))
     async with (

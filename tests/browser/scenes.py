@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import nats as nats_client
 
-from tests.browser.lending import HOSTILE
 from tests.browser.platform import Platform
+from tests.browser.rude import HOSTILE
 from tests.waiting import wait_until
 from waypost import Budget
 from waypost_proto.api import DeadList, DeadPage, RunView
@@ -90,13 +90,13 @@ async def hostile(desk: Platform) -> str:
     return run.run_id
 
 
-async def dead_letter(desk: Platform) -> int:
-    """A task that is no task, which the intake refuses. Its reason names a hostile agent."""
+async def dead_letter(desk: Platform, priority: bytes = b'"<script>high</script>"') -> int:
+    """A task that is no task, which the intake refuses."""
     connection = await nats_client.connect(desk.supervisor.nats_url)
     try:
         before = {each.dead_id for each in (await desk.client.call("dead.list", DeadList(limit=500), DeadPage)).dead}
         await connection.jetstream().publish(
-            "waypost.tasks.underwriter", b'{"input": {"applicant": "Osprey"}, "prioritty": "<script>high</script>"}'
+            "waypost.tasks.underwriter", b'{"input": {"applicant": "Osprey"}, "prioritty": ' + priority + b"}"
         )
 
         async def arrived() -> int:
@@ -108,16 +108,15 @@ async def dead_letter(desk: Platform) -> int:
         await connection.close()
 
 
-async def everything(desk: Platform, *, extra: int = 6) -> Scenes:
-    """A little of everything, and some runs more for the list."""
+async def everything(desk: Platform, *, extra: int = 6, rude: bool = True) -> Scenes:
+    """A little of everything, and some runs more for the list. `rude`: and what browsers should not believe."""
     others = [finished(desk, name, 10_000 + 3_500 * number, 0.05) for number, name in enumerate(NAMES[2 : 2 + extra])]
-    done, doubtful, held, asked, bad, *_ = await asyncio.gather(
-        finished(desk, pace=1.0), doubt(desk), paused(desk), question(desk), hostile(desk), *others
-    )
+    done, doubtful, held, asked, *_ = await asyncio.gather(finished(desk, pace=1.0), doubt(desk), paused(desk), question(desk), *others)
+    bad = await hostile(desk) if rude else ""
     waiting = await desk.client.start("sleeper", 0.2, labels={"desk": "post"})
     gate = await desk.client.start(
         "underwriter", {"applicant": "Kestrel", "amount": 72_000, "purpose": "a new kiln", "pace": 0.2}, labels={"customer": "kestrel"}
     )
     await reaches(desk, gate.run_id, has_status("waiting_approval"))
-    await dead_letter(desk)
+    await dead_letter(desk, b'"<script>high</script>"' if rude else b'"high"')
     return Scenes(finished=done, approval=gate.run_id, question=asked, doubt=doubtful, paused=held, waiting=waiting.run_id, hostile=bad)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import PICTURES
 from tests.browser.looking import go
-from tests.browser.platform import Platform
-from tests.browser.scenes import Scenes, finished
+from tests.browser.platform import MODULE, Platform, platform
+from tests.browser.scenes import Scenes, everything, finished
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _asked_for(request: pytest.FixtureRequest) -> None:
     if not request.config.getoption("--screenshots", default=False):
         pytest.skip("pictures are written with --screenshots")
+
+
+@pytest.fixture(scope="module")
+async def gallery(chromium: str) -> AsyncIterator[tuple[Platform, Scenes]]:
+    """A desk of their own, where nothing has happened that nobody wants to see, whatever other tests did."""
+    with tempfile.TemporaryDirectory(prefix="waypost-pictures-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        async with platform(Path(folder), modules=(MODULE,)) as desk:
+            yield desk, await everything(desk, rude=False)
 
 
 async def _taken(page: Page, name: str) -> None:
@@ -27,7 +39,8 @@ async def _taken(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_pictures(browser: Browser, desk: Platform, scenes: Scenes, scheme: str) -> None:
+async def test_pictures(browser: Browser, gallery: tuple[Platform, Scenes], scheme: str) -> None:
+    desk, scenes = gallery
     context = await browser.new_context(
         base_url=desk.url,
         color_scheme=scheme,  # type: ignore[arg-type]
@@ -48,6 +61,11 @@ async def test_pictures(browser: Browser, desk: Platform, scenes: Scenes, scheme
         await _taken(page, "approvals")
         await go(page, "/attention")
         await _taken(page, "attention")
+        await go(page, f"/runs/{scenes.finished}?tab=trace")
+        await page.locator("#trace summary").filter(has_text="execute_tool credit-bureau").click()
+        await _taken(page, "trace")
+        await go(page, "/agents")
+        await _taken(page, "agents")
         await go(page, f"/runs/{scenes.finished}?tab=state&at=8")
         await expect(page.get_by_text("What event 8 changed")).to_be_visible()
         await _taken(page, "state")

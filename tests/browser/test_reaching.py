@@ -14,6 +14,7 @@ from tests.browser.scenes import Scenes
 PLACES = {
     "runs": "/",
     "no runs": "/?agent=nobody",
+    "start": "/?agent=underwriter",
     "approvals": "/approvals",
     "decided": "/approvals?state=all",
     "attention": "/attention",
@@ -48,6 +49,9 @@ async def test_axe_finds_nothing(browser: Browser, desk: Platform, scenes: Scene
                 await expect(page.locator("#panel .moments")).to_be_visible()
             if name == "paused":
                 await page.locator("#run-head .head-actions").get_by_role("button", name="Resume").click()
+            if name == "start":
+                await page.get_by_role("button", name="Start a run").click()
+                await expect(page.get_by_label("Applicant")).to_be_visible()
             if name == "trace":
                 await page.locator("#trace summary").nth(4).click()
             if name == "runs":

@@ -8,9 +8,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Faults
-from tests.browser.lending import HOSTILE
 from tests.browser.looking import go, owned, ready
 from tests.browser.platform import Platform
+from tests.browser.rude import HOSTILE
 from tests.browser.scenes import Scenes
 
 PLACES = (
@@ -40,7 +40,7 @@ async def test_hostile_output_is_text(page: Page, scenes: Scenes, place: str) ->
 
 async def test_a_hostile_step_in_the_panel_is_text(page: Page, scenes: Scenes) -> None:
     await go(page, f"/runs/{scenes.hostile}")
-    await page.get_by_role("treeitem", name=re.compile("Tool call: note")).click()
+    await page.get_by_role("treeitem", name=re.compile("Tool call: repeat")).click()
     await expect(page.locator("#panel").get_by_text("<img src=x").first).to_be_visible()
     assert not await owned(page)
 

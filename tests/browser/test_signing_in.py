@@ -80,3 +80,23 @@ async def test_everybody_is_offered_what_they_may_do(site: tuple[Platform, str],
     assert "/signin" in ann.url
     for page in (sam, olga, bea, ann):
         await page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_form_is_for_everybody(site: tuple[Platform, str], browser: Browser, scheme: str) -> None:
+    _, url = site
+    context = await browser.new_context(base_url=url, color_scheme=scheme, viewport={"width": 390, "height": 800})  # type: ignore[arg-type]
+    try:
+        page = await context.new_page()
+        page.set_default_timeout(20_000)
+        await page.goto("/approvals")
+        await expect(page.get_by_label("API token")).to_be_focused()
+        await page.keyboard.type("SUNOTOKEN")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_be_visible()
+        red, green, blue = await page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)")
+        assert (max(red, green, blue) < 100) is (scheme == "dark"), "the stylesheet is the console's"
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")
+        assert not await violations(page)
+    finally:
+        await context.close()

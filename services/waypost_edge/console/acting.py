@@ -60,13 +60,16 @@ def done(request: Request, message: str, go: str, *, stay: bool = True) -> Respo
 
 
 async def start(_console: Console, request: Request, who: Who) -> Response:
-    """`POST /runs/start`: `agent`, `input` (JSON), limits."""
+    """`POST /runs/start`: `agent`, `input` (JSON) or the fields of the agent's form (`as=fields`), limits."""
     form = await form_of(request)
+    agent = form.get("agent", "").strip()
+    text = form.get("input", "").strip()
+    given = await _input_of(who, agent, form) if form.get("as") == "fields" and not text else _json(text or "null", "Input")
     answer = await who.client.call(
         "runs.start",
         api.RunsStart(
-            agent=form.get("agent", "").strip(),
-            input=_json(form.get("input", "") or "null", "Input"),
+            agent=agent,
+            input=given,
             run_id=form.get("run_id") or _new_id(),
             budget=_budget(form),
             labels=_labels(form.get("labels", "")),
@@ -74,6 +77,14 @@ async def start(_console: Console, request: Request, who: Who) -> Response:
         api.RunAnswer,
     )
     return done(request, f"Run {answer.run_id} was started", f"/runs/{answer.run_id}", stay=False)
+
+
+async def _input_of(who: Who, agent: str, form: Form) -> Raw:
+    """The fields of a form, read by the schema that it was made from."""
+    schemas = {view.definition.name: view.definition.input_schema for view in await who.client.agents()}
+    if agent not in schemas:
+        raise NotFound(f"there is no agent {agent!r} any more whose form this could be: look again")
+    return read_form(schemas[agent], form)
 
 
 def _labels(text: str) -> dict[str, str]:

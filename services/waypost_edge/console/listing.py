@@ -7,10 +7,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from waypost_edge.console import shown
 from waypost_edge.console.pages import is_fragment, onwards
+from waypost_edge.console.schema_forms import fields_of
 from waypost_proto.api import RunPage, RunsList
 from waypost_proto.errors import BadInput
 from waypost_proto.ids import parse_run_id
@@ -126,6 +127,16 @@ async def runs(console: Console, request: Request, who: Who) -> Response:
         who=who,
         here="runs",
     )
+
+
+async def new(console: Console, request: Request, who: Who) -> Response:
+    """`/new?agent=NAME`: the form of an agent's input, for the dialog that starts a run; a JSON text for what no form can say."""
+    name = request.query_params.get("agent", "").strip()[:200]
+    found = next((view.definition for view in await who.client.agents() if view.definition.name == name), None)
+    form = fields_of(found.input_schema, UNSET, "Input") if found is not None else []
+    if [field.kind for field in form] == ["json"]:
+        form = []
+    return console.pages.answer("parts/start_form.html", form=form, about=found.description if found is not None else "")
 
 
 async def _agents(who: Who) -> list[str]:

@@ -40,13 +40,14 @@ class Field(Struct, frozen=True):
     fields: tuple[Field, ...] = ()
 
 
-def fields_of(schema: Raw | UnsetType, value: Raw | UnsetType) -> list[Field]:
-    """The form of a schema, filled with `value` where there is one. A schema that cannot be read becomes one JSON text."""
+def fields_of(schema: Raw | UnsetType, value: Raw | UnsetType, label: str = "Answer") -> list[Field]:
+    """The form of a schema, filled with `value` where there is one. A schema that cannot be read becomes one JSON text; `label` is that of
+    a form that is one field."""
     root = _loaded(schema)
     given = _loaded(value)
     if not isinstance(root, dict):
         root = {}
-    made = _field(_Source(root), root, ROOT, "Answer", given, required=True)
+    made = _field(_Source(root), root, ROOT, label, given, required=True)
     if made.kind == "group":
         return list(made.fields)
     return [made]

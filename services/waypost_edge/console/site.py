@@ -82,6 +82,7 @@ class Console:
         reads: Mapping[str, Handler] = {
             "/": listing.runs,
             "/live": live.live,
+            "/new": listing.new,
             "/runs/{run_id}": run_page.run,
             "/runs/{run_id}/timeline": run_page.timeline_rows,
             "/runs/{run_id}/steps/{seq:int}": stepping.step,

@@ -134,3 +134,8 @@ def test_a_form_is_bounded() -> None:
         field, depth = field.fields[0], depth + 1
     assert field.kind == "json"
     assert depth <= 4
+
+
+def test_the_only_field_of_a_form_is_called_what_the_page_calls_it() -> None:
+    [field] = fields_of(Raw(b'{"type":"string"}'), UNSET, "Input")
+    assert (field.label, field.kind) == ("Input", "text")
