@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.browser.looking import PATIENCE_SECONDS, opened
 from tests.browser.platform import Platform, platform
 from tests.browser.scenes import Scenes, everything
 
@@ -60,6 +61,8 @@ async def scenes(desk: Platform) -> Scenes:
 
 @pytest.fixture(scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One for all tests; somebody's own is made by `opened`."""
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield running
@@ -77,10 +80,8 @@ def faults() -> Faults:
 
 @pytest.fixture
 async def context(browser: Browser, desk: Platform) -> AsyncIterator[BrowserContext]:
-    made = await browser.new_context(base_url=desk.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    made.set_default_timeout(20_000)
-    yield made
-    await made.close()
+    async with opened(browser, desk.url) as made:
+        yield made
 
 
 @pytest.fixture

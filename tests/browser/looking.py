@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+Scheme = Literal["light", "dark"]
+PATIENCE_SECONDS = 60.0
+"""For whatever a page is to do or to show. Nothing is measured here: a machine with other work on it is slow and not wrong."""
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, url: str, *, width: int = 1440, height: int = 900, scheme: Scheme = "light"
+) -> AsyncIterator[BrowserContext]:
+    """A browser of somebody's own, which is patient and closed in the end."""
+    made = await browser.new_context(
+        base_url=url, viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    made.set_default_timeout(PATIENCE_SECONDS * 1000)
+    try:
+        yield made
+    finally:
+        await made.close()
 
 
 async def ready(page: Page) -> None:

@@ -61,7 +61,7 @@ async def edge(
     with (folder / "edge.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "waypost_edge", env=full, stderr=log)
     try:
-        await wait_until(lambda: asyncio.to_thread(_answers, f"{url}/static/-/console.css"), seconds=30)
+        await wait_until(lambda: asyncio.to_thread(_answers, f"{url}/static/-/console.css"), seconds=60)
         yield url, process
     finally:
         if process.returncode is None:

@@ -30,7 +30,7 @@ class Scenes:
     hostile: str
 
 
-async def reaches(desk: Platform, run_id: str, what: Callable[[RunView], bool], seconds: float = 30) -> RunView:
+async def reaches(desk: Platform, run_id: str, what: Callable[[RunView], bool], seconds: float = 60) -> RunView:
     """Wait until a run's view is as wanted."""
     last: RunView | None = None
 

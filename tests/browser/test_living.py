@@ -10,7 +10,7 @@ from playwright.async_api import Page, Route, expect
 
 from tests.browser import scenes as scene
 from tests.browser.conftest import Faults
-from tests.browser.looking import go, ready
+from tests.browser.looking import PATIENCE_SECONDS, go, ready
 from tests.browser.platform import Platform
 
 
@@ -90,7 +90,7 @@ async def test_a_late_answer_does_not_take_the_place_of_what_was_filtered_since(
     await page.route(re.compile(r"^[^?]*:\d+/$"), held)
     await page.evaluate(ANSWERED)
     await page.evaluate(LOOK)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await held.arrived.wait()
     await page.get_by_label("Agent").first.select_option("looper")
     row = page.locator("#runs tbody tr").first
@@ -105,7 +105,7 @@ async def test_a_step_is_shown_while_a_live_part_waits_for_its_answer(page: Page
     held = Held()
     await page.route(re.compile(r"part=(badges|head)"), held)
     await page.evaluate(LOOK)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await held.arrived.wait()
     await page.get_by_role("treeitem", name=re.compile("Tool call")).first.click()
     await expect(page.locator("#panel .moments")).to_be_visible()

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import PICTURES
-from tests.browser.looking import go
+from tests.browser.looking import Scheme, go, opened
 from tests.browser.platform import MODULE, Platform, platform
 from tests.browser.scenes import Scenes, everything, finished
 
@@ -34,20 +34,15 @@ async def gallery(chromium: str) -> AsyncIterator[tuple[Platform, Scenes]]:
 async def _taken(page: Page, name: str) -> None:
     await page.mouse.move(0, 0)
     await expect(page.locator(".skeleton")).to_have_count(0)
+    await expect(page.locator("#badge-dead")).to_be_visible()
     await page.evaluate("document.fonts.ready.then(() => true)")  # not by polling, which would need eval
     await page.screenshot(path=PICTURES / f"console-{name}.png", animations="disabled")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_pictures(browser: Browser, gallery: tuple[Platform, Scenes], scheme: str) -> None:
+async def test_pictures(browser: Browser, gallery: tuple[Platform, Scenes], scheme: Scheme) -> None:
     desk, scenes = gallery
-    context = await browser.new_context(
-        base_url=desk.url,
-        color_scheme=scheme,  # type: ignore[arg-type]
-        viewport={"width": 1360, "height": 800},
-        reduced_motion="reduce",
-    )
-    try:
+    async with opened(browser, desk.url, width=1360, height=800, scheme=scheme) as context:
         page = await context.new_page()
         await go(page, f"/runs/{scenes.finished}")
         await page.get_by_role("treeitem", name=re.compile("Tool call: credit-bureau")).click()
@@ -72,5 +67,3 @@ async def test_pictures(browser: Browser, gallery: tuple[Platform, Scenes], sche
         other = await finished(desk, amount=90_000, pace=0.1)
         await go(page, f"/compare?a={scenes.finished}&b={other}")
         await _taken(page, "compare")
-    finally:
-        await context.close()

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.looking import go, ready, violations
+from tests.browser.looking import Scheme, go, opened, ready, violations
 from tests.browser.platform import Platform
 from tests.browser.scenes import Scenes
 
@@ -35,33 +35,34 @@ PLACES = {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(browser: Browser, desk: Platform, scenes: Scenes, scheme: str) -> None:
-    context = await browser.new_context(
-        base_url=desk.url, color_scheme=scheme, reduced_motion="reduce", viewport={"width": 1440, "height": 900}
-    )  # type: ignore[arg-type]
-    try:
+async def test_axe_finds_nothing(browser: Browser, desk: Platform, scenes: Scenes, scheme: Scheme) -> None:
+    found: dict[str, list[str]] = {}
+    async with opened(browser, desk.url, scheme=scheme) as context:
         page = await context.new_page()
-        found: dict[str, list[str]] = {}
         for name, place in PLACES.items():
             await go(page, place.format(**{field: getattr(scenes, field) for field in Scenes.__slots__}))
-            if name in ("run", "doubt"):
-                await page.get_by_role("treeitem", name=re.compile("Tool call")).first.click()
-                await expect(page.locator("#panel .moments")).to_be_visible()
-            if name == "paused":
-                await page.locator("#run-head .head-actions").get_by_role("button", name="Resume").click()
-            if name == "start":
-                await page.get_by_role("button", name="Start a run").click()
-                await expect(page.get_by_label("Applicant")).to_be_visible()
-            if name == "trace":
-                await page.locator("#trace summary").nth(4).click()
-            if name == "runs":
-                await page.get_by_role("search").locator("[data-pick] > summary").click()
+            await _as_somebody_has_it(page, name)
             wrong = await violations(page)
             if wrong:
                 found[name] = wrong
-        assert not found
-    finally:
-        await context.close()
+    assert not found
+
+
+async def _as_somebody_has_it(page: Page, name: str) -> None:
+    """What is closed at first is opened."""
+    match name:
+        case "run" | "doubt":
+            await page.get_by_role("treeitem", name=re.compile("Tool call")).first.click()
+            await expect(page.locator("#panel .moments")).to_be_visible()
+        case "paused":
+            await page.locator("#run-head .head-actions").get_by_role("button", name="Resume").click()
+        case "start":
+            await page.get_by_role("button", name="Start a run").click()
+            await expect(page.get_by_label("Applicant")).to_be_visible()
+        case "trace":
+            await page.locator("#trace summary").nth(4).click()
+        case "runs":
+            await page.get_by_role("search").locator("[data-pick] > summary").click()
 
 
 async def test_keys_are_enough(page: Page, scenes: Scenes) -> None:
@@ -148,8 +149,7 @@ async def test_a_key_that_is_held_is_one_key(page: Page, scenes: Scenes) -> None
 
 
 async def test_colours_follow_the_system_and_the_switch(browser: Browser, desk: Platform) -> None:
-    context = await browser.new_context(base_url=desk.url, color_scheme="dark")
-    try:
+    async with opened(browser, desk.url, scheme="dark") as context:
         page = await context.new_page()
         await go(page, "/")
         colour = "getComputedStyle(document.body).backgroundColor"
@@ -161,21 +161,16 @@ async def test_colours_follow_the_system_and_the_switch(browser: Browser, desk: 
         assert await page.evaluate(colour) == light, "the choice is kept"
         await page.get_by_role("button", name="As the system").click()
         assert await page.evaluate(colour) == dark
-    finally:
-        await context.close()
 
 
 async def test_a_small_screen_needs_no_scrolling_sideways(browser: Browser, desk: Platform, scenes: Scenes) -> None:
-    context = await browser.new_context(base_url=desk.url, viewport={"width": 390, "height": 800})
-    try:
+    wide = {}
+    async with opened(browser, desk.url, width=390, height=800) as context:
         page = await context.new_page()
-        wide = {}
         for name, place in PLACES.items():
             await go(page, place.format(**{field: getattr(scenes, field) for field in Scenes.__slots__}))
             wide[name] = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert {name: by for name, by in wide.items() if by > 1} == {}
-    finally:
-        await context.close()
+    assert {name: by for name, by in wide.items() if by > 1} == {}
 
 
 async def test_views_are_addresses_and_named_ones_are_kept(page: Page, scenes: Scenes) -> None:

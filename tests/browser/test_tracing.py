@@ -12,7 +12,7 @@ import nats as nats_client
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.looking import go, ready
+from tests.browser.looking import go, opened, ready
 from tests.browser.platform import Platform, edge
 from tests.browser.scenes import Scenes
 from waypost_io.servers import free_port
@@ -77,18 +77,13 @@ async def with_grafana(desk: Platform, tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_where_grafana_is_known_everything_leads_there(with_grafana: str, browser: Browser, scenes: Scenes) -> None:
-    context = await browser.new_context(base_url=with_grafana, reduced_motion="reduce")
-    try:
+    async with opened(browser, with_grafana) as context:
         page = await context.new_page()
-        page.set_default_timeout(20_000)
         await go(page, f"/runs/{scenes.finished}")
         await page.get_by_role("treeitem", name=re.compile("Tool call: credit-bureau")).click()
-        step = await page.locator("#panel").get_by_role("link", name="Span in Grafana").get_attribute("href")
-        span = await page.locator("#panel").get_by_role("link", name="Span in the trace").get_attribute("href")
-        run = await page.get_by_role("link", name="Grafana", exact=True).get_attribute("href")
-        assert step is not None
-        assert span is not None
-        assert run is not None
+        step = str(await page.locator("#panel").get_by_role("link", name="Span in Grafana").get_attribute("href"))
+        span = str(await page.locator("#panel").get_by_role("link", name="Span in the trace").get_attribute("href"))
+        run = str(await page.get_by_role("link", name="Grafana", exact=True).get_attribute("href"))
         for address in (step, run):
             assert address.startswith(f"{GRAFANA}/explore?")
             [pane] = json.loads(parse_qs(urlsplit(address).query)["panes"][0]).values()
@@ -99,8 +94,6 @@ async def test_where_grafana_is_known_everything_leads_there(with_grafana: str, 
         await page.locator("#trace summary").nth(2).click()
         inside = page.locator("#trace details[open]").get_by_role("link", name="Open in Grafana")
         assert str(await inside.get_attribute("href")).startswith(f"{GRAFANA}/explore?")
-    finally:
-        await context.close()
 
 
 async def test_what_waits_is_shown(desk: Platform, page: Page, scenes: Scenes) -> None:
