@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from waypost_io.bus.ports import Bus, Message
+from waypost_io.lifecycle import Stop
 from waypost_proto.errors import TransientError
 
 
@@ -20,6 +21,19 @@ class Bell:
     def __init__(self, bus: Bus, subject: str) -> None:
         self._bus = bus
         self._subject = subject
+
+    async def idle(self, stop: Stop, seconds: float, look: Callable[[], Awaitable[bool]]) -> None:
+        """`wait`, and return at a stop too. A server that is away meanwhile is no matter of who waits."""
+        ring = asyncio.ensure_future(self.wait(seconds, look))
+        end = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({ring, end}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            end.cancel()
+            ring.cancel()
+            found = await asyncio.gather(ring, end, return_exceptions=True)
+        if isinstance(found[0], Exception) and not isinstance(found[0], TransientError):
+            raise found[0]
 
     async def wait(self, seconds: float, look: Callable[[], Awaitable[bool]]) -> None:
         """Return after a ring, after `seconds`, or at once if `look()` finds something once the bell is being listened to.

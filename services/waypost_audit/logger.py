@@ -155,7 +155,7 @@ class AuditLogger:
             self._sign_at = now + self._config.head_seconds
             await self.sign()
         if not taken:
-            await self._idle(stop)
+            await self._bell.idle(stop, self._config.poll_seconds, self._new)
             return 0.0
         return 0.0 if sum(self._behind.values()) > taken else GATHER_SECONDS
 
@@ -219,19 +219,6 @@ class AuditLogger:
         """Whether there is anything that can be worked on."""
         lag = await self._audit.lag()
         return any(count for partition, count in lag.items() if partition not in self._gaps)
-
-    async def _idle(self, stop: Stop) -> None:
-        """Wait for the bell, the poll or the stop, whatever comes first."""
-        ring = asyncio.ensure_future(self._bell.wait(self._config.poll_seconds, self._new))
-        end = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({ring, end}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            end.cancel()
-            ring.cancel()
-            found = await asyncio.gather(ring, end, return_exceptions=True)
-        if isinstance(found[0], Exception) and not isinstance(found[0], TransientError):
-            raise found[0]
 
     async def _end(self) -> None:
         """A last look and a last head, and the lease is free for the next."""

@@ -105,7 +105,7 @@ class TraceExporter:
                 delay = min(delay * 2, MAX_DELAY_SECONDS)
                 continue
             if not taken:
-                await self._idle(stop)
+                await self._bell.idle(stop, self._config.poll_seconds, self.look)
             elif not self._more:
                 await stop.sleep(GATHER_SECONDS)
 
@@ -204,16 +204,3 @@ class TraceExporter:
         if now - self._said_at > SAY_SECONDS:
             self._said_at = now
             _log.warning("traces cannot be exported, trying again", error=str(error), delay_seconds=pause)
-
-    async def _idle(self, stop: Stop) -> None:
-        """Wait for the bell, the poll or the stop, whatever comes first."""
-        ring = asyncio.ensure_future(self._bell.wait(self._config.poll_seconds, self.look))
-        end = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({ring, end}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            end.cancel()
-            ring.cancel()
-            found = await asyncio.gather(ring, end, return_exceptions=True)
-        if isinstance(found[0], Exception) and not isinstance(found[0], TransientError):
-            raise found[0]

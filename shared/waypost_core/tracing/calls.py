@@ -40,25 +40,11 @@ def _requested(trace: RunTrace, seq: int, at_us: int, data: ev.ToolCallRequested
     if trace.capture.content and (arguments := trace.capture.value(genai.TOOL_CALL_ARGUMENTS, data.args, data.args_ref)):
         attributes[genai.TOOL_CALL_ARGUMENTS] = arguments
     trace.tool_calls += 1
-    call = trace.calls[data.call_id] = Call(
-        kind="tool",
-        seq=seq,
-        name=data.tool,
-        start_us=at_us,
-        span=span_id(trace.run_id, seq),
-        parent=trace.parent_of(data.because),
-        because=data.because,
-        attributes=attributes,
-        unfunded=data.unfunded,
-    )
-    reason = None if data.because is None else trace.reasons.get(data.because)
-    if reason is not None:
-        reason.open += 1
-        reason.calls += 1
-        reason.tools.append(data.tool)
+    call = Call("tool", seq, data.tool, at_us, attributes, data.because, unfunded=data.unfunded)
+    trace.asked(data.call_id, call)
     if data.unfunded:
-        trace.wait(data.call_id, "budget", seq, at_us, parent=call.span)
-    elif data.effect is None:
+        return
+    if effect is None:
         trace.wait(data.call_id, "host", seq, at_us, parent=call.span)
     elif data.approval is None:
         _sent(trace, call, at_us)

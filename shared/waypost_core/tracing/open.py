@@ -20,17 +20,18 @@ class Wait(Struct, kw_only=True):
     attributes: Attributes = field(default_factory=dict)
 
 
-class Call(Struct, kw_only=True):
-    """An open call. `attempt_us` is when its current attempt was sent, 0 while none is under way."""
+class Call(Struct):
+    """An open call. `attempt_us` is when its current attempt was sent, 0 while none is under way; `because` names the model call
+    that chose it."""
 
     kind: Literal["tool", "child"]
     seq: int
     name: str
     start_us: int
+    attributes: Attributes
+    because: CallId | None = None
     span: bytes = b""
     parent: bytes = b""
-    because: CallId | None = None
-    attributes: Attributes = field(default_factory=dict)
     attempt: int = 1
     attempt_us: int = 0
     reconcile: tuple[int, int] | None = None

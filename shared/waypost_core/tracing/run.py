@@ -176,10 +176,18 @@ class RunTrace:
         kept = {f"{self.prefix}.{key}": value for key, value in attributes.items() if value not in ("", None)}
         self.events.append(SpanEvent(at_us, name, kept))
 
-    def parent_of(self, because: CallId | None) -> bytes:
-        """The reasoning step that chose a call, or the run."""
-        reason = None if because is None else self.reasons.get(because)
-        return self.root if reason is None else span_id(self.run_id, reason.seq, "plan")
+    def asked(self, call_id: CallId, call: Call) -> None:
+        """A call has begun, under the reasoning step that chose it or under the run; without means for it, it waits."""
+        self.calls[call_id] = call
+        call.span, call.parent = span_id(self.run_id, call.seq), self.root
+        reason = None if call.because is None else self.reasons.get(call.because)
+        if reason is not None:
+            call.parent = span_id(self.run_id, reason.seq, "plan")
+            reason.open += 1
+            reason.calls += 1
+            reason.tools.append(call.name)
+        if call.unfunded:
+            self.wait(call_id, "budget", call.seq, call.start_us, parent=call.span)
 
     def settled(self, because: CallId | None, at_us: int) -> None:
         """A call that a reasoning step chose has ended; the step ends with an advance that asks for nothing more."""

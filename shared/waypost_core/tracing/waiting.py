@@ -94,24 +94,8 @@ def _child_requested(trace: RunTrace, seq: int, at_us: int, data: ev.ChildReques
     _optional(attributes, genai.INPUT, trace.capture.value(genai.INPUT, data.input, data.input_ref))
     if data.because is not None:
         attributes[genai.BECAUSE] = data.because
-    call = trace.calls[data.call_id] = Call(
-        kind="child",
-        seq=seq,
-        name=data.child_agent,
-        start_us=at_us,
-        span=span_id(trace.run_id, seq),
-        parent=trace.parent_of(data.because),
-        because=data.because,
-        attributes=attributes,
-        child=data.child_run_id,
-    )
-    reason = None if data.because is None else trace.reasons.get(data.because)
-    if reason is not None:
-        reason.open += 1
-        reason.calls += 1
-        reason.tools.append(data.child_agent)
-    if data.unfunded:
-        trace.wait(data.call_id, "budget", seq, at_us, parent=call.span)
+    call = Call("child", seq, data.child_agent, at_us, attributes, data.because, unfunded=data.unfunded, child=data.child_run_id)
+    trace.asked(data.call_id, call)
 
 
 def _child_completed(trace: RunTrace, _seq: int, at_us: int, data: ev.ChildCompleted, out: Out) -> None:
