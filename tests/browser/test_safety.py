@@ -18,6 +18,7 @@ PLACES = (
     "/approvals",
     "/attention",
     "/runs/{hostile}",
+    "/runs/{hostile}?tab=trace",
     "/runs/{hostile}?tab=events",
     "/runs/{hostile}?tab=state",
     "/runs/{hostile}?tab=data",

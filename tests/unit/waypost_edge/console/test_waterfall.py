@@ -9,7 +9,7 @@ import pytest
 
 from waypost_core import genai
 from waypost_core.tracing import Link, Span, SpanEvent
-from waypost_core.tracing.spans import Attributes
+from waypost_core.tracing.spans import Attributes, Shape
 from waypost_edge.console.grafana import SPAN, TRACE, Grafana
 from waypost_edge.console.waterfall import LEAST, MAX_INDENT, SCALE, waterfall
 from waypost_edge.tempo.fields import Trace
@@ -28,7 +28,7 @@ def span(number: int, parent: int, start: int, end: int, attributes: Attributes 
         trace_id=TRACE_ID,
         span_id=identity(number),
         parent_id=identity(parent),
-        name=f"s{number}",
+        shape=Shape(f"s{number}"),
         start_us=start * 1_000_000,
         end_us=end * 1_000_000,
         attributes=attributes or {},
