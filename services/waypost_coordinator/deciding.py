@@ -6,25 +6,25 @@ succeeded, but for reads that nothing has to allow (`Settler.before`), and a fai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 
 import msgspec
 
 from waypost_coordinator.batch import Batch, Told
 from waypost_coordinator.encoding import Stamp, event_row, run_row
-from waypost_coordinator.forks import applied, begin, measured, read_for
+from waypost_coordinator.forks import Beginning, applied, measured
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.live import LiveRun
 from waypost_coordinator.measuring import MEASURED
 from waypost_coordinator.posting import Poster
+from waypost_coordinator.reading import Reader
 from waypost_coordinator.registry import Registry
 from waypost_coordinator.waking import Waker
 from waypost_core import effects as fx
 from waypost_core.decide import decide
 from waypost_core.decision import Decision
-from waypost_core.evolve import evolve, initial
+from waypost_core.evolve import evolve
 from waypost_core.messages import Env, HostFound, TimersDue
 from waypost_core.react import outstanding, react
 from waypost_core.state import RunState
@@ -57,15 +57,16 @@ class Decider:
         self._registry = registry
         self._random = Random()  # noqa: S311  # jitter, not a secret
         self.positions: dict[int, int] = {}
+        self.reader = Reader(ground, lambda: registry.agents)
 
-    async def decide(self, letters: Sequence[Letter]) -> Batch:
-        """A batch of everything that `letters` lead to.
+    async def decide(self, letters: list[Letter]) -> Batch:
+        """A batch of everything that `letters` lead to. Those that need a long log read first are taken out of the list, see `reading`.
 
         Raises `Unreachable` when states cannot be loaded (nothing has changed then), and `Undecidable`.
         """
         owned = frozenset(self._ground.epochs)  # a state loaded while another replica may write it must not be in the cache when we own it
         broken = await self._ground.runs.load(letter.run_id for letter in letters if letter.partition in owned)
-        read = await read_for(self._ground, (x for x in letters if x.partition in owned and x.run_id not in broken))
+        read = self.reader.ready(letters)
         batch = Batch(letters=[])
         env = Env(now=self._ground.clock.now(), jitter=self._random.random(), tools=self._registry.tools, agents=self._registry.agents)
         stamp = Stamp(env.now)
@@ -76,7 +77,7 @@ class Decider:
             if letter.run_id in broken:
                 raise Undecidable(letter, broken[letter.run_id])
             try:
-                self._one(batch, letter, read.env(env, letter, self._ground.runs.get(letter.run_id)), stamp)
+                self._one(batch, letter, read.env(env, letter, self._ground.runs.get(letter.run_id)), stamp, read.beginnings.get(letter))
             except Exception as error:
                 raise Undecidable(letter, error) from error
         for live, forced in self._waker.due():
@@ -88,7 +89,7 @@ class Decider:
             batch.rows.runs[run_id] = run_row(run.state, partition=run.partition, unhosted=run.unhosted)
         return batch
 
-    def _one(self, batch: Batch, letter: Letter, env: Env, stamp: Stamp) -> None:
+    def _one(self, batch: Batch, letter: Letter, env: Env, stamp: Stamp, beginning: Beginning | None = None) -> None:
         live = self._ground.runs.get(letter.run_id)
         if isinstance(letter.mail, Rederive):
             batch.letters.append(letter)
@@ -100,9 +101,9 @@ class Decider:
         if letter.inbox_id and not _comes_again(live, letter, decision):
             batch.rows.inbox_remove.append(letter.inbox_id)
         if live is None and decision.events:
-            live = self._born(letter, decision)
-            if decision.history:
-                self._forked(batch, live, decision)
+            live = self._born(letter, beginning)
+            if beginning is not None:
+                self._forked(batch, live, beginning)
         if live is not None:
             self._apply(batch, live, letter, decision, stamp)
         if isinstance(letter.mail, Advance):
@@ -111,11 +112,13 @@ class Decider:
             status = decision.reply.status if live is None else live.state.status
             batch.replies.append((letter, msgspec.structs.replace(decision.reply, status=status)))
 
-    def _born(self, letter: Letter, decision: Decision) -> LiveRun:
+    def _born(self, letter: Letter, beginning: Beginning | None) -> LiveRun:
         start = letter.mail
         assert isinstance(start, StartRun | ForkRun), "only a start or a fork makes a run"
         if isinstance(start, ForkRun):
-            state = initial(decision.history[0])
+            assert beginning is not None
+            assert beginning.draft.state is not None
+            state = beginning.draft.state
         else:
             correlation_id = start.correlation_id or start.run_id
             state = RunState(run_id=start.run_id, agent=start.agent, tenant=start.tenant, correlation_id=correlation_id)
@@ -123,11 +126,11 @@ class Decider:
         self._ground.runs.add(live)
         return live
 
-    def _forked(self, batch: Batch, live: LiveRun, decision: Decision) -> None:
+    def _forked(self, batch: Batch, live: LiveRun, beginning: Beginning) -> None:
         """The events that a fork begins with."""
         partition = live.partition
         position = self.positions.get(partition, 0)
-        rows = begin(live, decision.history, partition=partition, position=position)
+        rows = beginning.begin(live, position=position)
         self.positions[partition] = position + len(rows)
         batch.rows.events.extend(rows)
 

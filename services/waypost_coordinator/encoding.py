@@ -67,9 +67,9 @@ def event_row(state: RunState, data: Data, *, stamp: Stamp, partition: int, posi
     return row, Entry(seq=seq, type=kind, at=stamp.at if recalled is None else recalled.at, data=raw)
 
 
-def copied_row(event: Event, *, partition: int, position: int, at: float) -> EventRow:
-    """An event that a fork begins with, as stored: `event` names the fork, the rest is its source's."""
-    return EventRow(event.run_id, event.seq, event.type, partition, position, at, encode(event), event.cause)
+def copied_body(event: Event) -> bytes:
+    """The stored bytes of an event that a fork begins with: `event` names the fork, the rest is its source's."""
+    return encode(event)
 
 
 def entry_of(event: Event) -> Entry:

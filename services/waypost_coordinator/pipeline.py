@@ -100,6 +100,7 @@ class Pipeline:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._decide_forever())
             group.create_task(self._commit_forever())
+            group.create_task(self._decider.reader.run())
 
     def gained(self, partition: int, position: int) -> None:
         """A partition is ours now; its last event is at `position`."""
@@ -113,7 +114,7 @@ class Pipeline:
         Not while a batch is being decided: a run that vanished between loading and deciding would be taken for one that never was.
         """
         async with self._deciding:
-            for letter in self._ground.box.remove(partitions):
+            for letter in [*self._ground.box.remove(partitions), *self._decider.reader.remove(partitions)]:
                 letter.drop(not_confirmed(letter, "its partition is moving to another replica"))
             self._ground.runs.drop_partitions(partitions)
         with contextlib.suppress(TimeoutError):  # what is being committed for them is best finished before somebody else owns them
@@ -122,7 +123,7 @@ class Pipeline:
 
     async def idle(self) -> None:
         """Wait until no letter is waiting, being decided or being committed. For a drain: nothing new must be coming in."""
-        while self._ground.box or self._deciding.locked() or self._committing.locked() or self._next is not None:  # noqa: ASYNC110  # once, at the end
+        while self._ground.box or self._decider.reader or self._deciding.locked() or self._committing.locked() or self._next is not None:  # noqa: ASYNC110  # once, at the end
             await asyncio.sleep(IDLE_LOOK_SECONDS)
 
     async def _decide_forever(self) -> None:

@@ -8,6 +8,7 @@ messages are repeated one by one under the same ids, each until it is confirmed.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 IN_FLIGHT_BATCHES = 64
 """Committed batches whose publishes are not confirmed yet; at the bound commits wait, and so does everybody before them."""
 AGAIN_SECONDS = 0.5
+EVENTS_AT_ONCE = 500
+"""Events that are published before somebody else has a turn: a fork's first commit has thousands."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,8 @@ class _Settling:
     sendings: list[Sending]
     follow_ups: list[tuple[int, asyncio.Future[bool]]] = field(default_factory=list)
     """Partition, and whether the follow-up was committed (True) or given up with its partition (False)."""
-    events_sent: bool = False
+    events_sent: int = 0
+    """Of its events, in their order."""
 
 
 class Settler:
@@ -58,6 +62,9 @@ class Settler:
         self.settled = 0
         """Batches so far."""
         self._queue: asyncio.Queue[_Settling] = asyncio.Queue(IN_FLIGHT_BATCHES)
+        self._unsent: deque[_Settling] = deque()
+        """Those whose events are not all published yet."""
+        self._sends_soon = False
 
     def before(self, batch: Batch) -> None:
         """The batch is decided: what need not wait for its commit goes out now (DESIGN.md, levers for speed)."""
@@ -86,7 +93,8 @@ class Settler:
         left = batch.outgoing if not batch.sent else [outgoing for outgoing in batch.outgoing if not outgoing.early]
         settling = _Settling(batch, [*batch.sent, *self._publish_all(left)])
         self._ground.bus.push()
-        asyncio.get_running_loop().call_soon(self._send_events, settling)  # after the next commit has begun: nobody's next step needs them
+        self._unsent.append(settling)
+        self._send_events_soon()  # after the next commit has begun: nobody's next step needs them
         settling.follow_ups = self._follow_up(batch, result)
         for letter in batch.local_mail:
             self._ground.box.put(letter)
@@ -96,7 +104,8 @@ class Settler:
         """Settle batches in order, until cancelled."""
         while True:
             settling = await self._queue.get()
-            self._send_events(settling)
+            while settling.events_sent < len(settling.batch.rows.events):  # noqa: ASYNC110  # a turn or two, where they are thousands
+                await asyncio.sleep(0)
             for sending in settling.sendings:
                 await self._settled(sending)
             faults.point("coordinator.publish.after")
@@ -114,11 +123,25 @@ class Settler:
             self.settled += 1
             self._queue.task_done()
 
-    def _send_events(self, settling: _Settling) -> None:
-        """Publish the events of a batch, once, in the order of the batches."""
-        if not settling.events_sent:
-            settling.events_sent = True
-            settling.sendings.extend(self.publish_events(settling.batch.rows.events))
+    def _send_events_soon(self) -> None:
+        if not self._sends_soon:
+            self._sends_soon = True
+            asyncio.get_running_loop().call_soon(self._send_events)
+
+    def _send_events(self) -> None:
+        """Publish events, each once, in the order of the batches: a fork's own events come after those that it has copied."""
+        self._sends_soon = False
+        most = EVENTS_AT_ONCE
+        while self._unsent and most > 0:
+            settling = self._unsent[0]
+            rows, sent = settling.batch.rows.events, settling.events_sent
+            settling.sendings.extend(self.publish_events(rows if len(rows) <= most and not sent else rows[sent : sent + most]))
+            settling.events_sent = min(len(rows), sent + most)
+            most -= settling.events_sent - sent
+            if settling.events_sent == len(rows):
+                self._unsent.popleft()
+        if self._unsent:
+            self._send_events_soon()
 
     async def idle(self) -> None:
         """Wait until every batch is settled."""

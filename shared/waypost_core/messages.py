@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from waypost_core.tape import Tape
-from waypost_proto.events import Event
 from waypost_proto.ids import CallId
 from waypost_proto.mailbox import AnyMail
 from waypost_proto.registry import AgentDefinition, ToolDefinition
+
+if TYPE_CHECKING:
+    from waypost_core.drafting import Draft
 
 
 class TimersDue(Struct, frozen=True):
@@ -52,8 +53,8 @@ class Env(Struct, frozen=True, kw_only=True):
     jitter: float = 0.0
     tools: dict[str, ToolDefinition] = {}
     agents: dict[str, AgentDefinition] = {}
-    source: Sequence[Event] | None = None
-    """For `ForkRun`: the log of the run that is to be forked, from its first event; None when there is no such run."""
+    draft: Draft | None = None
+    """For `ForkRun`: what it begins with; None or empty when there is no such run."""
     tape: Tape | None = None
     """Of a fork that does not go live: what its source was answered."""
 

@@ -203,7 +203,7 @@ def _matched(state: RunState, tape: Tape) -> dict[CallId, Take]:
 def _find(state: RunState, tape: Tape, call_id: CallId, asks: Print, seq: int, skip: set[int]) -> Take | None:
     fork = state.fork
     assert fork is not None
-    return tape.find(call_id, asks, same_call=0 < seq <= fork.seq, strict=fork.changed, skip=skip)
+    return tape.find(call_id, asks, cut=fork.seq, same_call=0 < seq <= fork.seq, strict=fork.changed, skip=skip)
 
 
 def _asks(call: Call) -> Print:

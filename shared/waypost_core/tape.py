@@ -63,26 +63,35 @@ class Tape:
     def of(cls, events: Iterable[ev.Event]) -> Tape:
         """The tape of a run. Raises `BadMessage` for an event that cannot be read."""
         tape = cls()
+        tape.read(events)
+        return tape
+
+    def read(self, events: Iterable[ev.Event]) -> None:
+        """The next events of the source. Raises `BadMessage` for one that cannot be read."""
         for event in events:
             data: ev.AnyData = decode_union(ev.AnyData, event.data)
             recalled = getattr(data, "recalled", None)
-            tape._take(data, event.seq, recalled.at if recalled is not None else parse_time(event.recorded_at))
-        return tape
+            self._take(data, event.seq, recalled.at if recalled is not None else parse_time(event.recorded_at))
 
-    def find(self, call_id: CallId, asks: Print, *, same_call: bool = False, strict: bool = False, skip: set[int]) -> Take | None:
-        """The source's call that a call of the fork is. `skip` are those that other calls are.
+    def find(self, call_id: CallId, asks: Print, *, cut: int, same_call: bool = False, strict: bool = False, skip: set[int]) -> Take | None:
+        """The source's call that a call of the fork is. `skip` are those that other calls are; `cut` is the fork point: what was answered
+        before it the fork has been told.
 
         `same_call`: it was asked for before the fork point, so it is the source's whatever it asks. `strict`: a call of which nobody knows
         what was asked is not taken for the same.
         """
         take = self.takes.get(call_id)
-        if take is not None and take.seq not in self.used and take.seq not in skip:
+        if take is not None and self._free(take, cut, skip):
             unknown = (take.print[2] == "" or asks[2] == "") and take.print[:2] == asks[:2] and asks[0] == "step"
             if same_call or (unknown and not strict) or (take.print == asks and not unknown):
                 return take
         if asks[2] == "" and asks[0] != "timer":
             return None
-        return next((t for t in self._by_print.get(asks, ()) if t.seq not in self.used and t.seq not in skip), None)
+        # one that was never answered, or given up, is not what another call waits for
+        return next((t for t in self._by_print.get(asks, ()) if t.answer is not None and self._free(t, cut, skip)), None)
+
+    def _free(self, take: Take, cut: int, skip: set[int]) -> bool:
+        return take.seq not in self.used and take.seq not in skip and not 0 < take.answer_seq <= cut
 
     def next_heard(self, after: int) -> Heard | None:
         """The first signal or instruction after event `after`."""

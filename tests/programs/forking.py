@@ -17,6 +17,7 @@ from tests.programs.tree import Program
 from tests.programs.trouble import Troubles
 from tests.programs.world import PATIENCE, ROOT, World
 from waypost_core import effects as fx
+from waypost_core.drafting import Draft
 from waypost_core.forking import boundaries
 from waypost_core.messages import AnyMessage, Env
 from waypost_core.tape import Tape
@@ -55,7 +56,7 @@ class ForkWorld(World):
     def _env(self, run: Run, message: AnyMessage) -> Env:
         env = super()._env(run, message)
         if isinstance(message, mb.ForkRun):
-            return msgspec.structs.replace(env, source=self._origin)
+            return msgspec.structs.replace(env, draft=Draft.of(message, self._origin, now=env.now))
         tape = Tape.of(self._origin)  # as a coordinator that has just come to the run has it
         for event in run.log[self._at :]:
             tape.note(event.data)

@@ -28,6 +28,8 @@ async def fork(api: Api, message: Message) -> RunAnswer:
     row = await existing(api, source)
     if row.seq > MAX_FORK_EVENTS:
         raise TooLarge(f"run {source} has {row.seq} events, the most that a fork can begin with is {MAX_FORK_EVENTS}")
+    if request.at > row.seq:  # said here: a refusal of the run's owner could be repeated when there is such an event, and be a fork then
+        raise BadInput(f"run {source} has {row.seq} events: there is no event {request.at} to fork it at")
     if len(request.labels) >= MAX_LABELS:
         raise BadInput(f"{len(request.labels)} labels, the limit is {MAX_LABELS}, one of which says where the run was forked")
     check_texts(idempotency_key=None, correlation_id=None, labels=request.labels)

@@ -12,6 +12,7 @@ from waypost_core import effects as fx
 from waypost_core.comparing import compare
 from waypost_core.decide import decide
 from waypost_core.decision import Decision
+from waypost_core.drafting import Draft
 from waypost_core.evolve import evolve, fold, initial
 from waypost_core.forking import boundaries
 from waypost_core.messages import Env
@@ -70,7 +71,8 @@ class Fork:
         tape = Tape.of(self.source)
         for event in self.log:
             tape.note(decode_union(ev.AnyData, event.data))
-        decision = decide(self.state, message, Env(now=NOW, source=self.source, tape=tape))
+        draft = Draft.of(message, self.source, now=NOW) if isinstance(message, mb.ForkRun) else None
+        decision = decide(self.state, message, Env(now=NOW, draft=draft, tape=tape))
         for event in decision.history:
             self.state = self.state or initial(event)
             evolve(self.state, event.seq, parse_time(event.recorded_at), decode_union(ev.AnyData, event.data))
@@ -165,6 +167,21 @@ def test_what_ended_the_source_from_outside_is_no_answer(settled: ev.Data) -> No
     fork = Fork(source, 1)
     fork.advance(cmd.CallTool(seen=2, id=CallId("0:1"), tool="pay", args=ARGS))
     assert fork.types[-2:] == ["tool_call_requested", "run_paused"], "it would wait for ever for what nobody answers"
+
+
+def test_an_answer_in_the_copied_part_is_not_given_once_more() -> None:
+    """Another call that asks for the same, under an id that the source never had."""
+    fork = Fork(log(*HISTORY), 3)
+    fork.advance(cmd.CallTool(seen=4, id=CallId("0:7"), tool="pay", args=ARGS))
+    assert fork.types[-2:] == ["tool_call_requested", "run_paused"]
+
+
+def test_a_call_is_not_taken_for_one_that_the_source_gave_up() -> None:
+    """It would wait for ever: nobody misses the answer of the one, and nobody gives that of the other."""
+    gave_up = ev.ToolCallCancelRequested(seen=1, mark=Mark(digest="d3", seen=1, worker="w1"), call_id=CallId("0:1"), tool="pay")
+    fork = Fork(log(STARTED, requested("0:1"), gave_up, CANCELLED), 4)
+    fork.advance(cmd.CallTool(seen=5, id=CallId("0:7"), tool="pay", args=ARGS))
+    assert fork.types[-2:] == ["tool_call_requested", "run_paused"]
 
 
 def test_a_call_that_the_source_gave_up_is_not_waited_for() -> None:
