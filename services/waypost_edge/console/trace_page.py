@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from waypost_edge.console import shown
 from waypost_edge.console.grafana import Grafana
-from waypost_edge.console.waterfall import SCALE, Waterfall, waterfall
+from waypost_edge.console.waterfall import SCALE, waterfall
 from waypost_proto.api import RunView
 from waypost_proto.errors import BadInput, NotFound
 from waypost_proto.ids import RunId
@@ -35,17 +35,14 @@ async def trace_of(console: Console, request: Request, view: RunView) -> dict[st
     if trace is None:
         raise NotFound(f"the log of run {view.run_id} is not there")
     try:
-        fall = waterfall(trace, within=asked["within"])
+        fall = waterfall(trace, within=asked["within"], span=asked["span"], first=int(asked["from"] or 0), most=PAGE_SPANS)
     except KeyError:
         raise NotFound(f"run {view.run_id} has no span {asked['within']!r}") from None
-    first = _page_of(fall, asked["span"], int(asked["from"] or 0))
-    lines = fall.lines[first : first + PAGE_SPANS]
+    following = fall.first + PAGE_SPANS
     return {
         "fall": fall,
-        "lines": lines,
-        "first": first,
-        "spans_after": first + PAGE_SPANS if first + PAGE_SPANS < len(fall.lines) else None,
-        "spans_before": max(0, first - PAGE_SPANS) if first else None,
+        "spans_after": following if following < fall.count else None,
+        "spans_before": max(0, fall.first - PAGE_SPANS) if fall.first else None,
         "whole": whole,
         "span": asked["span"],
         "within": asked["within"],
@@ -54,12 +51,6 @@ async def trace_of(console: Console, request: Request, view: RunView) -> dict[st
         "trace_id": view.run_id.replace("-", ""),
         "grafana": grafana_pattern(console.grafana, view),
     }
-
-
-def _page_of(fall: Waterfall, span_id: str, first: int) -> int:
-    """Where the page begins that shows a span; `first` without one."""
-    at = next((number for number, line in enumerate(fall.lines) if line.span_id == span_id), None) if span_id else None
-    return first if at is None else at // PAGE_SPANS * PAGE_SPANS
 
 
 def grafana_link(grafana: Grafana | None, view: RunView) -> str:

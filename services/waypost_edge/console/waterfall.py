@@ -65,9 +65,12 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 class Waterfall(Struct, frozen=True, kw_only=True):
-    """What is shown of a trace. `marks` are seconds at equal distances; `path` leads from the root to the span that is looked into."""
+    """What is shown of a trace: a page of lines, from line `first` of `count`. `marks` are seconds at equal distances; `path` leads from
+    the root to the span that is looked into."""
 
     lines: list[Line]
+    first: int
+    count: int
     spans: int
     seconds: float
     marks: list[float]
@@ -75,22 +78,29 @@ class Waterfall(Struct, frozen=True, kw_only=True):
     failed: int
 
 
-def waterfall(trace: Trace, *, within: str = "") -> Waterfall:
-    """All of a trace, or the span `within` (hex) and what lies below it. Raises `KeyError` for a span that the trace does not have."""
+def waterfall(trace: Trace, *, within: str = "", span: str = "", first: int = 0, most: int = 400) -> Waterfall:
+    """All of a trace, or the span `within` and what lies below it: `most` lines from `first` on, or the page with `span`.
+
+    Spans are named by their ids in hex. Raises `KeyError` when the trace has none that is called `within`.
+    """
     below = _children(trace)
-    by_id = {span.span_id: span for span in trace.spans}
+    by_id = {each.span_id: each for each in trace.spans}
     top = trace.root if not within else by_id[_id_of(within)]
     order = list(_walk(top, below))
-    start = min(span.start_us for span, _ in order)
-    length = max(max(span.end_us for span, _ in order) - start, 1)
-    sizes = _sizes(top, below)
+    start = min(each.start_us for each, _ in order)
+    length = max(max(each.end_us for each, _ in order) - start, 1)
+    sizes = _sizes(order, below)
+    at = next((number for number, (each, _) in enumerate(order) if each.span_id.hex() == span), None) if span else None
+    first = first if at is None else at // most * most
     return Waterfall(
-        lines=[_line(trace, span, depth, start, length, sizes[span.span_id]) for span, depth in order],
+        lines=[_line(trace, each, depth, start, length, sizes[each.span_id]) for each, depth in order[first : first + most]],
+        first=first,
+        count=len(order),
         spans=len(trace.spans),
         seconds=length / 1e6,
         marks=[length / 1e6 * each / MARKS for each in range(MARKS + 1)],
         path=_path(top, by_id) if within else [],
-        failed=sum(span.error is not None for span in trace.spans),
+        failed=sum(each.error is not None for each in trace.spans),
     )
 
 
@@ -118,10 +128,10 @@ def _walk(top: Span, below: dict[bytes, list[Span]]) -> Iterator[tuple[Span, int
                 stack.append((child, depth + 1))
 
 
-def _sizes(top: Span, below: dict[bytes, list[Span]]) -> dict[bytes, int]:
+def _sizes(order: list[tuple[Span, int]], below: dict[bytes, list[Span]]) -> dict[bytes, int]:
     """How many spans lie below each."""
     sizes: dict[bytes, int] = {}
-    for span, _ in reversed(list(_walk(top, below))):
+    for span, _ in reversed(order):
         sizes[span.span_id] = sum(1 + sizes.get(child.span_id, 0) for child in below.get(span.span_id, []))
     return sizes
 

@@ -77,7 +77,7 @@ def test_a_cut_or_crooked_trace_is_shown_too() -> None:
     orphan, round_one, round_two = span(2, 99, 1, 2), span(3, 4, 1, 2), span(4, 3, 1, 2)
     shown = waterfall(trace(span(1, 0, 0, 9), orphan, round_one, round_two))
     assert [line.name for line in shown.lines] == ["s1", "s2"], "what runs in circles hangs on nothing"
-    deep = waterfall(trace(*(span(number, number - 1, 0, 9) for number in range(1, 3_000))))
+    deep = waterfall(trace(*(span(number, number - 1, 0, 9) for number in range(1, 3_000))), most=5_000)
     assert len(deep.lines) == 2_999
     assert deep.lines[-1].depth == MAX_INDENT
 
@@ -116,3 +116,13 @@ def test_the_pattern_becomes_the_address_of_any_span() -> None:
     made = grafana.pattern(None, None).replace(TRACE, RUN.replace("-", "")).replace(SPAN, "0a0b")
     assert made == grafana.trace(RUN, None, None, span_id="0a0b")
     assert '"to":"now"' in parse_qs(urlsplit(made).query)["panes"][0]
+
+
+def test_a_long_trace_is_shown_by_pages() -> None:
+    long = trace(span(1, 0, 0, 99), *(span(number, 1, number, number) for number in range(2, 26)))
+    pages = [waterfall(long, first=first, most=10) for first in (0, 10, 20, 30)]
+    assert [[line.name for line in page.lines][:1] for page in pages] == [["s1"], ["s11"], ["s21"], []]
+    assert [(page.first, page.count, len(page.lines)) for page in pages] == [(0, 25, 10), (10, 25, 10), (20, 25, 5), (30, 25, 0)]
+    found = waterfall(long, span=identity(15).hex(), most=10)
+    assert (found.first, found.lines[4].name) == (10, "s15")
+    assert waterfall(long, span="zz", most=10).first == 0
