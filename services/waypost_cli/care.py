@@ -9,14 +9,15 @@ from cyclopts import Parameter
 from waypost_cli.connect import connected, use_running_dev
 from waypost_cli.options import AsJson
 from waypost_cli.output import note, print_json, print_table, say
-from waypost_proto.api import Redispatch, RedispatchAnswer, ToolView
+from waypost_proto.api import QueueView, Redispatch, RedispatchAnswer, ToolView
 from waypost_proto.values import Rate
 
 
 async def agents(*, json: AsJson = False) -> None:
-    """List agents: the current build, which new runs get, the workers that host it now, and older builds that live on for their runs."""
+    """List agents: the current build, which new runs get, the workers that host it now, older builds that live on for their runs, and how
+    many messages wait for a build or a worker."""
     async with connected() as client:
-        found = await client.agents()
+        found = await client.agents(queues=True)
     if json:
         print_json(found)
         return
@@ -27,18 +28,19 @@ async def agents(*, json: AsJson = False) -> None:
             a.definition.kind,
             _hosts(a.workers),
             ", ".join(f"{other.build} ({len(other.workers)})" for other in a.builds if other.build != a.definition.build),
+            ", ".join(f"{each.name}: {_queue(each)}" for each in a.queues or () if each.pending or each.unacked),
             ", ".join(a.definition.tools),
         ]
         for a in found
     )
-    columns = ["AGENT", "BUILD", "KIND", "WORKERS", "OTHER BUILDS", "TOOLS"]
+    columns = ["AGENT", "BUILD", "KIND", "WORKERS", "OTHER BUILDS", "WAITING", "TOOLS"]
     print_table(columns, rows, empty="no agents: start a worker with `waypost worker MODULE`")
 
 
 async def tools(*, json: AsJson = False) -> None:
-    """List tools: their effect, and the gateways that host them now."""
+    """List tools: their effect, the gateways that host them now, and how many calls wait for them."""
     async with connected() as client:
-        found = await client.tools()
+        found = await client.tools(queues=True)
     if json:
         print_json(found)
         return
@@ -52,11 +54,17 @@ async def tools(*, json: AsJson = False) -> None:
             _rate(t.definition.rate),
             _breaker(t),
             _hosts(t.gateways),
+            "" if t.queue is None else _queue(t.queue),
         ]
         for t in found
     )
-    columns = ["TOOL", "EFFECT", "ATTEMPTS", "TIMEOUT", "RECONCILES", "RATE", "BREAKER", "GATEWAYS"]
+    columns = ["TOOL", "EFFECT", "ATTEMPTS", "TIMEOUT", "RECONCILES", "RATE", "BREAKER", "GATEWAYS", "WAITING"]
     print_table(columns, rows, empty="no tools: start a gateway with `waypost gateway MODULE`")
+
+
+def _queue(queue: QueueView) -> str:
+    """What nobody has taken, and what somebody is at."""
+    return f"{queue.pending} ({queue.unacked} in work)" if queue.unacked else str(queue.pending)
 
 
 def _rate(rate: Rate | None) -> str:

@@ -20,6 +20,7 @@ from waypost_proto.api import (
     DeadDetail,
     DeadPage,
     DeadView,
+    QueueView,
     RedispatchAnswer,
     RunAnswer,
     RunsList,
@@ -325,6 +326,20 @@ def test_other_builds_that_live_are_shown(waypost: Command, client: FakeClient) 
     definition = AgentDefinition(name="desk", build="b2")
     client.answers["agents"] = [AgentView(definition=definition, workers=["w-1", "w-2", "w-3"], builds=builds)]
     assert "b1 (2)" in waypost("agents").out
+
+
+def test_what_waits_is_shown(waypost: Command, client: FakeClient) -> None:
+    queues = [
+        QueueView(kind="build", name="b0", pending=7),
+        QueueView(kind="build", name="b1"),
+        QueueView(kind="worker", name="w-1", unacked=2),
+    ]
+    client.answers["agents"] = [AgentView(definition=AgentDefinition(name="desk", build="b1"), workers=["w-1"], queues=queues)]
+    mail = QueueView(kind="tool", name="mail", pending=4, unacked=1)
+    client.answers["tools"] = [ToolView(definition=ToolDefinition(name="mail", effect=Effect.READ), gateways=["g-1"], queue=mail)]
+    assert "b0: 7, w-1: 0 (2 in work)" in waypost("agents").out
+    assert "4 (1 in work)" in waypost("tools").out
+    assert [(name, arguments) for name, _, arguments in client.asked] == [("agents", {"queues": True}), ("tools", {"queues": True})]
 
 
 def test_tools_show_rate_and_breaker(waypost: Command, client: FakeClient) -> None:
