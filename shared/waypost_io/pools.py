@@ -7,6 +7,9 @@ workers = 4                           # named desk-0 to desk-3 (WAYPOST_WORKER_N
 
 [pool.bank]
 tools = ["core-banking", "file-report"]
+
+[pool.edge]
+webhooks = ["crm"]                    # the names in WAYPOST_WEBHOOKS_FILE of edges that send them
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from waypost_io.bus.ports import ConsumerSpec
-from waypost_io.bus.topology import sticky_consumer, tool_consumer, work_consumer
+from waypost_io.bus.topology import sticky_consumer, tool_consumer, webhook_consumer, work_consumer
 from waypost_proto.errors import BadInput, Misconfigured
 from waypost_proto.ids import WorkerId, check_name
 from waypost_proto.registry import Announce
@@ -33,6 +36,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     builds: list[str] = []
     workers: int = 1
     tools: list[str] = []
+    webhooks: list[str] = []
+    """Of a pool of edges: it hosts nothing, and may do besides what clients may."""
 
     def worker_names(self, pool: str) -> list[str]:
         """The names that its workers may have; none without agents."""
@@ -43,6 +48,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         specs = [work_consumer(subjects, agent, build) for agent in self.agents for build in self.builds]
         specs += [sticky_consumer(subjects, WorkerId(name)) for name in self.worker_names(pool)]
         specs += [tool_consumer(subjects, tool) for tool in self.tools]
+        specs += [webhook_consumer(subjects, name) for name in self.webhooks]
         return {spec.name: spec for spec in specs}
 
     def problem_of(self, pool: str, announce: Announce) -> str:
@@ -88,13 +94,23 @@ def parse_pools(text: str, where: str) -> dict[str, Pool]:
 
 
 def _check(name: str, pool: Pool, pools: dict[str, Pool]) -> None:
-    for what, values in (("pool", [name]), ("agent", pool.agents), ("build", pool.builds), ("tool", pool.tools)):
+    for what, values in (
+        ("pool", [name]),
+        ("agent", pool.agents),
+        ("build", pool.builds),
+        ("tool", pool.tools),
+        ("webhook", pool.webhooks),
+    ):
         for value in values:
             check_name(what, value)
     if any(other.startswith(f"{name}-") for other in pools):
         raise BadInput(f"pool {name!r}: another pool's name begins with {name}-, so their peers could not be told apart")
-    if not pool.agents and not pool.tools:
-        raise BadInput(f"pool {name!r} has neither agents nor tools")
+    if not pool.agents and not pool.tools and not pool.webhooks:
+        raise BadInput(f"pool {name!r} has neither agents nor tools nor webhooks")
+    if pool.webhooks and (pool.agents or pool.tools):
+        raise BadInput(
+            f"pool {name!r} has webhooks, so it is of edges, which host neither agents nor tools: make a pool of its own for these"
+        )
     if pool.agents and not pool.builds:
         raise BadInput(f"pool {name!r} has agents and no builds: name the WAYPOST_BUILD of its workers")
     if not 1 <= pool.workers <= MAX_WORKERS:

@@ -3,6 +3,7 @@
     WAYPOST        coordinators and audit loggers, and all of JetStream
     POOL_<name>    one per pool: workers or gateways; neither streams nor consumers of its own
     PEOPLE         clients: the API, tasks, and events to follow
+    POOL_<name>    with webhooks: edges that send them; what clients may, and the webhooks' consumers
 
 Accounts do not hear each other. What crosses is an export of WAYPOST that is named here (and, from pools to people, what models write), and
 each user is denied everything that is not named for it. A pool's announcements, heartbeats, questions for consumers and journals arrive
@@ -42,11 +43,13 @@ def accounts(subjects: Subjects, pools: dict[str, Pool], keys: dict[str, str]) -
     made: Block = {}
     for name, pool in pools.items():
         made[pool_account(name)] = _importing(exports, pool_account(name), name, keys[name], _of_pool(subjects, name, pool))
+    made[PEOPLE] = _importing(exports, PEOPLE, CLIENT, keys[CLIENT], _of_people(subjects))
+    watching = [PEOPLE, *(pool_account(name) for name, pool in pools.items() if pool.webhooks)]
     showing = [name for name, pool in pools.items() if pool.agents]
     for name in showing:
-        made[pool_account(name)]["exports"] = [{"stream": subjects.all_tokens(), "accounts": [PEOPLE]}]
-    made[PEOPLE] = _importing(exports, PEOPLE, CLIENT, keys[CLIENT], _of_people(subjects))
-    made[PEOPLE]["imports"] += [{"stream": {"account": pool_account(name), "subject": subjects.all_tokens()}} for name in showing]
+        made[pool_account(name)]["exports"] = [{"stream": subjects.all_tokens(), "accounts": watching}]
+    for account in watching:
+        made[account]["imports"] += [{"stream": {"account": pool_account(name), "subject": subjects.all_tokens()}} for name in showing]
     core: Block = {
         "jetstream": "enabled",
         "users": [_coordinator(subjects, keys[COORDINATOR]), _audit(subjects, keys[AUDIT])],
@@ -71,12 +74,10 @@ class _Needs:
 
 
 def _of_pool(subjects: Subjects, name: str, pool: Pool) -> _Needs:
-    needs = _Needs()
+    needs = _of_people(subjects) if pool.webhooks else _Needs()
     for spec in pool.consumers(name, subjects).values():
         needs.service(f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.name}", many=True)
         needs.service(f"$JS.ACK.{spec.stream}.{spec.name}.>")
-    needs.service(subjects.announce(), as_=subjects.pool(name, "announce"))
-    needs.service(subjects.heartbeat(), as_=subjects.pool(name, "heartbeat"))
     needs.service(subjects.consumer(), as_=subjects.pool(name, "consumer"))
     for agent in pool.agents:
         needs.service(f"{subjects.prefix}.mailbox.advance.{agent}.*")
@@ -87,6 +88,11 @@ def _of_pool(subjects: Subjects, name: str, pool: Pool) -> _Needs:
         needs.service(subjects.api("payloads", "get"))
         needs.service(subjects.api("payloads", "put"))
         needs.said.append(subjects.all_tokens())
+    if pool.webhooks:
+        needs.service(subjects.dead("webhooks"))
+        return needs
+    needs.service(subjects.announce(), as_=subjects.pool(name, "announce"))
+    needs.service(subjects.heartbeat(), as_=subjects.pool(name, "heartbeat"))
     if pool.tools:
         needs.service(subjects.dead("tools"))
         needs.service(subjects.gateways(), as_=subjects.pool(name, "gateways"))  # its gateways hear each other, coordinators hear it too

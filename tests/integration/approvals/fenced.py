@@ -25,6 +25,9 @@ workers = 2
 [pool.bank]
 tools = ["pay"]
 
+[pool.edge]
+webhooks = ["crm"]
+
 [pool.rival]
 agents = ["spy"]
 builds = ["test"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -16,9 +19,11 @@ from nats.aio.msg import Msg
 from tests.chaos.stack import QUICK, hosted
 from tests.integration.approvals.fenced import Fenced, fenced
 from tests.integration.approvals.platform import MODULE, Platform, approval_of
+from tests.unit.waypost_edge.test_webhooks import SECRET, Endpoint
 from tests.waiting import wait_until
 from waypost.client import Client
 from waypost_io.bus.opening import bus_of
+from waypost_io.servers import free_port
 from waypost_io.settings import Settings, load
 from waypost_proto.codec import encode
 from waypost_proto.errors import Misconfigured
@@ -80,13 +85,58 @@ async def test_a_task_by_plain_publish(client: Client, fence: Fenced) -> None:
         await wait_until(lambda: _started(client, "by-hand"))
 
 
+async def test_an_edge_sends_webhooks_with_its_own_key(client: Client, fence: Fenced, postgres_url: str, tmp_path: Path) -> None:
+    endpoint, port = Endpoint(), free_port()
+    subscription = (
+        f'[[webhook]]\nname = "crm"\nurl = "http://127.0.0.1:{endpoint.port}/hook"\nallow = ["127.0.0.1:{endpoint.port}"]\n'
+        f'secret_env = "HOOK_SECRET"\nagents = ["payer"]\ntypes = ["run_started"]\n'
+    )
+    (tmp_path / "webhooks.toml").write_text(subscription, encoding="utf-8")
+    edge = Platform(
+        {
+            **fence.environment("edge"),
+            "WAYPOST_POSTGRES_URL": postgres_url,
+            "WAYPOST_HTTP_ADDR": f"127.0.0.1:{port}",
+            "WAYPOST_WEBHOOKS_FILE": str(tmp_path / "webhooks.toml"),
+            "HOOK_SECRET": SECRET,
+        },
+        tmp_path / "edge.log",
+    )
+    try:
+        await edge.start("waypost_edge")
+
+        async def sent() -> bool:
+            await client.start("payer", {"amount": 2})  # its consumer begins with what happens after it was made
+            return bool(endpoint.requests)
+
+        await wait_until(sent, seconds=30, message=edge.log)
+        assert json.loads(endpoint.requests[0][1])["type"] == "run_started"
+        runs = await asyncio.to_thread(_fetched, f"http://127.0.0.1:{port}/v1/runs?agent=payer")
+        assert runs["runs"], "it answers what it is asked, too"
+    finally:
+        await edge.stop()
+        endpoint.server.shutdown()
+        endpoint.server.server_close()
+    async with fence.connect("edge") as (connection, refused):
+        given_up = await connection.request(f"{fence.prefix}.dead.webhooks", b"an event that nobody takes", timeout=5)
+        assert json.loads(given_up.data)["stream"].endswith("_DEAD")
+        for subject in ("{p}.dead.tools", "$JS.API.CONSUMER.MSG.NEXT.{S}_EVENTS.webhook-other", "{p}.work.payer.test.any"):
+            assert await asked(connection, subject.replace("{S}", fence.prefix.upper()).replace("{p}", fence.prefix)) is None
+        assert len(refused) == 3
+
+
+def _fetched(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
 async def _started(client: Client, correlation_id: str) -> bool:
     return any(run.correlation_id == correlation_id for run in await client.list(agent="payer"))
 
 
 def test_secret_keys_are_for_their_owner_only_and_the_server_knows_none(fence: Fenced) -> None:
     seeds = list(fence.folder.glob("*.nk"))
-    assert len(seeds) == 6
+    assert len(seeds) == 7
     config = (fence.folder / "waypost-accounts.conf").read_text(encoding="utf-8")
     for seed in seeds:
         assert stat.S_IMODE(seed.stat().st_mode) == 0o600

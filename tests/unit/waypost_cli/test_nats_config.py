@@ -60,6 +60,21 @@ def test_a_pool_may_say_what_is_its_own_and_no_wildcard_is_wider() -> None:
     assert not [subject for subject in heard[1:] if "*" in subject or ">" in subject]
 
 
+def test_edges_with_webhooks_may_do_what_clients_may_and_pull_what_they_send() -> None:
+    pools = parse_pools(TEXT + '[pool.edge]\nwebhooks = ["crm"]\n', "pools.toml")
+    made = accounts(Subjects("w"), pools, {user: f"U{user}" for user in users_of(pools)})
+    (client,), (edge,) = made["PEOPLE"]["users"], made["POOL_EDGE"]["users"]
+    more = set(edge["permissions"]["publish"]["allow"]) - set(client["permissions"]["publish"]["allow"])
+    assert more == {
+        "$JS.API.CONSUMER.MSG.NEXT.W_EVENTS.webhook-crm",
+        "$JS.ACK.W_EVENTS.webhook-crm.>",
+        "w.registry.consumer",
+        "w.dead.webhooks",
+    }
+    assert set(edge["permissions"]["subscribe"]["allow"]) >= set(client["permissions"]["subscribe"]["allow"]) - {"_INBOX_client.>"}
+    assert made["POOL_DESK"]["exports"][0]["accounts"] == ["PEOPLE", "POOL_EDGE"], "what models write is shown in its pages, too"
+
+
 def test_what_a_pool_says_of_itself_has_its_name_put_in_by_the_server() -> None:
     for pool in ("desk", "bank"):
         renamed = {each["to"]: each["service"]["subject"] for each in block()[pool_account(pool)]["imports"] if "to" in each}
@@ -88,6 +103,7 @@ def test_what_may_be_announced() -> None:
     ("text", "problem"),
     [
         ("", "no .pool"),
+        ('[pool.a]\ntools = ["x"]\nwebhooks = ["y"]\n', "host neither agents nor tools"),
         ("[pool.a]\n", "neither agents nor tools"),
         ('[pool.a]\nagents = ["x"]\n', "no builds"),
         ('[pool.A]\ntools = ["x"]\n', "pool name 'A'"),
