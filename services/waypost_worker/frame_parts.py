@@ -65,6 +65,10 @@ class Part:
     def delivered(self) -> int:
         return self._whole.delivery.delivered
 
+    @property
+    def consumer_since(self) -> float:
+        return self._whole.delivery.consumer_since
+
     def ack(self) -> None:
         if not self._done:
             self._done = True

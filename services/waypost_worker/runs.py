@@ -239,13 +239,16 @@ class Runs:
     def _is_fresh(self, delivery: Delivery, activation: Activation) -> bool:
         """Whether it begins the run, was published as soon as the run was recorded, and waited too short for anybody to be replaced.
 
-        Three clocks are compared (Postgres, NATS, ours); where they differ nothing is fresh, which costs a look at the journal.
+        What is older than the consumer that brings it may have come to somebody through the one before (a restart of the server forgets
+        it, with its counts). Three clocks are compared (Postgres, NATS, ours); where they differ nothing is fresh, which costs a look at
+        the journal.
         """
         if activation.base or activation.seen or not activation.entries or delivery.delivered > 1:
             return False
         stored_at = delivery.timestamp
         return (
-            abs(stored_at - activation.entries[0].at) < self._tuning.fresh_seconds
+            delivery.consumer_since < stored_at
+            and abs(stored_at - activation.entries[0].at) < self._tuning.fresh_seconds
             and abs(self._hosting.clock() - stored_at) < self._tuning.fresh_wait_seconds
         )
 

@@ -25,6 +25,8 @@ _NOT_ENABLED = (10039, 10076)
 """JSNotEnabledForAccount, JSNotEnabled: they say 503 like what passes by itself, and do not."""
 _CONSUMER_STORE = 10012
 """JSConsumerCreateErrF: the server could not make the consumer's files. What a caller asks wrongly has codes of its own."""
+_STORAGE_STAYS = "storage type can not be updated"
+"""What a server says of a consumer that lies elsewhere (err 10012). It serves as it is, so it is left there."""
 _NO_ROOM = ("no space left", "error creating store")
 """In what a server says whose disk is full."""
 MAX_CONSUMER_PAGES = 16
@@ -169,6 +171,9 @@ class JetStreamApi:
         reply = await self._ask(path, {"stream_name": spec.stream, "config": wanted, "action": "create"})
         if reply.error is not None and reply.error.err_code == _CONSUMER_DIFFERS:
             reply = await self._ask(path, {"stream_name": spec.stream, "config": wanted, "action": "update"})
+            if reply.error is not None and _STORAGE_STAYS in reply.error.description:  # made before this version, or by another worker
+                wanted["mem_storage"] = not wanted["mem_storage"]
+                reply = await self._ask(path, {"stream_name": spec.stream, "config": wanted, "action": "update"})
         if reply.error is None:
             return
         if reply.error.err_code == _STREAM_NOT_FOUND:
@@ -253,6 +258,7 @@ def consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
         "max_deliver": -1,
         "ack_wait": int(spec.ack_wait_seconds * 1e9),
         "max_ack_pending": spec.max_ack_pending,
+        "mem_storage": spec.storage == "memory",
     }
     if spec.inactive_seconds:
         config["inactive_threshold"] = int(spec.inactive_seconds * 1e9)

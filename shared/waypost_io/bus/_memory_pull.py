@@ -41,6 +41,10 @@ class MemoryDelivery:
     def timestamp(self) -> float:
         return self._message.at
 
+    @property
+    def consumer_since(self) -> float:
+        return self._consumer.since
+
     def ack(self) -> None:
         if not self._acked:
             self._acked = True

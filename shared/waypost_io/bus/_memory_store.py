@@ -10,7 +10,7 @@ import heapq
 import math
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import takewhile
 from typing import Protocol
@@ -151,7 +151,7 @@ class MemoryStream:
                     f"it overlaps with {other.spec.name!r}, and a work queue allows one consumer per message"
                 )
         if found is not None:
-            found.spec = spec
+            found.spec = replace(spec, storage=found.spec.storage)  # where it lies cannot be changed
             return
         consumer = MemoryConsumer(self, spec, created, self._time)
         self.consumers[spec.name] = consumer
@@ -197,6 +197,8 @@ class MemoryConsumer:
     def __init__(self, stream: MemoryStream, spec: ConsumerSpec, created: str, time: Time) -> None:
         self.spec = spec
         self.created = created
+        self.since = time.now()
+        """When it was made, Unix seconds by the clock that says when messages were stored."""
         self.alive = True
         self.waiters: list[Callable[[], None]] = []
         """Called, once each, when there may be something to take, or the consumer is gone."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from enum import Enum
 
 import msgspec
@@ -81,6 +82,10 @@ class JetStreamDelivery:
     @property
     def delivered(self) -> int:
         return int(self._meta()[0])
+
+    @property
+    def consumer_since(self) -> float:
+        return datetime.fromisoformat(self._epoch).timestamp()
 
     def ack(self) -> None:
         if not self._acked:

@@ -68,7 +68,10 @@ class MemoryBroker:
         self.restart()
 
     def restart(self) -> None:
-        """Every connection is lost and made again; what is stored stays."""
+        """Every connection is lost and made again; what is stored stays, consumers in memory do not."""
+        for stream in self.streams.values():
+            for consumer in [each for each in stream.consumers.values() if each.spec.storage == "memory"]:
+                stream.drop_consumer(consumer.spec.name)
         for bus in list(self._buses):
             bus.reconnected()
 

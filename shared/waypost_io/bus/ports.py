@@ -41,6 +41,8 @@ class ConsumerSpec:
     """A durable pull consumer as it must be. `inactive_seconds`: the server drops it when nobody pulls for so long; 0: never.
 
     `new_only`: it begins with what is published after it was made.
+    `storage`: `memory` where a restart of the server may forget it, with what it had delivered: whoever pulls makes it again, and all
+    that is in the stream comes again. The server writes the state of the others to a file each, ten times a second (ADR 0188).
     """
 
     stream: str
@@ -50,6 +52,7 @@ class ConsumerSpec:
     max_ack_pending: int = 10_000
     inactive_seconds: float = 0.0
     new_only: bool = False
+    storage: Literal["file", "memory"] = "file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,12 @@ class Delivery(Protocol):
 
     @property
     def delivered(self) -> int:
-        """1 at the first delivery."""
+        """1 at the first delivery by this consumer."""
+        ...
+
+    @property
+    def consumer_since(self) -> float:
+        """When its consumer was made, Unix seconds by the clock of `timestamp`: one that it replaced may have delivered what is older."""
         ...
 
     def ack(self) -> None:

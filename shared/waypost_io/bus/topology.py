@@ -63,6 +63,9 @@ NOTICE_ACK_SECONDS = 30.0
 """Three times what one attempt may take."""
 WORK_INACTIVE_SECONDS = 24 * HOUR_SECONDS
 """The consumers of builds that nobody runs any more go; their messages stay, and a worker that returns makes it again."""
+QUEUE_CONSUMERS: Literal["file", "memory"] = "memory"
+"""A queue holds exactly what nobody has acknowledged, so a consumer that is made again knows all that the old one knew, but for what is in
+somebody's hands: that comes again, as after an ack wait. Windows (notices, webhooks) need files: only their consumers know who was told."""
 TTL_HEADER = "Nats-TTL"
 """Header that gives a message a lifetime in whole seconds."""
 KEPT = ("MAILBOX", "WORK", "TOOLS")
@@ -116,7 +119,11 @@ def stream_specs(
 def tasks_consumer(subjects: Subjects) -> ConsumerSpec:
     """Intake: one consumer that every coordinator replica pulls, because a task belongs to no partition yet."""
     return ConsumerSpec(
-        stream=subjects.stream("TASKS"), name="intake", filter_subject=subjects.all_tasks(), ack_wait_seconds=INTAKE_ACK_SECONDS
+        stream=subjects.stream("TASKS"),
+        name="intake",
+        filter_subject=subjects.all_tasks(),
+        ack_wait_seconds=INTAKE_ACK_SECONDS,
+        storage=QUEUE_CONSUMERS,
     )
 
 
@@ -145,6 +152,7 @@ def mail_consumer(subjects: Subjects, partition: int, epoch: int) -> ConsumerSpe
         name=subjects.mail_consumer(partition, epoch),
         filter_subject=subjects.mail_partition(partition),
         ack_wait_seconds=MAIL_ACK_SECONDS,
+        storage=QUEUE_CONSUMERS,
         inactive_seconds=MAIL_INACTIVE_SECONDS,
     )
 
@@ -156,6 +164,7 @@ def tool_consumer(subjects: Subjects, tool: str) -> ConsumerSpec:
         name=f"tool-{check_name('tool', tool)}",
         filter_subject=subjects.tool(tool),
         ack_wait_seconds=TOOL_ACK_SECONDS,
+        storage=QUEUE_CONSUMERS,
     )
 
 
@@ -169,6 +178,7 @@ def work_consumer(subjects: Subjects, agent: str, build: str) -> ConsumerSpec:
         name=f"{ANY_WORKER}_{check_name('agent', agent)}_{check_name('build', build)}",
         filter_subject=subjects.work(agent, build),
         ack_wait_seconds=WORK_ACK_SECONDS,
+        storage=QUEUE_CONSUMERS,
         inactive_seconds=WORK_INACTIVE_SECONDS,
     )
 
@@ -180,5 +190,6 @@ def sticky_consumer(subjects: Subjects, worker: WorkerId) -> ConsumerSpec:
         name=f"sticky-{check_name('worker', worker)}",
         filter_subject=subjects.work("*", "*", worker),
         ack_wait_seconds=WORK_ACK_SECONDS,
+        storage=QUEUE_CONSUMERS,
         inactive_seconds=STICKY_INACTIVE_SECONDS,
     )

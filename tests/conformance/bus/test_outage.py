@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.bus.conftest import QUICK, world_of
+from tests.conformance.bus.test_pull import collect
 from tests.waiting import wait_until
 from waypost_io.bus._pull import _State
 from waypost_io.bus.jetstream import JetStreamBus
@@ -74,6 +75,36 @@ async def test_kill_and_restart_while_publishing_and_pulling(own_world: Any) -> 
     await wait_until(lambda: confirmed <= seen, message=lambda: f"{len(confirmed - seen)} of {len(confirmed)} confirmed are missing")
     assert not pulling.done()
     pulling.cancel()
+
+
+async def test_a_restart_forgets_a_consumer_in_memory_and_nothing_of_its_queue(own_world: Any) -> None:
+    """Made again it brings what was not acknowledged, and says that it is younger than that: its counts mean nothing."""
+    world = own_world
+    bus = await world.bus()
+    stream = world.stream()
+    await bus.ensure_stream(stream)
+    consumers = [world.consumer(stream, kind, filter_subject=world.subject(kind), storage=kind) for kind in ("file", "memory")]
+    for consumer in consumers:
+        await bus.ensure_consumer(consumer)
+        for body in (b"done", b"in hand", b"waits"):
+            await bus.publish(world.subject(consumer.name), body, msg_id=f"{consumer.name} {body.decode()}")
+    pullers = {consumer.name: bus.pull(stream.name, consumer.name, prefetch=False) for consumer in consumers}
+    for puller in pullers.values():
+        (done,) = await collect(puller, 1, limit=1)
+        (in_hand,) = await collect(puller, 1, limit=1, ack=False)
+        assert max(done.consumer_since, in_hand.consumer_since) < done.timestamp
+    await world.until_count(stream, 4)
+
+    await world.kill()
+    await world.start()
+
+    with pytest.raises(NotFound, match="'memory'"):
+        await asyncio.wait_for(pullers["memory"].next_batch(1), 20)
+    await bus.ensure_consumer(consumers[1])
+    again = await collect(pullers["memory"], 2, ack=False)
+    assert [(delivery.body, delivery.delivered) for delivery in again] == [(b"in hand", 1), (b"waits", 1)]
+    assert again[0].consumer_since > again[0].timestamp
+    assert await bus.consumer_created(stream.name, "file") is not None
 
 
 async def test_publishes_with_an_id_survive_a_restart_and_keep_their_order(own_world: Any) -> None:

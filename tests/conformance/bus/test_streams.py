@@ -152,6 +152,22 @@ async def test_a_consumer_is_compared_and_changed(world: Any) -> None:
     assert (await puller.next_batch(1))[0].delivered == 2
 
 
+@pytest.mark.parametrize(("before", "after"), [("file", "memory"), ("memory", "file")])
+async def test_a_consumer_that_lies_elsewhere_serves_as_it_is(world: Any, before: str, after: str) -> None:
+    """One that another version made. The server cannot move it; the other settings are changed all the same."""
+    bus = await world.bus()
+    stream = world.stream()
+    await bus.ensure_stream(stream)
+    await bus.ensure_consumer(world.consumer(stream, ack_wait_seconds=60.0, storage=before))
+    made = await bus.consumer_created(stream.name, "c")
+    await bus.ensure_consumer(world.consumer(stream, ack_wait_seconds=0.2, storage=after))
+    assert await bus.consumer_created(stream.name, "c") == made
+    await bus.publish(world.subject("a"), b"1")
+    puller = bus.pull(stream.name, "c")
+    await puller.next_batch(1)
+    assert (await puller.next_batch(1))[0].delivered == 2
+
+
 async def test_consumers_of_a_work_queue_must_not_overlap(world: Any) -> None:
     bus = await world.bus()
     stream = world.stream()

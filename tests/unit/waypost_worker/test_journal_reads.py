@@ -11,12 +11,19 @@ import pytest
 from msgspec import Raw
 
 from tests.unit.waypost_worker.counted import Counted
-from tests.unit.waypost_worker.desk import QUICK, Desk
+from tests.unit.waypost_worker.desk import BUILD, QUICK, Desk
 from tests.unit.waypost_worker.stand_in import renumbered
 from tests.waiting import wait_until
 from waypost import Context, agent, tool
+from waypost_io.bus.memory import MemoryBroker
+from waypost_io.bus.topology import work_consumer
+from waypost_proto import commands as cmd
 from waypost_proto import events as ev
+from waypost_proto.codec import decode, encode
+from waypost_proto.ids import CallId
+from waypost_proto.mailbox import Advance
 from waypost_proto.subjects import ANY_WORKER
+from waypost_proto.work import Activation
 
 
 @tool(effect="read")
@@ -136,6 +143,36 @@ async def test_a_fresh_run_begins_without_a_look_at_the_journal(desk: Desk) -> N
     await desk.status(again, "completed")
     await desk.status(waits, "completed")
     assert len(desk.coordinator.journal_reads) > reads, "it was delivered again"
+
+
+async def test_what_is_older_than_the_consumer_that_brings_it_is_not_fresh(desk: Desk, broker: MemoryBroker) -> None:
+    """A restart of the server forgets who had what, and how often it was delivered: another worker has begun this run."""
+    one, two = Counted(), Counted()
+
+    @agent
+    async def works(ctx: Context) -> int:
+        return await ctx.step(one, name="one") + await ctx.step(two, name="two")
+
+    bus, tuning = desk.coordinator.bus, replace(QUICK, fresh_seconds=60.0, fresh_wait_seconds=60.0)
+    consumer = work_consumer(desk.subjects, "works", BUILD)
+    await bus.ensure_consumer(consumer)
+    elsewhere = bus.pull(consumer.stream, consumer.name)
+    run = desk.start(works)
+    (delivery,) = await elsewhere.next_batch(1)
+    token = decode(Activation, delivery.body).token
+    step = cmd.FinishStep(seen=1, id=CallId("0:1"), name="one", at=time.time(), result=Raw(b"40"))
+    told = Advance(
+        run_id=run.run_id, agent="works", worker="w-1", build=BUILD, token=token, base="", seen=1, running=1, items=Raw(encode([step]))
+    )
+    desk.coordinator.advance(told)
+    await elsewhere.close()
+
+    await desk.hire(works, tuning=tuning)
+    broker.restart()
+    await desk.status(run, "completed")
+    assert len(desk.coordinator.journal_reads) == 1
+    assert (one.runs, two.runs) == (0, 1), "the first was recorded before the restart"
+    assert bytes(run.result.result) == b"41"
 
 
 @pytest.mark.parametrize("told", ["base", "journal"])
