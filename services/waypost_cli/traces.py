@@ -92,7 +92,8 @@ def tree(spans: list[Span]) -> list[str]:
 def _line(span: Span, depth: int, begin_us: int) -> str:
     said = span.all_attributes
     parts = [f"{_seconds(span.start_us - begin_us):>10} {_seconds(span.end_us - span.start_us):>10}  {_INDENT * depth}{span.name}"]
-    notes = [str(said[name]) for name in (genai.INTENT, genai.STEP_NAME, genai.DECISION, genai.DECIDED_BY, genai.REASON) if name in said]
+    named = (genai.INTENT, genai.STEP_NAME, genai.DECISION, genai.DECIDED_BY, genai.REASON)
+    notes = [str(said[name]) for name in named if name in said and span.name != f"step {said[name]}"]
     if said.get(genai.ATTEMPT, 1) != 1:
         notes.append(f"attempt {said[genai.ATTEMPT]}")
     if said.get(genai.PENDING):

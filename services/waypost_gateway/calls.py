@@ -7,7 +7,7 @@ message meets the ledger row of the first.
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -208,10 +208,9 @@ class Calls:
 
     async def _run(self, call: ToolCall, tool: AnyTool, work: Work, attempt: Attempt) -> Outcome:
         desk = self._desk
-        loop = asyncio.get_running_loop()
         ctx = context_of(call, attempt.seconds, desk, work)
         faults.point("gateway.execute.before")
-        began = loop.time()
+        began = time.monotonic()  # a loop's own clock stands still until it waits
         ending: Ending | None
         result, ending = await execute(
             lambda: tool.run(ctx, attempt.checked.arguments),
@@ -220,7 +219,7 @@ class Calls:
             scrub=desk.scrub,
             grace_seconds=desk.grace_seconds,
         )
-        duration = loop.time() - began
+        duration = time.monotonic() - began
         faults.point("gateway.execute.after")
         if result is not None:
             result = without_secrets(result)

@@ -49,10 +49,11 @@ def redaction(hide_keys: str, own: Own | None = None) -> Own:
 
 def _values_of(hide_keys: str) -> re.Pattern[str] | None:
     """Strings, numbers, words and lists of them that are values of keys in which one of the words is found. `-` in a word stands for `_`
-    and for nothing too. An object under such a key keeps its shape."""
+    and for nothing too. An object under such a key keeps its shape. A number under `…_tokens` is a count, and no secret."""
     words = [re.escape(word.strip()).replace(r"\-", "[-_]?") for word in hide_keys.split(",") if word.strip()]
     value = r'(?:"(?:[^"\\]|\\.)*+"?|\[[^\[\]{}]*+\]?|[^\s,{}\[\]"]++)'
-    return re.compile(rf'("[^"\\]*(?:{"|".join(words)})[^"\\]*"\s*:\s*){value}', re.IGNORECASE) if words else None
+    count = r'(?!"\w+_tokens"\s*+:\s*+\d++\s*+[,}\]])'
+    return re.compile(rf'{count}("[^"\\]*(?:{"|".join(words)})[^"\\]*"\s*:\s*){value}', re.IGNORECASE) if words else None
 
 
 def _own(path: str) -> Own | None:

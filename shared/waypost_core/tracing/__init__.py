@@ -14,6 +14,8 @@ run          the fold: activations and reasoning steps; it sends the rest to its
 course       the fold of model calls, pauses, warnings
 calls        the fold of tool calls and their attempts
 messaging    the messages that carry a run's work
+said         what a model answered, as the GenAI conventions write it
+shapes       what all spans of one sort have in common
 waiting      the fold of children, timers, signals, questions, local steps
 whole        the run's own span
 open         what is remembered of what has not ended

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UnsetType
+
 from waypost_core import genai
 from waypost_core.tracing.open import Call
+from waypost_core.tracing.said import output_messages
 from waypost_core.tracing.shapes import shape_of_chat, shape_of_child, shape_of_step
 from waypost_core.tracing.spans import Attributes, Link, Span, moment, trace_id_of
 from waypost_proto import events as ev
@@ -40,15 +43,14 @@ def local_step(trace: RunTrace, seq: int, data: Step, at_us: int, parent: bytes)
     if isinstance(data, ev.StepFailed):
         attributes[genai.ERROR_TYPE] = data.error.type
         error = trace.capture.error(data.error.message)
-    shown = genai.OUTPUT
     if data.model is None:
         shape = shape_of_step(trace.agent, data.name)
     else:
-        shown, parent = genai.OUTPUT_MESSAGES, span_id(trace.run_id, seq, "plan")
+        parent = span_id(trace.run_id, seq, "plan")
         shape = shape_of_chat(trace.agent, data.model.model, data.model.provider)
         _of_model(trace, data.model, attributes)
     if trace.capture.content and isinstance(data, ev.StepCompleted):
-        _optional(attributes, shown, trace.capture.value(shown, data.result, data.result_ref))
+        _result(trace, data, attributes)
     return Span(trace.trace_id, span_id(trace.run_id, seq), parent, shape, start_us, max(start_us, end_us), attributes, error)
 
 
@@ -70,6 +72,16 @@ def _of_model(trace: RunTrace, model: ModelCall, attributes: Attributes) -> None
     ):
         if value:
             attributes[name] = value
+
+
+def _result(trace: RunTrace, data: ev.StepCompleted, attributes: Attributes) -> None:
+    if data.model is None:
+        _optional(attributes, genai.OUTPUT, trace.capture.value(genai.OUTPUT, data.result, data.result_ref))
+    elif isinstance(data.result, UnsetType):
+        _optional(attributes, genai.OUTPUT_MESSAGES, trace.capture.value(genai.OUTPUT_MESSAGES, data.result, data.result_ref))
+    else:
+        said = output_messages(bytes(data.result), data.model.finish)
+        attributes[genai.OUTPUT_MESSAGES] = trace.capture.text(genai.OUTPUT_MESSAGES, said)
 
 
 def _optional(attributes: Attributes, name: str, value: str) -> None:

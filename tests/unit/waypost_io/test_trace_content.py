@@ -37,6 +37,12 @@ def test_a_text_that_is_cut_in_the_middle_of_a_secret_shows_none_of_it() -> None
     assert redaction(HIDE)("x", '{"password": "hunt') == '{"password": "***"'
 
 
+def test_counts_of_tokens_are_no_secrets() -> None:
+    text = '{"input_tokens": 200, "usage": {"output_tokens":4}, "api_tokens": ["a"], "user_tokens": "t-1", "token": 7}'
+    shown = json.loads(redaction(HIDE)("x", text))
+    assert shown == {"input_tokens": 200, "usage": {"output_tokens": 4}, "api_tokens": "***", "user_tokens": "***", "token": "***"}
+
+
 def test_what_is_no_secret_stays() -> None:
     text = '{"amount": 5, "note": "the password is secret", "list": [1, 2]}'
     assert redaction(HIDE)("x", text) == text
