@@ -10,6 +10,7 @@ from typing import assert_never
 from waypost_core.approvals import decide_approval
 from waypost_core.decision import Decision, done, refused
 from waypost_core.ending import end, end_if_settled
+from waypost_core.evolve import copy_of, evolve
 from waypost_core.limits import raised, too_low
 from waypost_core.messages import AnyMessage, Env
 from waypost_core.permits import held_dispatches
@@ -94,16 +95,27 @@ def _resume(state: RunState, message: mb.Resume, env: Env) -> Decision:
         return refused(state.run_id, "409", short, state.status)
     events: list[ev.Data] = [ev.RunResumed(by=message.by, budget=new)]
     changed: list[ev.Data] = []
+    after = state
     if state.fork is not None:
         changed = tools_changed(state, message.tools, message.by, env)
         stuck = still_stuck(state, [*events, *changed], env)
         if stuck:
             return refused(state.run_id, "409", stuck, state.status)
+        after = _after(state, changed, env)  # what waited for a recorded answer may be held now
     if message.instruction:
         events.append(ev.InstructionAdded(text=message.instruction, by=message.by))
-    decision = done(state.run_id, [*events, *changed, *held_dispatches(state, env)])
+    decision = done(state.run_id, [*events, *changed, *held_dispatches(after, env)])
     decision.look = bool(changed)
     return decision
+
+
+def _after(state: RunState, events: list[ev.Data], env: Env) -> RunState:
+    if not events:
+        return state
+    after = copy_of(state)
+    for data in events:
+        evolve(after, after.seq + 1, env.now, data)
+    return after
 
 
 def _cancel(state: RunState, message: mb.Cancel) -> Decision:

@@ -25,9 +25,10 @@ from waypost_proto import events as ev
 from waypost_proto import mailbox as mb
 from waypost_proto.codec import decode_union, encode
 from waypost_proto.ids import CallId, RunId, child_run_id, digest_of
+from waypost_proto.registry import ToolDefinition
 from waypost_proto.task import format_time, parse_time
 from waypost_proto.usage import Usage
-from waypost_proto.values import Approval, Failure, Mark, RunStatus
+from waypost_proto.values import Approval, Effect, Failure, Mark, RunStatus
 
 SOURCE = RunId("0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e55")
 FORK = RunId("0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e77")
@@ -65,6 +66,7 @@ class Fork:
         self.state: RunState | None = None
         self.log: list[ev.Event] = []
         self.effects: list[Any] = []
+        self.tools: dict[str, ToolDefinition] = {}
         self.decision = self.tell(mb.ForkRun(run_id=FORK, source=SOURCE, seq=at, **more))
 
     def tell(self, message: Any) -> Decision:
@@ -72,7 +74,7 @@ class Fork:
         for event in self.log:
             tape.note(decode_union(ev.AnyData, event.data))
         draft = Draft.of(message, self.source, now=NOW) if isinstance(message, mb.ForkRun) else None
-        decision = decide(self.state, message, Env(now=NOW, draft=draft, tape=tape))
+        decision = decide(self.state, message, Env(now=NOW, draft=draft, tape=tape, tools=self.tools))
         for event in decision.history:
             self.state = self.state or initial(event)
             evolve(self.state, event.seq, parse_time(event.recorded_at), decode_union(ev.AnyData, event.data))
@@ -189,6 +191,18 @@ def test_a_call_that_the_source_gave_up_is_not_waited_for() -> None:
     fork = Fork(source, 1)
     fork.advance(cmd.CallTool(seen=2, id=CallId("0:1"), tool="pay", args=ARGS))
     assert fork.types[-1] == "tool_call_requested"
+
+
+def test_a_call_whose_tool_nobody_hosted_is_sent_when_the_fork_goes_live() -> None:
+    """It was asked for while the coordinator knew no gateway; that one is there now is told to nobody once more."""
+    fork = Fork(log(*HISTORY), 1)
+    fork.tools = {}
+    fork.advance(cmd.CallTool(seen=2, id=CallId("0:1"), tool="pay", args=Raw(b"2")))
+    assert fork.types[-1] == "run_paused"
+    fork.tools = {"pay": ToolDefinition(name="pay", effect=Effect.IDEMPOTENT)}
+    fork.tell(mb.Resume(run_id=FORK, request_id="r", tools="live"))
+    assert "tool_call_dispatched" in fork.types
+    assert [effect for effect in fork.effects if isinstance(effect, fx.SendTool)]
 
 
 @pytest.mark.parametrize("approval", [None, Approval(role="boss", expires_seconds=60)])
