@@ -222,7 +222,9 @@ class Session:
         started = not self._holder.paused and self._effects.start()
         if self._flushing is not None:
             return  # an effect was over before it began
-        over = self._reported > 0 and not (self.working or self._effects.wanted)  # what ran was given up and left no result
+        if self._execution.diverged:  # that is the answer, and nothing follows from it: an empty one would make the run this build's
+            self._must_answer = False
+        over = self._reported > 0 and not (self.working or self._effects.wanted or self._execution.diverged)  # given up, without a result
         soon = started or self._beside > 0 or self._announce is not None
         if over or (self._must_answer and not (self.working and soon)):
             self._send(())

@@ -285,3 +285,32 @@ async def test_a_divergent_replay_is_reported_and_changes_nothing(desk: Desk) ->
     await desk.status(run, "paused")
     assert desk.coordinator.of(run)[-1].kinds == ["ReportDivergence"]
     await wait_until(lambda: second.runs is not None and second.runs.cached == 0)
+
+
+async def test_a_divergent_replay_is_the_answer_to_every_activation(desk: Desk) -> None:
+    """An empty advance after it would be accepted, and make the run the one of a build that does not fit it."""
+
+    @agent(name="changed", tools=[lookup])
+    async def before(ctx: Context) -> str:
+        await ctx.call(lookup, "a")
+        return await ctx.signal("go", str)
+
+    @agent(name="changed", tools=[lookup])
+    async def after(ctx: Context) -> str:
+        await ctx.call(lookup, "b")
+        return await ctx.signal("go", str)
+
+    desk.coordinator.tools["lookup"] = lambda args: args["key"]
+    worker = await desk.hire(before)
+    run = desk.start(before)
+    await wait_until(lambda: run.of_type("signal_awaited"))
+    await desk.kill(worker)
+    second = await desk.hire(after)
+    run.worker = ""
+    desk.coordinator.signal(run, "go", "x")
+    for _ in range(3):
+        desk.coordinator.activate(run, to=ANY_WORKER)
+    await desk.status(run, "paused")
+    await wait_until(lambda: second.runs is not None and second.runs.cached == 0)
+    kinds = [seen.kinds for seen in desk.coordinator.of(run)]
+    assert kinds[kinds.index(["ReportDivergence"]) :] == [["ReportDivergence"]] * kinds.count(["ReportDivergence"])
