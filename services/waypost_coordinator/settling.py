@@ -104,7 +104,9 @@ class Settler:
         """Settle batches in order, until cancelled."""
         while True:
             settling = await self._queue.get()
-            while settling.events_sent < len(settling.batch.rows.events):  # noqa: ASYNC110  # a turn or two, where they are thousands
+            while settling.events_sent < len(settling.batch.rows.events):  # a turn or two, where they are thousands
+                if not self._sends_soon:  # what had been planned met an error: it is met here, and ends this process
+                    self._send_events()
                 await asyncio.sleep(0)
             for sending in settling.sendings:
                 await self._settled(sending)
