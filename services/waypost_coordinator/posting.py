@@ -150,15 +150,17 @@ class Poster:
             return
         if not emission and (state.run_id, effect.call_id) in self._overtaken:
             emission = self.emissions.again(self._ground.epochs[self._ground.partition(state.run_id)])
+        early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
         message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
         # the digest: what another worker asks for under this number, after a commit that failed, must not pass for a repeat
         msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{call.args_digest[:16]}.{emission}"
+        if early:  # asked before a commit that failed, and answered into a mailbox that was lost: nobody would hear it a second time
+            msg_id = f"{msg_id}.{self._ground.roads.get(self._ground.subjects.stream('MAILBOX'), '')}"
         trace = _trace_header(_trace_of_attempt(state, call, effect))
         if needs_args(call):
             batch.hydrate.append((message, call.args_seq or call.seq, msg_id, trace))
         else:
             of = (state.run_id, effect.call_id) if call.permit and effect.mode == "execute" else None  # a question needs no permit
-            early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
             subject = self._ground.subjects.tool(message.tool)
             batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "tools", of, early))
 

@@ -20,7 +20,7 @@ from waypost_io.bus.ports import StreamSpec
 from waypost_io.bus.topology import sticky_consumer
 from waypost_io.store.ports import RunRow
 from waypost_proto.errors import WaypostError
-from waypost_proto.ids import RunId, WorkerId
+from waypost_proto.ids import RunId, WorkerId, digest_of
 
 log = structlog.get_logger(__name__)
 
@@ -183,6 +183,8 @@ class Sweep:
         await self._save(settled)
         partitions = [p for p in partitions if p not in self._deriving]
         backwards = await self._backwards(marks, partitions)
+        for name, (created, _) in marks.items():
+            self._ground.roads[name] = digest_of(f"{created} {marks[GENERATION][0]}".encode())[:8]
         stale = [p for p in partitions if backwards or any(self._other(f"{name}@{p}", mark) for name, mark in marks.items())]
         if stale:
             log.warning("streams_changed", partitions=stale, backwards=backwards)

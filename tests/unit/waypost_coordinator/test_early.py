@@ -69,6 +69,28 @@ async def test_a_read_that_was_answered_before_its_request_was_recorded_is_asked
     await desk.until(run_id, "tool_call_completed")
 
 
+async def test_a_read_whose_answer_was_lost_with_the_mailbox_is_asked_for_again(desk: Site, replica: Replica) -> None:
+    """Its commit failed too, so nothing said that anybody waits for the answer; and its first message id is used up."""
+    await host(desk, READ)
+    run_id = await replica.start()
+    given = await desk.activation(run_id)
+    replica.log.gate.clear()
+    await desk.advance(given, call("look", given))
+    await answer(desk, await desk.call(run_id), b"2")
+    await wait_until(lambda: replica.log.waiting == 1)
+    mailbox = SUBJECTS.stream("MAILBOX")
+    desk.broker.streams.pop(mailbox).end()
+    desk.database.down = True
+    replica.log.gate.set()
+    await wait_until(lambda: not replica.coordinator.leases.epochs)
+    desk.database.down = False
+    await wait_until(lambda: mailbox in desk.broker.streams and replica.coordinator.leases.epochs)
+    await desk.advance(given, call("look", given))
+    await wait_until(lambda: len(desk.calls(run_id)) == 2, message=lambda: str(desk.calls(run_id)))
+    await answer(desk, desk.calls(run_id)[-1], b"3")
+    await desk.until(run_id, "tool_call_completed")
+
+
 @pytest.mark.parametrize(
     "tool", [LOOK, msgspec.structs.replace(PAY, answers_digest=True)], ids=["a gateway that names no call", "a payment"]
 )
