@@ -187,7 +187,7 @@ class Decider:
         assert live is not None
         digest, seen = decision.accepted
         batch.accepted.setdefault(mail.worker, []).append(Accepted(mail.run_id, digest, seen))
-        self._waker.answered(live, seen)
+        self._waker.answered(live, seen, mail.token)
 
     def _rederive(self, batch: Batch, live: LiveRun, order: Rederive) -> None:
         """Everything outstanding again. Children are started again, permits and timers are rows and need nothing."""

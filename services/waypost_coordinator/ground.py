@@ -34,7 +34,7 @@ class Ground:
     stored: dict[str, int] = field(default_factory=dict)
     """The highest sequence that each stream confirmed or delivered to us: below that it can only be by losing what we rely on."""
     roads: dict[str, str] = field(default_factory=dict)
-    """By stream, which incarnation of it there is, as the last sweep found it: another one after it was lost, the same for every replica."""
+    """By stream, which incarnation of it there is, as the last sweep found it: another one after a loss, the same for every replica."""
 
     def owns(self, partition: int) -> bool:
         return partition in self.epochs

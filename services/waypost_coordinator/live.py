@@ -21,6 +21,7 @@ from waypost_proto.codec import decode
 from waypost_proto.errors import TransientError
 from waypost_proto.events import OUTSIDE, Event
 from waypost_proto.ids import RunId
+from waypost_proto.values import Token
 from waypost_proto.work import Entry
 
 PAGE = 1_000
@@ -43,6 +44,8 @@ class LiveRun:
     sure: bool = True
     sent_to: str = ""
     """The worker whose own subject the last activation went to; "" for any."""
+    token: Token | None = None
+    """Of the last activation; None after loading."""
     unhosted: bool = False
     """Its activation waits for a worker that hosts the agent."""
     rejections: int = 0

@@ -141,6 +141,7 @@ class Poster:
         framed = sticky and self._registry.takes_frames(state.worker)
         batch.outgoing.append(Outgoing(subject, encode(message), msg_id, None, trace, "work", framed=framed))
         live.delivered = state.outside
+        live.token = token
         live.sent_to = state.worker if sticky else ""
         live.sure = True
 

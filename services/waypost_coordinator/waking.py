@@ -15,6 +15,7 @@ from waypost_coordinator.posting import Poster
 from waypost_coordinator.registry import Registry
 from waypost_io.bus.topology import MAIL_ACK_SECONDS
 from waypost_proto.ids import RunId
+from waypost_proto.values import Token
 
 REJECTIONS_AT_ONCE = 3
 """After so many rejected advances in a row, the run waits before the next activation: a worker that never fits must not spin."""
@@ -46,8 +47,12 @@ class Waker:
         if not fresh:
             self._kept_ids.add(run_id)
 
-    def answered(self, live: LiveRun, seen: int) -> None:
-        """An advance was accepted: the worker has read up to `seen`."""
+    def answered(self, live: LiveRun, seen: int, token: Token) -> None:
+        """An advance, sent under `token`, was accepted: the worker has read up to `seen`.
+
+        A worker takes a step that it asked for from an activation that counts all it has sent. If it sent this before our last one
+        came, that one did not, and another has to say it.
+        """
         live.rejections = 0
         live.read_up_to(max(live.state.seen, seen))
         if not live.sure:
@@ -55,7 +60,8 @@ class Waker:
             live.sure = True
         if live.sent_to and live.sent_to != live.state.worker:  # the run is another worker's now, which was not told what that one was
             live.delivered = min(live.delivered, live.state.seen)
-        if live.state.outside > live.state.seen:
+        late = live.token is None or (token.epoch, token.counter) < (live.token.epoch, live.token.counter)
+        if live.state.outside > live.state.seen or (live.state.step_wanted is not None and late):
             self.want(live)
 
     def rejected(self, live: LiveRun, worker: str, letter: Letter | None = None) -> None:

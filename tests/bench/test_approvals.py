@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench import approvals
 
 
+@pytest.mark.slow
 async def test_it_measures_and_the_next_step_comes_after_the_answer() -> None:
     found = await approvals.measure(3)
     assert found.runs == 3

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench import models
 from tests.bench.page import replaced
 
 
+@pytest.mark.slow
 async def test_it_measures_both_ways_in_turn() -> None:
     found = await models.measure(2, 2, 0.0)
     assert found.calls == 4

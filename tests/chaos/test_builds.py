@@ -121,6 +121,7 @@ async def test_a_build_that_does_not_fit_pauses_the_run_readably(tmp_path: Path,
 
 
 @pytest.mark.crash
+@pytest.mark.slow
 async def test_what_no_worker_of_a_build_has_taken_up_moves_too(tmp_path: Path, nats_url: str, database: str) -> None:
     """The only worker of the build is paused: first activations lie in its queue; then it is gone, and another build is there."""
     async with tellers(tmp_path, nats_url, database) as services, services.client() as client:

@@ -12,10 +12,12 @@ from waypost.client import Client
 from waypost_core.forking import boundaries
 
 OF_A_FORK = [point for point in POINTS if not point.startswith(("gateway", "coordinator.intake"))]
+QUICK = ("coordinator.commit.after", "worker.publish.before")
+"""The public test command dies only here, CI everywhere."""
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("point", OF_A_FORK)
+@pytest.mark.parametrize("point", [pytest.param(point, marks=() if point in QUICK else pytest.mark.slow) for point in OF_A_FORK])
 async def test_a_kill_at_this_boundary_of_a_fork_changes_only_the_time(point: str, services: Stack, client: Client) -> None:
     source = await client.start("clerk", "bob")
     assert await client.result(source.run_id, timeout=40) == RESULT

@@ -23,9 +23,9 @@ COMMANDS = {
     "gateway": ["-m", "waypost_gateway", str(MODULE)],
 }
 BOUNDARIES = [
-    "worker.activation.before",
+    pytest.param("worker.activation.before", marks=pytest.mark.slow),
     pytest.param("worker.activation.after", marks=pytest.mark.slow),
-    "worker.publish.before",
+    pytest.param("worker.publish.before", marks=pytest.mark.slow),
     "worker.publish.after",
     pytest.param("worker.ack.before", marks=pytest.mark.slow),
     pytest.param("worker.ack.after", marks=pytest.mark.slow),

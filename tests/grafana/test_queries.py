@@ -10,6 +10,7 @@ import pytest
 from tests.grafana.queries import label_values, named, promql, sql
 from tests.grafana.scenario import Exported, Site
 
+pytestmark = pytest.mark.slow
 FROM_PROMETHEUS = {"instance", "job"}
 """Labels that every scrape adds."""
 

@@ -26,6 +26,7 @@ def test_promtool_passes_the_rules() -> None:
     assert f"{len(ALERTS)} rules found" in promtool("check", "rules", str(RULES), folder=ROOT)
 
 
+@pytest.mark.slow
 def test_each_alert_is_quiet_first_and_fires_later(tmp_path: Path) -> None:
     found = rules()
     for group in found["groups"]:

@@ -52,6 +52,7 @@ def test_every_broken_variant_is_noticed() -> None:
     assert done.stdout.count(": seed ") == len(MUTANTS), done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LIMIT_SECONDS)
 def test_a_seed_replays_exactly() -> None:
     """Seed 694 has kills, a wipe and an outage."""
@@ -63,6 +64,7 @@ def test_a_seed_replays_exactly() -> None:
             break
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(LIMIT_SECONDS)
 def test_the_invariants_can_fail() -> None:
     done = simulate("--seed", "1", "--sabotage")

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.api.test_command_line import Shell
 from waypost_io.servers import EmbeddedPostgres
 
@@ -26,6 +28,7 @@ async def test_a_healthy_installation(shell: Shell) -> None:
     assert text.out.count("✓") == len(found)
 
 
+@pytest.mark.slow
 async def test_what_is_wrong_is_said_with_its_mending(shell: Shell, postgres: EmbeddedPostgres) -> None:
     url = await postgres.create_database(f"doctor_{os.getpid()}")
     shell.environment |= {"WAYPOST_POSTGRES_URL": url, "WAYPOST_PARTITIONS": "1", "WAYPOST_NATS_ULR": "x"}

@@ -24,6 +24,13 @@ BOUNDARIES = [
     for side in ("before", "after")
     if not (name == "look" and boundary in ("start", "settle"))  # reads do not touch the ledger
 ]
+QUICK = (("look", "execute.before"), ("put", "execute.after"), ("post", "execute.after"), ("post", "settle.after"))
+"""On both sides of the effect; the public test command dies only here, CI everywhere."""
+
+
+def case(name: str, point: str) -> object:
+    quick = (name, point.removeprefix("gateway.")) in QUICK
+    return pytest.param(name, point, marks=() if quick else pytest.mark.slow)
 
 
 @pytest.fixture
@@ -118,7 +125,7 @@ async def test_killed_in_the_middle_of_an_idempotent_call(rig: Rig, world: World
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize(("name", "point"), BOUNDARIES)
+@pytest.mark.parametrize(("name", "point"), [case(name, point) for name, point in BOUNDARIES])
 async def test_killed_at_every_boundary(rig: Rig, world: World, start: Start, name: str, point: str) -> None:
     """Whatever the instant, an unsafe call has at most one effect and ends known or in doubt; anything else ends in success."""
     call = rig.call(name)

@@ -181,7 +181,7 @@ async def _none_left(bus: Bus, stream: str) -> bool:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("passage", [1, 2])
+@pytest.mark.parametrize("passage", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_killed_at_every_boundary_nothing_recorded_runs_again(site: Site, coordinator: StandIn, boundary: str, passage: int) -> None:
     lookup = coordinator.tools.pop("lookup")
     run = coordinator.start("works", BUILD)

@@ -15,8 +15,13 @@ from waypost_coordinator.posting import Poster
 from waypost_coordinator.waking import LONGEST_PAUSE_SECONDS, REJECTIONS_AT_ONCE, Waker
 from waypost_core.state import RunState
 from waypost_proto.codec import decode
+from waypost_proto.ids import CallId
 from waypost_proto.mailbox import Signal
+from waypost_proto.values import Token
 from waypost_proto.work import Activation
+
+NOW = Token(epoch=1, counter=1 << 40)
+"""Of whatever was sent last."""
 
 
 class Bench:
@@ -59,10 +64,10 @@ def test_however_often_a_run_asks_it_gets_one_activation_at_a_time(bench: Bench)
     bench.waker.want(run)
     assert bench.send() == [], "a second one while the first is unanswered could reach a second worker"
     run.state.seen = 1
-    bench.waker.answered(run, 1)
+    bench.waker.answered(run, 1, NOW)
     assert [activation.upto for _, _, activation in bench.send()] == [2]
     run.state.seen = 2
-    bench.waker.answered(run, 2)
+    bench.waker.answered(run, 2, NOW)
     assert bench.send() == []
 
 
@@ -72,7 +77,7 @@ def test_what_went_to_a_worker_that_the_run_has_left_is_sent_to_the_one_it_is_wi
     bench.waker.want(run)
     assert len(bench.send()) == 1
     run.state.worker, run.state.seq = "w2", 4
-    bench.waker.answered(run, 1)
+    bench.waker.answered(run, 1, NOW)
     assert [activation.upto for _, _, activation in bench.send()] == [3]
 
 
@@ -82,7 +87,7 @@ def test_after_a_load_nobody_knows_what_was_sent_and_the_answer_tells(bench: Ben
     bench.waker.want(run)
     assert bench.send() == []
     run.state.seen = 4
-    bench.waker.answered(run, 4)
+    bench.waker.answered(run, 4, NOW)
     assert [activation.upto for _, _, activation in bench.send()] == [5]
 
 
@@ -100,7 +105,7 @@ def test_a_rejected_advance_leads_to_another_activation_and_then_to_growing_paus
     assert bench.later[:3] == [0.5, 1.0, 2.0]
     assert bench.later == sorted(bench.later)
     assert bench.later[-1] == LONGEST_PAUSE_SECONDS
-    bench.waker.answered(run, 0)
+    bench.waker.answered(run, 0, NOW)
     bench.waker.rejected(run, "w1")
     assert len(bench.send()) == 1, "an accepted advance ends the pauses"
 
@@ -221,3 +226,22 @@ async def test_what_arrives_while_an_activation_is_out_goes_with_the_next_one(de
     await desk.advance(given, call("look", given))
     second = await desk.activation(run_id, 2)
     assert [entry.seq for entry in second.entries] == [2, 3]
+
+
+def test_a_step_that_was_granted_too_early_is_granted_again(bench: Bench) -> None:
+    """The worker told of something else before the grant came: the grant does not count that, so the worker does not take it."""
+    run = run_with(seen=1, step_wanted=CallId("0:1"))
+    bench.waker.want(run)
+    [(_, _, before)] = bench.send()
+    run.state.seq += 1
+    bench.waker.answered(run, 1, Token(epoch=before.token.epoch, counter=before.token.counter - 1))
+    [(_, _, again)] = bench.send()
+    assert again.token.counter > before.token.counter
+    bench.waker.answered(run, 1, again.token)
+    assert bench.send() == [], "what is told under it was told after it"
+
+
+def test_a_step_is_granted_again_where_nobody_knows_what_was_sent(bench: Bench) -> None:
+    run = run_with(seen=1, step_wanted=CallId("0:1"))
+    bench.waker.answered(run, 1, Token(epoch=1, counter=1))
+    assert len(bench.send()) == 1

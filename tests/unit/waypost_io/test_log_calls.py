@@ -17,6 +17,7 @@ PAYLOADS = {"args", "arguments", "input", "output", "result", "payload", "body",
 """Names of fields that would hold what users sent. `text` of `bus.pull_status` is the server's own description."""
 EXCEPT = {("shared/waypost_io/bus/_pull.py", "text")}
 NAMELESS = {
+    "services/waypost_coordinator/reading.py": "what a fork is to begin with cannot be read: nobody knows its agent yet",
     "services/waypost_audit/projecting.py": "the log of a run that cannot be read says no agent",
     "services/waypost_edge/tempo/reading.py": "the log of a run that cannot be read says no agent",
 }
