@@ -115,6 +115,8 @@ class Batch:
     """What went out before the commit."""
     positions: dict[int, int] = field(default_factory=dict)
     """Last position of this batch by partition."""
+    deriving: frozenset[int] = frozenset()
+    """Partitions of which something older than this batch is still to be put on the road: their published position stays behind it."""
     touched: set[RunId] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
     """Events that are measured once they are committed."""

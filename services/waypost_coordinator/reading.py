@@ -20,7 +20,7 @@ import structlog
 
 from waypost_coordinator.forks import Beginning
 from waypost_coordinator.ground import Ground
-from waypost_coordinator.letters import Letter
+from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.live import LiveRun
 from waypost_core.drafting import Draft
 from waypost_core.messages import Env
@@ -105,6 +105,17 @@ class Reader:
                 now.append(letter)
         letters[:] = now
         return read
+
+    def deriving(self) -> frozenset[int]:
+        """Partitions with an order to derive a run's work again that waits here.
+
+        Only memory knows of it. Whoever takes the partition over derives what lies above the published position, so nothing that is
+        decided meanwhile may move that.
+        """
+        if not self._aside:
+            return frozenset()
+        waiting = (letter for aside in self._aside.values() for letter in aside.letters)
+        return frozenset(letter.partition for letter in waiting if isinstance(letter.mail, Rederive))
 
     def remove(self, partitions: Iterable[int]) -> list[Letter]:
         """Take out and return what waits for runs of partitions that are no longer ours."""

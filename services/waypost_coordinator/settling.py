@@ -119,7 +119,7 @@ class Settler:
                 if letter.done is not None and letter.partition not in gone:
                     letter.done()
             for partition, position in settling.batch.positions.items():
-                if partition in self._ground.published and partition not in gone:
+                if partition in self._ground.published and partition not in gone and partition not in settling.batch.deriving:
                     self._ground.published[partition] = max(self._ground.published[partition], position)
             faults.point("coordinator.ack.after")
             self.settled += 1

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, new_run
 from tests.waiting import wait_until
-from waypost_coordinator.letters import Letter
+from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.reading import PAGE, Reader
 from waypost_core.state import ForkState
 from waypost_io.store.ports import EventRow
@@ -147,3 +147,34 @@ async def test_a_tape_that_misses_what_is_being_committed_is_read_again(desk: Si
     assert not resuming.done()
     live.state.seq -= 1
     assert (await resuming).ok
+
+
+async def test_what_waits_to_be_derived_holds_the_published_position(desk: Site, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A take-over's order is known to memory alone: were the position moved past it, the next owner would not derive that work."""
+    source, fork = new_run(), new_run(0)
+    desk.database.events[source] = log_of(source, 3)
+    assert (await replica.submit(ForkRun(run_id=fork, source=source, seq=1))).ok
+    settler, reader, published = replica.coordinator._settler, replica.coordinator._pipeline._decider.reader, replica.ground.published
+    await desk.activation(fork)
+    await settler.idle()
+    before = published[0]
+    live = replica.ground.runs.get(fork)
+    assert live is not None
+    live.tape = None  # as after a take-over
+    read, come = replica.store.log.load_events, asyncio.Event()
+
+    async def slow(run_id: RunId, **more: Any) -> list[EventRow]:
+        await come.wait()
+        return await read(run_id, **more)
+
+    monkeypatch.setattr(replica.store.log, "load_events", slow)
+    replica.ground.box.put(Letter(mail=Rederive(), run_id=fork, partition=0))
+    await wait_until(lambda: len(reader) == 1)
+    await desk.activation(await replica.start(0))
+    await settler.idle()
+    assert published[0] == before
+
+    come.set()
+    await desk.activation(fork, 2)
+    await replica.start(0)
+    await wait_until(lambda: published[0] == before + 2)
