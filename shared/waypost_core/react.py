@@ -315,7 +315,9 @@ def _ending(state: RunState, seq: int, _data: ev.RunEnding) -> Effects:
     cancels = [_cancel_child(state, call, seq, "its parent run is ending") for call in _children(state)]
     # a pause held these back; nobody can resume an ending run, and it ends when they are settled
     doubts = [SetTimer(i + RETRY, c.due_at) for i, c in state.calls.items() if c.stage == "doubt" and c.due_at is not None and state.paused]
-    return [RevokeRun(), StopWork("ended"), *cancels, *doubts]
+    # of a paused run nothing is derived again when a stream is lost; the run ends when whoever has started these has answered
+    asked = [SendTool(i, c.sent) for i, c in state.calls.items() if state.paused and c.kind == "tool" and c.stage == "sent" and c.permit]
+    return [RevokeRun(), StopWork("ended"), *cancels, *doubts, *asked]
 
 
 def _children(state: RunState) -> list[Call]:

@@ -123,6 +123,16 @@ def test_cancel_revokes_what_was_not_started_and_awaits_what_was() -> None:
     assert run.types == ["tool_call_completed", "run_cancelled"]
 
 
+def test_cancel_of_a_paused_run_asks_again_for_what_was_started() -> None:
+    """Its message may have been lost with a stream during the pause, when nothing is derived; the run waits for its answer."""
+    run = Machine()
+    run.advance(run.call("pay", "0:1"), run.call("read", "0:2"))
+    run.tell(mb.Pause(run_id=RUN, request_id="p"))
+    run.tell(mb.Cancel(run_id=RUN, request_id="c"))
+    assert [(send.call_id, send.mode) for send in run.of(fx.SendTool)] == [("0:1", "execute")]
+    assert run.of(fx.GrantPermit) == [], "under the permit that it had, or none"
+
+
 def test_while_ending_nothing_new_is_attempted() -> None:
     run = Machine().calls("asks").tell(uncertain())
     run.tell(mb.Cancel(run_id=RUN, request_id="c"))
