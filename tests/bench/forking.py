@@ -143,7 +143,7 @@ async def _round(coordinator: Coordinator, meanwhile: Meanwhile, source: RunId, 
     reply = await coordinator._front.submit(ForkRun(run_id=_new(), source=source, seq=at))
     assert reply.ok, reply.message
     answered = time.perf_counter() - before
-    await asyncio.sleep(0.5)  # its events are being published
+    await coordinator._settler.idle()  # its events are published in the meantime
     return answered, meanwhile.stretch, meanwhile.start
 
 

@@ -42,7 +42,7 @@ class ConsumerSpec:
 
     `new_only`: it begins with what is published after it was made.
     `storage`: `memory` where a restart of the server may forget it, with what it had delivered: whoever pulls makes it again, and all
-    that is in the stream comes again. The server writes the state of the others to a file each, ten times a second (ADR 0188).
+    that is in the stream comes again. The server writes the state of the others to a file each, several times a second (ADR 0188).
     """
 
     stream: str
