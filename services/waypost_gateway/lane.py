@@ -151,6 +151,7 @@ class Lane:
                 self.pace.bucket.give_back()
         finally:
             self._inflight.drop(work)
+            work.on_stuck = None  # it refers to `work`
             if not seat.taken:
                 self._stuck -= 1
             seat.free()

@@ -50,7 +50,7 @@ class EffectRunner:
         handle = Handle(effect, done, self._clock)
         task = self._tasks.create_task(self._run(handle))
         handle.task = task
-        effect.on_cancel = handle.cancel
+        effect.on_cancel = task.cancel  # not the handle's: it refers to the effect, and only a collector would free the two
         self._running.add(handle)
         task.add_done_callback(lambda ended: self._ended(handle, ended))
         return handle

@@ -165,7 +165,8 @@ class Outbox:
         return count
 
     def close(self) -> None:
-        """Forget everything. Idempotent."""
+        """Forget everything, and whoever was told. Idempotent."""
+        self._on_stored = _nobody
         if self._retry is not None:
             self._retry.cancel()
         self._storing = None
@@ -212,3 +213,7 @@ class Outbox:
             self._next()
         else:
             self._on_stored()
+
+
+def _nobody() -> None:
+    """Told of what is stored after `close`."""

@@ -12,6 +12,15 @@ from waypost_proto.usage import Usage
 from waypost_proto.values import Failure
 from waypost_worker.effects import Done, EffectRunner, Handle
 
+
+def _nobody(_result: EffectResult) -> None:
+    """Told of what ends after `drop`."""
+
+
+def _no_scope(_call_id: CallId) -> StepScope | None:
+    return None
+
+
 _NOT_STARTED = Failure(type="Cancelled", message="the step was cancelled before it began")
 
 
@@ -26,7 +35,7 @@ class RunEffects:
         runner: EffectRunner,
         clock: Callable[[], float],
         done: Done,
-        scope: Callable[[CallId], StepScope | None] = lambda _: None,
+        scope: Callable[[CallId], StepScope | None] = _no_scope,
         *,
         run_id: str = "",
         agent: str = "",
@@ -75,9 +84,10 @@ class RunEffects:
             handle.cancel()
 
     def drop(self) -> None:
-        """Ask all to end and report none. Idempotent."""
+        """Ask all to end and report none, and let go of whoever was told. Idempotent."""
         handles, self._handles = self._handles, {}
         self._wanted.clear()
+        self._done, self._scope = _nobody, _no_scope
         for handle in handles.values():
             handle.drop()
 

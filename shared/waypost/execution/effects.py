@@ -57,7 +57,7 @@ class LocalEffect:
         self.call_id = call_id
         self.name = name
         self.wanted = True
-        self.on_cancel: Callable[[], None] | None = None
+        self.on_cancel: Callable[[], object] | None = None
         self.reserve = reserve
         self.attempt = 1
         """Which request for allowance this is: more than 1 when another worker may have begun it."""

@@ -70,6 +70,12 @@ class RunEngine:
         self._uuids: dict[str, int] = {}
         self._edits: list[ArgumentEdit] = []
 
+    def close(self) -> None:
+        """The run is over here: close its code, want no effect, say nothing more. Nothing that is left refers back to this. Idempotent."""
+        self.loop.close()
+        self.steps.drop_all()
+        self.log.mute()
+
     def begin_as(self, fork: ForkOrigin | None) -> None:
         """Before the code begins. That of a fork is replayed as the code of another run, whose events these are."""
         if fork is not None:

@@ -202,8 +202,7 @@ class Execution:
         """Mute and drop: no command, log line or effect comes from this run any more. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._engine.loop.close()
-            self._engine.steps.drop_all()
+            self._engine.close()
 
     def __del__(self) -> None:
         # a safety net: Python would run the code's `finally` blocks at another time, on another loop, and not muted

@@ -126,7 +126,8 @@ class LocalSteps:
             start_effect(effect)
 
     def drop_all(self) -> None:
-        """The run ended or was evicted: nothing is wanted any more; what runs still counts until it is finished."""
+        """The run ended or was evicted: nothing is wanted or requested any more; what runs still counts until it is finished."""
+        self._request = _nobody
         self._futures.clear()
         self._held.clear()
         self._waiting.clear()
@@ -134,3 +135,7 @@ class LocalSteps:
         self._to_drop.clear()
         for effect in list(self._running.values()):
             effect.drop()
+
+
+def _nobody(_effect: LocalEffect) -> None:
+    """Asked for allowance once the run is over."""

@@ -70,6 +70,17 @@ class LoopHooks(Protocol):
         """An exception that nobody retrieves, in the form of `loop.call_exception_handler`."""
 
 
+class _Nobody:
+    """Of a loop that is closed. A muted loop tells nothing anyway."""
+
+    def start_timer(self, timer_id: str, fire_at: float) -> None: ...
+    def cancel_timer(self, timer_id: str) -> None: ...
+    def unhandled(self, context: dict[str, Any]) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
     """One run's event loop. `seed` (the run id) keeps hashes of different runs apart; `clock` is in Unix seconds."""
 
@@ -185,6 +196,7 @@ class DeterministicLoop(WithoutInputOutput, _asyncio.LoopKind):
         self.halt()
         if self._tasks or self._generators or self._abandoned:
             self._slice(self._close_code)
+        self._hooks = _NOBODY  # the owner has us as well: without this only a collector would free the two
 
     # -- slices
 
