@@ -65,7 +65,7 @@ class Decider:
         Raises `Unreachable` when states cannot be loaded (nothing has changed then), and `Undecidable`.
         """
         owned = frozenset(self._ground.epochs)  # a state loaded while another replica may write it must not be in the cache when we own it
-        broken = await self._ground.runs.load(letter.run_id for letter in letters if letter.partition in owned)
+        broken = await self._ground.runs.load(letter.run_id for letter in letters if letter.partition in owned and not letter.new)
         read = self.reader.ready(letters)
         batch = Batch(letters=[], deriving=self.reader.deriving())
         env = Env(now=self._ground.clock.now(), jitter=self._random.random(), tools=self._registry.tools, agents=self._registry.agents)

@@ -22,7 +22,7 @@ from waypost_io.bus.ports import Delivery
 from waypost_io.bus.topology import tasks_consumer
 from waypost_proto.codec import encode
 from waypost_proto.errors import Denied, NotFound, PermanentError, WaypostError
-from waypost_proto.ids import RunId, check_name, derive_run_id, digest_of
+from waypost_proto.ids import RunId, check_name, derive_run_id, digest_of, unix_ms_of
 from waypost_proto.limits import CLAIM_CHECK_BYTES
 from waypost_proto.mailbox import Reply, StartRun
 from waypost_proto.task import parse_task
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 RETRY_SECONDS = 0.5
 TRACE_HEADER = "traceparent"
+NEW_SECONDS = 5.0
+"""How old a run id may be whose run nobody can have begun: about as long as a producer waits before it publishes a task again."""
 
 
 class Intake:
@@ -153,5 +155,18 @@ class Intake:
                 subject=delivery.subject,
                 body=delivery.body,
                 headers=delivery.headers,
+                new=self._is_new(delivery, start),
             )
+        )
+
+    def _is_new(self, delivery: Delivery, start: StartRun) -> bool:
+        """Whether nobody can have seen the task before: its first delivery, by a consumer that is older than it, of a run id made just now.
+
+        Clocks that differ, and producers that publish a task twice, make it wrong; then the commit is refused and the run looked for.
+        """
+        return (
+            delivery.delivered == 1
+            and delivery.consumer_since < delivery.timestamp
+            and start.idempotency_key is None
+            and abs(self._ground.clock.now() - unix_ms_of(start.run_id) / 1000) < NEW_SECONDS
         )

@@ -45,7 +45,8 @@ class Letter:
     commit. `dropped` is called instead of `committed` when the letter is given up here: whoever takes the partition over derives it
     again. `buried` is called when nothing will ever come of it. `limit` is the size of batch that it may be part of: a letter from a
     failed batch is tried in smaller company. `place` is its place in the order of arrival. A stored message comes with its
-    `delivery`, or in its parts; `source` names it for counting failures, "" for letters that the shell wrote itself.
+    `delivery`, or in its parts; `source` names it for counting failures, "" for letters that the shell wrote itself. `new`: as far as
+    anybody can know its run is not in the store, so it is not looked for; if it is there all the same, the commit is refused.
     """
 
     mail: Message
@@ -66,6 +67,7 @@ class Letter:
     delivery: Delivery | None = None
     """Of the mailbox: looked into only when the letter cannot be handled."""
     limit: int = UNLIMITED
+    new: bool = False
     failures: int = 0
     place: int = 0
 

@@ -224,6 +224,8 @@ class Pipeline:
             self._forget_states()
             later = [] if stale is None else stale.letters
             letters = batch.letters
+            for letter in (*letters, *later):
+                letter.new = False  # it may be why
             if isinstance(error, TransientError):
                 pass  # nothing is wrong with the letters
             elif len(letters) == 1:

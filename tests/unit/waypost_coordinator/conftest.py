@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.waypost_coordinator.rig import GatedBus, Parts, Replica, Site, site
+from tests.unit.waypost_coordinator.gates import GatedBus
+from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, site
 from waypost_io.bus.memory import MemoryBroker
 from waypost_io.bus.topology import stream_specs
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from msgspec import Raw
 
+from tests.unit.waypost_coordinator.gates import GatedBus, GatedLog
 from tests.waiting import wait_until
 from waypost_coordinator.balance import Balance
 from waypost_coordinator.clock import DatabaseClock
@@ -23,15 +24,13 @@ from waypost_coordinator.letters import Letter, LetterBox
 from waypost_coordinator.live import Runs
 from waypost_coordinator.metrics import CoordinatorMetrics
 from waypost_coordinator.service import Coordinator
-from waypost_io.bus.memory import MemoryBroker, MemoryBus
-from waypost_io.bus.ports import Headers, PubAck
+from waypost_io.bus.memory import MemoryBroker
 from waypost_io.metrics import Metrics
 from waypost_io.settings import CoordinatorSettings, load
 from waypost_io.store.memory import MemoryDatabase, MemoryStore
-from waypost_io.store.ports import Commit, CommitResult, EventRow
+from waypost_io.store.ports import EventRow
 from waypost_proto import commands as cmd
 from waypost_proto.codec import decode, encode
-from waypost_proto.errors import BadMessage, PublishTimeout
 from waypost_proto.ids import CallId, RunId, partition_of, uuid7
 from waypost_proto.mailbox import Advance, Mail, Reply, StartRun, ToolSucceeded
 from waypost_proto.registry import AgentDefinition, Announce, Announced, Heartbeat, ToolDefinition
@@ -57,69 +56,6 @@ def new_run(partition: int | None = None, partitions: int = PARTITIONS) -> RunId
 
 def start(run_id: RunId, **more: Any) -> StartRun:
     return StartRun(run_id=run_id, **{"agent": "clerk", "input": Raw(b"1"), **more})
-
-
-class GatedLog:
-    """The log of a store, whose commits wait at `gate`, and their answers at `told`; a batch that touches a run of `poison` is refused.
-    `commits` keeps them all."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.told = asyncio.Event()
-        self.told.set()
-        self.waiting = 0
-        self.commits: list[Commit] = []
-        self.poison: set[RunId] = set()
-        self.refused: list[int] = []
-        """Numbers of events in refused batches."""
-
-    async def commit(self, batch: Commit) -> CommitResult:
-        self.waiting += 1
-        try:
-            await self.gate.wait()
-        finally:
-            self.waiting -= 1
-        if any(event.run_id in self.poison for event in batch.events):
-            self.refused.append(len(batch.events))
-            raise BadMessage("the database cannot hold this (a test said so)")
-        result: CommitResult = await self._inner.commit(batch)
-        self.commits.append(batch)
-        await self.told.wait()
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-class GatedBus(MemoryBus):
-    """Publishes on subjects that contain `held` wait at `gate`; the next `time_out` ones are stored and not confirmed."""
-
-    def __init__(self, broker: MemoryBroker) -> None:
-        super().__init__(broker)
-        self.held = ""
-        self.gate = asyncio.Event()
-        self.time_out = 0
-        self.published: list[tuple[str, str]] = []
-        """(subject, message id) of every publish, in order, repeats too."""
-
-    def publish(self, subject: str, body: bytes, *, headers: Headers | None = None, msg_id: str | None = None) -> Awaitable[PubAck]:
-        self.published.append((subject, msg_id or ""))
-        if self.held and self.held in subject:
-            return asyncio.ensure_future(self._later(subject, body, headers, msg_id))
-        if self.time_out and self.held == "":
-            self.time_out -= 1
-            super().publish(subject, body, headers=headers, msg_id=msg_id)
-            return asyncio.ensure_future(self._unconfirmed())
-        return super().publish(subject, body, headers=headers, msg_id=msg_id)
-
-    async def _later(self, subject: str, body: bytes, headers: Headers | None, msg_id: str | None) -> PubAck:
-        await self.gate.wait()
-        return await super().publish(subject, body, headers=headers, msg_id=msg_id)
-
-    async def _unconfirmed(self) -> PubAck:
-        raise PublishTimeout("a test said so")
 
 
 class Site:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 
 from tests.unit.waypost_coordinator.rig import Replica, Site, new_run
 from tests.waiting import wait_until
-from waypost_proto.ids import RunId
+from waypost_proto.ids import RunId, uuid7
 from waypost_proto.notices import DEAD_ORIGIN_HEADER, DEAD_REASON_HEADER, DEAD_SEQUENCE_HEADER, DEAD_STREAM_HEADER
 
 
@@ -116,6 +118,59 @@ async def test_a_chosen_run_id_twice_is_one_run_and_with_other_input_a_dead_lett
     await wait_until(lambda: desk.on("TASKS") == [] and desk.on("DEAD"))
     assert runs(desk) == [run_id]
     assert "another agent or input" in desk.on("DEAD")[0].headers[DEAD_REASON_HEADER]
+
+
+async def test_the_run_of_a_task_that_nobody_can_have_seen_is_not_looked_for(desk: Site, replica: Replica) -> None:
+    await task(desk)
+    await task(desk, run_id=new_run())
+    await wait_until(lambda: len(runs(desk)) == 2)
+    assert replica.log.sought == []
+
+
+@pytest.mark.parametrize("why", ["an old run id", "an idempotency key", "a second delivery", "another consumer"])
+async def test_the_run_of_a_task_that_somebody_may_have_begun_is_looked_for(desk: Site, replica: Replica, why: str) -> None:
+    if why == "an old run id":
+        await task(desk, run_id=uuid7(int((time.time() - 60) * 1000), os.urandom(10)))
+    elif why == "an idempotency key":
+        await task(desk, idempotency_key="k")
+    elif why == "another consumer":  # before the one that brings it
+        desk.broker.streams["T_TASKS"].consumers["intake"].since = time.time() + 60
+        await task(desk)
+    else:
+        replica.bus.held = "t.work"  # its first dispatch is not out, so it is not acked
+        await desk.hosts()
+        await task(desk)
+        await wait_until(lambda: runs(desk))
+        replica.ground.runs.clear()
+        desk.broker.streams["T_TASKS"].consumers["intake"].give_back([1])
+        replica.bus.gate.set()
+    await wait_until(lambda: replica.log.sought)
+    await wait_until(lambda: desk.on("TASKS") == [])
+    assert replica.log.sought[0] == runs(desk)[0]
+    assert replica.log.refused == [], "nor is it tried"
+    assert len(runs(desk)) == 1
+    assert desk.types(runs(desk)[0]).count("run_started") == 1
+
+
+async def test_a_run_that_nobody_could_know_of_is_found_when_the_commit_is_refused(desk: Site, replica: Replica) -> None:
+    """A producer publishes a task twice under a run id that it made just now, and not under one message id."""
+    run_id, other = new_run(), new_run()
+    await task(desk, run_id=run_id)
+    await wait_until(lambda: desk.on("TASKS") == [] and runs(desk) == [run_id])
+    replica.ground.runs.clear()
+    replica.log.gate.clear()
+    await task(desk)  # holds the commit, so that the next ones are one batch
+    await wait_until(lambda: replica.log.waiting)
+    await task(desk, run_id=run_id)
+    await task(desk, run_id=other)
+    await wait_until(lambda: len(desk.on("TASKS")) == 3)
+    replica.log.gate.set()
+    await wait_until(lambda: desk.on("TASKS") == [])
+    assert desk.types(run_id) == ["run_started"], "once"
+    assert desk.types(other) == ["run_started"], "its company is committed all the same"
+    assert run_id in replica.log.sought
+    assert len(replica.log.refused) == 1
+    assert desk.on("DEAD") == []
 
 
 async def test_a_task_for_a_partition_of_another_replica_goes_through_the_mailbox(desk: Site, replica: Replica) -> None:
