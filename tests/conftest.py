@@ -27,8 +27,10 @@ import structlog
 from waypost_io.servers import EmbeddedNats, EmbeddedPostgres, NatsOptions
 from waypost_io.servers import free_port as choose_port
 
-# the machine's load decides how long an example takes, so time says nothing; the seed of a failure is printed
-hypothesis.settings.register_profile("waypost", deadline=None, print_blob=True)
+# The machine's load decides how long an example takes, so time says nothing. Examples are the same each time, so that a change is judged
+# by what it changed; `pytest --hypothesis-profile=explore` draws new ones, and prints how to draw a failure again.
+hypothesis.settings.register_profile("waypost", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("waypost")
 
 # streams reserve their `max_bytes` against these, and hundreds of tests make streams
