@@ -37,15 +37,19 @@ class Waker:
         self._registry = registry
         self._later = later
         self._wanted: dict[RunId, tuple[LiveRun, bool]] = {}
-        self._kept_ids: set[RunId] = set()
+        self._fresh: dict[RunId, bool] = {}
 
-    def want(self, live: LiveRun, *, forced: bool = False, fresh: bool = True) -> None:
-        """Something is new. `forced`: whatever was sent before is lost. Not `fresh`: under the old message id."""
+    def want(self, live: LiveRun, *, forced: bool = False, fresh: bool | None = None) -> None:
+        """Something is new. `forced`: whatever was sent before is lost. Not `fresh`: if it was sent, it is not; under the old message id.
+
+        `fresh`: it is surely lost, whoever else asks in the same batch. A take-over, which knows of no loss, often meets in one batch
+        with the news that the run's worker is gone: under the id of what lies on that worker's subject nothing would be stored.
+        """
         run_id = live.state.run_id
         before = self._wanted.get(run_id)
         self._wanted[run_id] = (live, forced or (before is not None and before[1]))
-        if not fresh:
-            self._kept_ids.add(run_id)
+        if fresh is not None:
+            self._fresh[run_id] = fresh or self._fresh.get(run_id, False)
 
     def answered(self, live: LiveRun, seen: int, token: Token) -> None:
         """An advance, sent under `token`, was accepted: the worker has read up to `seen`.
@@ -78,7 +82,7 @@ class Waker:
             return
         live.rejections += 1
         if live.rejections <= REJECTIONS_AT_ONCE:
-            self.want(live, forced=True)
+            self.want(live, forced=True, fresh=True)
         else:
             pause = FIRST_PAUSE_SECONDS * 2 ** min(live.rejections - REJECTIONS_AT_ONCE - 1, 16)
             done = None
@@ -90,12 +94,12 @@ class Waker:
         """The runs that asked since the last call, each once."""
         wanted, self._wanted = self._wanted, {}
         yield from wanted.values()
-        self._kept_ids.clear()
+        self._fresh.clear()
 
     def forget(self) -> None:
         """A batch was given up."""
         self._wanted = {}
-        self._kept_ids = set()
+        self._fresh = {}
 
     def wake(self, batch: Batch, live: LiveRun, *, epoch: int, forced: bool) -> None:
         """Send an activation, unless one is unanswered or nobody hosts the agent (then the run is held, visibly)."""
@@ -113,6 +117,6 @@ class Waker:
             return
         # an id that the server still knows swallows a repeat, also when the message itself is gone; a second activation to the worker that
         # has the run is harmless, so only one for `any`, which another worker might take as well, keeps its id
-        kept = state.run_id in self._kept_ids and not self._poster.is_sticky(live, build)
+        kept = not self._fresh.get(state.run_id, True) and not self._poster.is_sticky(live, build)
         emission = self._poster.emissions.again(epoch) if forced and not kept else 0
         self._poster.activate(batch, live, build=build, epoch=epoch, emission=emission)

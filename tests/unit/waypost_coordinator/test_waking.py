@@ -187,6 +187,28 @@ def test_a_take_over_keeps_the_message_id_and_a_new_derivation_does_not(bench: B
     assert bench.send()[0][0] != first
 
 
+@pytest.mark.parametrize("taken_over_first", [True, False])
+def test_a_take_over_does_not_keep_the_id_of_what_is_known_to_be_lost(bench: Bench, taken_over_first: bool) -> None:
+    """CORRECTNESS.md rows 11, 13 and 22: in one batch the partition is taken over, and the run's worker is told to be gone."""
+    run = run_with()
+    bench.waker.want(run)
+    first = bench.send()[0][0]
+    for fresh in (not taken_over_first, taken_over_first):
+        bench.waker.want(run, forced=True, fresh=fresh)
+    assert [msg_id != first for msg_id, _, _ in bench.send()] == [True]
+    bench.waker.want(run, forced=True, fresh=False)
+    assert bench.send()[0][0] == first, "the next batch knows of no loss"
+
+
+def test_a_rejected_advance_is_followed_by_a_new_id_also_in_the_batch_of_a_take_over(bench: Bench) -> None:
+    run = run_with()
+    bench.waker.want(run)
+    first = bench.send()[0][0]
+    bench.waker.want(run, forced=True, fresh=False)
+    bench.waker.rejected(run, "w1")
+    assert [msg_id != first for msg_id, _, _ in bench.send()] == [True]
+
+
 def test_a_batch_that_is_given_up_wakes_nobody(bench: Bench) -> None:
     bench.waker.want(run_with())
     bench.waker.forget()
