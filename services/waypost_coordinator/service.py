@@ -189,6 +189,7 @@ class Coordinator:
     async def _gained(self, lease: Lease) -> None:
         assert self._group is not None
         self._pipeline.gained(lease.partition, lease.position)
+        await self._sweep.expect(lease.partition)  # before anything is published for it
         first = await self._takeover.take_over(lease)
         self._registry.expect(await self._ground.store.log.sticky_workers([lease.partition]))  # before it is decided who gets a run
         self.leases.admit(lease)

@@ -55,6 +55,8 @@ class Sweep:
         """Mail between runs that was unreceived at the last round."""
         self._confirmed: dict[str, int] = {}
         """What each stream had confirmed and delivered to us when its mark was asked for."""
+        self._seen: dict[str, tuple[str, int]] = {}
+        """Each stream's mark when we last asked for it."""
         self._identities: dict[str, str] = {}
         """When each stream was made, as we last saw it."""
         self._comparing = asyncio.Lock()
@@ -84,7 +86,22 @@ class Sweep:
     async def start(self) -> None:
         """Make the streams. Raises `Unreachable`, `Misconfigured`."""
         for spec in self._specs:
-            await self._ground.bus.ensure_stream(spec)
+            mark = await self._ground.bus.ensure_stream(spec)
+            self._seen[spec.name] = (mark.created, mark.last_seq)
+
+    async def expect(self, partition: int) -> None:
+        """Nothing is dispatched for a partition before marks of it are stored. Raises `Unreachable`.
+
+        When it is ours for the first time ever nothing tells which streams its first dispatches went to, and comparing it may have to
+        wait for JetStream: if that is wiped meanwhile, the new streams would be taken for those. Marks as we last saw them do, without
+        JetStream; older ones only make us derive again what little there is.
+        """
+        marks = {f"{name}@{partition}": mark for name, mark in self._seen.items()}
+        if marks.keys() <= self._known.keys():
+            return
+        stored = await self._ground.store.streams.load()
+        marks[f"{GENERATION}@{partition}"] = stored.get(GENERATION, ("", 0))
+        await self._save({key: mark for key, mark in marks.items() if key not in stored})
 
     async def gained(self, partition: int) -> None:
         """A partition is ours now: what happened to the streams while nobody owned it, and who came to host what is held?"""
@@ -170,7 +187,7 @@ class Sweep:
         marks = {GENERATION: (await self._ground.store.streams.load()).get(GENERATION, ("", 0))}
         for spec in self._specs:
             mark = await self._ground.bus.stream_mark(spec.name) or await self._ground.bus.ensure_stream(spec)
-            marks[spec.name] = (mark.created, mark.last_seq)
+            marks[spec.name] = self._seen[spec.name] = (mark.created, mark.last_seq)
         return marks
 
     async def _compare(self, marks: dict[str, tuple[str, int]], partitions: Collection[int]) -> None:

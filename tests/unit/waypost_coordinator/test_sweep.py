@@ -13,11 +13,12 @@ from msgspec import Raw
 
 from tests.unit.waypost_coordinator.rig import AGENT, LOOK, PARTITIONS, PAY, SUBJECTS, Parts, Replica, Site, call, complete, site
 from tests.waiting import wait_until
-from waypost_coordinator.letters import Tally
+from waypost_coordinator.letters import Letter, Tally
 from waypost_coordinator.sweep import GENERATION, Sweep
 from waypost_coordinator.takeover import TakeOver
 from waypost_io.bus.ports import StreamMark
 from waypost_io.bus.topology import stream_specs
+from waypost_io.store.ports import Lease
 from waypost_proto import commands as cmd
 from waypost_proto.ids import CallId, child_run_id
 from waypost_proto.mailbox import Cancel, ChildEnded, Pause, ToolSucceeded
@@ -74,6 +75,44 @@ async def test_a_round_leaves_marks_alone_that_were_not_compared_yet(parts: Part
     await sweep.gained(0)
     await sweep._round()
     assert (await parts.store.streams.load())["T_WORK@0"] != before["T_WORK@0"]
+
+
+async def test_a_wipe_before_a_partition_was_ever_compared_is_noticed(parts: Parts) -> None:
+    """CORRECTNESS.md row 16: its first owner decides for it while JetStream hangs, and the streams that it finds then are others."""
+    sweep = watched(parts)
+    await sweep.start()
+    await sweep.expect(0)
+    parts.bus.broker.wipe()
+    await sweep.gained(0)
+    assert sweep.derived == [0]
+
+
+async def test_what_is_known_of_a_partitions_streams_stays_when_somebody_else_takes_it_over(parts: Parts) -> None:
+    """CORRECTNESS.md row 16: a wipe that its former owner did not live to see."""
+    first, second = watched(parts), watched(parts)
+    await first.start()
+    await first.expect(0)
+    await first.gained(0)
+    parts.bus.broker.wipe()
+    await second.start()
+    await second.expect(0)
+    await second.gained(0)
+    assert (first.derived, second.derived) == ([], [0])
+
+
+async def test_marks_are_stored_before_anything_is_published_for_a_partition(desk: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[int, set[str]] = {}
+    take_over = TakeOver.take_over
+
+    async def noted(self: TakeOver, lease: Lease) -> list[Letter]:
+        found[lease.partition] = {name for name in desk.database.streams if name.endswith(f"@{lease.partition}")}
+        return await take_over(self, lease)
+
+    monkeypatch.setattr(TakeOver, "take_over", noted)
+    async with desk.replica():
+        pass
+    names = [GENERATION, *(spec.name for spec in stream_specs(SUBJECTS, partitions=PARTITIONS))]
+    assert found == {partition: {f"{name}@{partition}" for name in names} for partition in range(PARTITIONS)}
 
 
 async def test_a_stream_restored_from_an_old_copy_is_noticed(desk: Site, replica: Replica) -> None:
@@ -152,10 +191,15 @@ class WatchedSweep(Sweep):
         return 0
 
 
+def watched(parts: Parts) -> WatchedSweep:
+    specs = stream_specs(parts.ground.subjects, partitions=PARTITIONS)
+    return WatchedSweep(parts.ground, TakeOver(parts.ground, None), specs, 1.0)  # type: ignore[arg-type]
+
+
 async def swept(parts: Parts) -> WatchedSweep:
     """A sweep that owns one partition and has compared its marks."""
     del parts.ground.epochs[1]
-    sweep = WatchedSweep(parts.ground, TakeOver(parts.ground, None), stream_specs(parts.ground.subjects, partitions=PARTITIONS), 1.0)
+    sweep = watched(parts)
     await sweep.gained(0)
     await sweep._round()
     return sweep
