@@ -21,7 +21,7 @@ from waypost_audit.signing import Signer
 from waypost_core.audit.growing import GrowingTree
 from waypost_io import faults
 from waypost_io.lifecycle import Stop
-from waypost_io.store.ports import AuditState, PendingSpan, Store
+from waypost_io.store.ports import AuditState, HeadRow, PendingSpan, Store
 from waypost_proto.errors import ConcurrencyError, TransientError
 
 FIRST_DELAY_SECONDS = 0.1
@@ -172,7 +172,7 @@ class AuditLogger:
             self._trouble = ""
             return False
         if state != self._state:
-            self._tree, newest = await begin(self._audit, state.size)
+            self._tree, newest = await self._begin(state)
             if self._signer is not None:
                 self._signer.begin(newest)
             self._metrics.broken.set(0)
@@ -182,6 +182,20 @@ class AuditLogger:
         self._metrics.active.set(1)
         self._trouble = ""
         return True
+
+    async def _begin(self, state: AuditState) -> tuple[GrowingTree, HeadRow | None]:
+        """The tree and the newest head, both as of `state`.
+
+        While this process was stopped another one may have taken the log over and signed more than `state` counts: that contradicts
+        nothing, and whether the log is broken is for that one to say.
+        """
+        try:
+            return await begin(self._audit, state.size)
+        except LogBroken as error:
+            now = await self._audit.state()
+            if (now.owner, now.epoch, now.size) != (state.owner, state.epoch, state.size):
+                raise ConcurrencyError(f"the audit log was taken over by {now.owner or 'nobody'} while it was read") from error
+            raise
 
     def _lose(self) -> None:
         self._state = None

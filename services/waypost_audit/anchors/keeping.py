@@ -98,9 +98,14 @@ class AnchorKeeper:
         self._metrics.seen(each.name, there, newest)
         if newest is None or (there is not None and there.size >= newest.size):
             return False
-        place = await asyncio.get_running_loop().run_in_executor(
-            self._threads[each.name], each.anchor.put, record_of(newest.note, newest.key_id)
-        )
+        record = record_of(newest.note, newest.key_id)
+        try:
+            place = await asyncio.get_running_loop().run_in_executor(self._threads[each.name], each.anchor.put, record)
+        except Conflict:
+            latest = await self._audit.newest_head()
+            if latest is not None and latest.size > newest.size:  # ours was old: we were stopped, and another logger has anchored since
+                return False
+            raise
         faults.point("audit.anchor.after")
         row = AnchorRow(name=each.name, size=newest.size, anchored_at=time.time(), place=place)
         await self._audit.anchored(row)

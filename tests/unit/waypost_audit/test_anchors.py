@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.unit.waypost_audit.events import Scribe
 from tests.unit.waypost_audit.signed import SignedLog, key
@@ -30,6 +31,7 @@ from waypost_io.audit.anchoring import Anchor, HeadRecord, record_line, record_o
 from waypost_io.audit.verifying import Wanted, verify
 from waypost_io.metrics import Metrics
 from waypost_io.store.memory import MemoryStore
+from waypost_io.store.ports import HeadRow
 from waypost_io.webhooks import signature
 from waypost_proto.errors import Conflict, Misconfigured
 
@@ -259,6 +261,30 @@ async def test_a_contradiction_is_shown(log: SignedLog, monkeypatch: pytest.Monk
         await wait_until(lambda: b'waypost_audit_anchor_conflict{anchor="worm"} 1' in registry.render())
         place.fails = 0
         await wait_until(lambda: b'waypost_audit_anchor_conflict{anchor="worm"} 0' in registry.render())
+
+
+async def test_an_old_head_that_meets_a_newer_one_is_no_contradiction(
+    log: SignedLog, scribe: Scribe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is stopped between reading the newest head and giving it to the anchor; another one anchors a newer head meanwhile."""
+    old = await log.store.audit.newest_head()
+    await log.write(scribe, {0: 5})
+    newest = await log.store.audit.newest_head()
+    assert old is not None
+    assert newest is not None
+    anchor = FileAnchor(tmp_path / "heads.jsonl")
+    anchor.put(record_of(newest.note, newest.key_id))
+    found = [old]
+
+    async def newest_head() -> HeadRow:
+        return found.pop() if found else newest
+
+    monkeypatch.setattr(log.store.audit, "newest_head", newest_head)
+    with structlog.testing.capture_logs() as logs:
+        async with keeping(log, anchor, monkeypatch=monkeypatch) as (_, registry):
+            await wait_until(lambda: b'waypost_audit_anchor_leaves{anchor="worm"} 8' in registry.render())
+    assert not found
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == []
 
 
 async def test_a_logger_that_stands_by_anchors_nothing_and_the_last_head_is_anchored_at_the_end(

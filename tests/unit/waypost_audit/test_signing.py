@@ -17,7 +17,8 @@ from waypost_core.audit.notes import BadNote, Note, SigningKey, VerifierKey, sig
 from waypost_io.audit.keyfile import add_key, ensure_key, read_keys
 from waypost_io.audit.verifying import Wanted, verify
 from waypost_io.store.memory import MemoryDatabase, MemoryStore
-from waypost_proto.errors import Misconfigured, TransientError
+from waypost_io.store.ports import HeadRow
+from waypost_proto.errors import ConcurrencyError, Misconfigured, TransientError
 
 
 @pytest.fixture
@@ -132,6 +133,27 @@ async def test_a_log_that_contradicts_its_head_is_not_gone_on_with(scribe: Scrib
     with pytest.raises(LogBroken):
         await heir.logger.take()
     assert tables.state.size in (299, 300)
+
+
+async def test_a_log_that_another_logger_went_on_with_is_not_taken_for_a_broken_one(
+    scribe: Scribe, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is stopped when it has just become the active one, for longer than its lease."""
+    stopped, heir = SignedLog(MemoryStore(time.time, database=database), owner="one"), SignedLog(scribe.store, owner="two")
+    await heir.write(scribe, {0: 3})
+    newest_head = stopped.store.audit.newest_head
+    database.audit.expires_at = 0.0
+
+    async def after_a_while() -> HeadRow | None:
+        database.audit.expires_at = 0.0
+        await heir.write(scribe, {0: 2})
+        return await newest_head()
+
+    heir.logger._renew_at = float("-inf")
+    monkeypatch.setattr(stopped.store.audit, "newest_head", after_a_while)
+    with pytest.raises(ConcurrencyError, match="taken over by two"):
+        await stopped.logger.take()
+    assert stopped.metrics.broken.value == 0
 
 
 async def test_notes_and_keys_are_read_back_and_nothing_else(tmp_path: Path) -> None:
