@@ -355,9 +355,10 @@ class RunEngine:
         self._issue(item)
 
     def _check_inside(self, what: str) -> None:
-        if self.loop.muted:
-            self.loop.refuse()
-        elif not self.loop.in_slice:
+        if self.loop.in_slice:
+            if self.loop.muted:
+                self.loop.refuse()
+        else:
             raise ContractError(
                 f"{what} was used outside the agent's own code (in a function that ctx.step runs, in a thread, or in another "
                 "run): the context belongs to the `async def` of its run"

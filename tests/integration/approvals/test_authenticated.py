@@ -240,11 +240,15 @@ async def test_an_approval_and_a_cancel_at_once(desk: Platform) -> None:
         async with desk.client("ann") as ann, desk.client("olga") as olga:
             approval = await approval_of(ann, run_id)
             results = await asyncio.gather(ann.approve(approval.approval_id), olga.cancel(run_id), return_exceptions=True)
-            assert not isinstance(results[1], BaseException), results
+            assert not isinstance(results[1], BaseException) or (isinstance(results[1], Conflict) and "completed" in str(results[1])), (
+                results
+            )
             assert results[0] is None or not isinstance(results[0], BaseException) or isinstance(results[0], Conflict), results
             await wait_until(lambda run_id=run_id, ann=ann: _ended(ann, run_id))
             before = desk.effects(run_id)
             assert len(before) <= 1
+            if isinstance(results[1], WaypostError):
+                assert len(before) == 1, "a run that was not cancelled has done what it was allowed"
             if isinstance(results[0], WaypostError):
                 assert before == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.collecting import growth, in_memory, without_collector
+from tests.collecting import left, without_collector
 from tests.unit.waypost_gateway.rig import Desktop, Rig
 from tests.waiting import wait_until
 from waypost_proto.mailbox import ToolSucceeded
@@ -23,8 +23,5 @@ async def test_an_answered_call_is_free_at_once(rig: Rig) -> None:
 
         await some()  # what is made once is there
         with without_collector():
-            before = in_memory(*OF_A_CALL)
             await some()
-            await wait_until(
-                lambda: not growth(before, OF_A_CALL, CALLS // 2), message=lambda: f"left: {growth(before, OF_A_CALL, CALLS // 2)}"
-            )
+            await wait_until(lambda: not left(OF_A_CALL, CALLS // 2), message=lambda: f"left: {left(OF_A_CALL, CALLS // 2)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.collecting import growth, in_memory, without_collector
+from tests.collecting import left, without_collector
 from tests.unit.waypost_worker.desk import Desk
 from tests.waiting import wait_until
 from waypost import Context, agent
@@ -46,8 +46,7 @@ async def test_a_run_that_is_over_is_free_at_once(desk: Desk, which: object, sta
     await desk.hire(which)  # type: ignore[arg-type]
     await desk.status(desk.start(which, 2), status)  # type: ignore[arg-type]  # what is made once is there
     with without_collector():
-        before = in_memory(*OF_A_RUN)
         runs = [desk.start(which, 3) for _ in range(RUNS)]  # type: ignore[arg-type]
         for run in runs:
             await desk.status(run, status)
-        await wait_until(lambda: not growth(before, OF_A_RUN, RUNS // 2), message=lambda: f"left: {growth(before, OF_A_RUN, RUNS // 2)}")
+        await wait_until(lambda: not left(OF_A_RUN, RUNS // 2), message=lambda: f"left: {left(OF_A_RUN, RUNS // 2)}")

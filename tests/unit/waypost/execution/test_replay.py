@@ -327,8 +327,10 @@ def test_a_context_of_another_run_is_refused() -> None:
     async def borrows(ctx: Context) -> None:
         await kept[0].call(look, "a")
 
-    Rig(variant(keeps))
+    other = Rig(variant(keeps))
     assert "outside the agent's own code" in Rig(variant(borrows)).failure.message
+    other.execution.close()
+    assert "outside the agent's own code" in Rig(variant(borrows)).failure.message, "nor is that of a run that was let go"
 
 
 def test_replay_comes_first() -> None:
