@@ -171,6 +171,10 @@ class Registry:
         """Workers that take new activations of an agent (of one build, if given), in order of their ids."""
         return self._peers.hosts("worker", agent, build)
 
+    def build_lives(self, agent: str, build: str) -> bool:
+        """Whether a worker of this build of an agent is alive, also one that is on its way out: it ends what it has taken up."""
+        return self._peers.build_lives(agent, build)
+
     def live_gateways(self, tool: str) -> Sequence[str]:
         """Gateways that take calls of a tool, in order of their ids."""
         return self._peers.hosts("gateway", tool)

@@ -135,6 +135,10 @@ class Peers:
             found = self._hosts[key] = tuple(sorted(matching))
         return found
 
+    def build_lives(self, agent: str, build: str) -> bool:
+        """Whether a worker of this build of an agent was heard, draining or not."""
+        return any(p.kind == "worker" and p.build == build and agent in p.names for p in self._peers.values())
+
     def _alive(self, peer: Peer, now: float) -> bool:
         if peer.peer in self._stopped:
             return False

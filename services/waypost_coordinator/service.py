@@ -35,6 +35,7 @@ from waypost_coordinator.registry import Registry
 from waypost_coordinator.settling import Settler
 from waypost_coordinator.sharing import Replicas
 from waypost_coordinator.step_lines import StepLines
+from waypost_coordinator.stranded import Stranded
 from waypost_coordinator.sweep import Sweep
 from waypost_coordinator.takeover import TakeOver
 from waypost_coordinator.timers import Timers
@@ -110,7 +111,8 @@ class Coordinator:
         self._pipeline = Pipeline(ground, decider, waker, self.leases, stages, settings.batch_max)
         self._takeover = TakeOver(ground, settler)
         specs = stream_specs(ground.subjects, partitions=settings.partitions, replicas=settings.replicas)
-        self._sweep = Sweep(ground, self._takeover, specs, settings.sweep_seconds)
+        self._sweep = sweep = Sweep(ground, self._takeover, specs, settings.sweep_seconds)
+        self._stranded = Stranded(ground, lives=registry.build_lives, move=sweep.move_untaken, seconds=settings.heartbeat_seconds)
         self._outlets = outlets(settings)
         self._front = FrontDesk(ground)
         self._mailroom = Mailroom(ground, undertaker.unreadable, self._gate)
@@ -141,6 +143,7 @@ class Coordinator:
             group.create_task(keep_up(self._ground.store), name="upkeep")
             lingering = Lingering(self._ground.bus, self._ground.subjects, self._registry.worker_alive)
             group.create_task(lingering.run(), name="lingering")
+            group.create_task(self._stranded.run(), name="stranded")
             keeping = Keeping(self._ground.bus, self._ground.subjects, self.leases.name.rpartition(".")[2], lambda: self._settler.settled)
             group.create_task(keeping.run(), name="keeping")
             for outlet in self._outlets:
@@ -197,6 +200,7 @@ class Coordinator:
             self._ground.box.put(letter)
         await self._timers.load([lease.partition])
         await self._sweep.gained(lease.partition)
+        self._stranded.gained(lease.partition)
         await self._mailroom.open(lease.partition, lease.epoch, self._group)
 
     async def _lost(self, partitions: frozenset[int]) -> None:

@@ -292,6 +292,20 @@ class Sweep:
                     count += 1
         log.info("builds_ended", builds=sorted(f"{agent}@{build}" for agent, build in ended), runs=count)
 
+    async def move_untaken(self, ended: Collection[tuple[str, str]], partitions: Collection[int]) -> int:
+        """Give runs of these partitions out again that no worker holds and that one of these (agent, build) was to take up; their number.
+
+        Of a run that nobody has answered it is not known which build that was: all of the agent's count. Raises `Unreachable`.
+        """
+        agents = {agent for agent, _ in ended}
+        count = 0
+        for partition in partitions:
+            async for row in self._open_runs(partition):
+                if row.agent in agents and not row.worker and not row.held and (not row.build or (row.agent, row.build) in ended):
+                    self._each([row.run_id], Rederive(activation_only=True))
+                    count += 1
+        return count
+
     async def _open_runs(self, partition: int) -> AsyncIterator[RunRow]:
         after = ""
         while True:
