@@ -20,6 +20,7 @@ from waypost_core.state import encode_state
 from waypost_io.store.postgres import PostgresStore
 from waypost_proto import events as ev
 from waypost_proto.codec import encode
+from waypost_proto.values import Failure
 
 RUN = "0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e55"
 KEY = f"{RUN}/0:1"
@@ -73,6 +74,14 @@ def test_a_doubt_that_nobody_settled_is_noticed() -> None:
     row = {"run_id": RUN, "call_id": "0:1"}
     assert list(checks.doubts_of([row], {RUN: story(*STORY)})) == []
     assert "0:1 is in doubt" in "\n".join(checks.doubts_of([row], {RUN: story(*STORY[:2], STORY[3])}))
+    error = Failure(type="ConnectionError", message="hung up")
+    doubt = ev.ToolCallInDoubt(call_id="0:1", tool="pay", attempt=1, error=error)
+    not_done = ev.ToolAttemptFailed(call_id="0:1", tool="pay", attempt=1, max_attempts=3, error=error)
+    cancelled = ev.RunCancelled()
+    assert "0:1 is in doubt" in "\n".join(checks.doubts_of([row], {RUN: story(*STORY[:2], doubt, cancelled)}))
+    assert list(checks.doubts_of([row], {RUN: story(*STORY[:2], doubt, not_done, cancelled)})) == []
+    again = ev.ToolCallInDoubt(call_id="0:1", tool="pay", attempt=2, error=error)
+    assert "0:1 is in doubt" in "\n".join(checks.doubts_of([row], {RUN: story(*STORY[:2], doubt, not_done, again, cancelled)}))
 
 
 def effect(at: float, key: str = KEY) -> Effect:

@@ -21,6 +21,7 @@ from waypost_proto.events import TERMINAL_TYPES, Event
 RESULTS = frozenset(
     {"tool_call_completed", "tool_call_failed", "tool_call_cancelled", "step_completed", "step_failed", "child_completed", "child_failed"}
 )
+DOUBT_ENDS = RESULTS | {"tool_call_in_doubt", "tool_attempt_failed"}
 TIMER_ENDS = frozenset({"timer_fired", "timer_cancelled"})
 EFFECTS = frozenset({"pay", "wire", "post"})
 CLOCK_SECONDS = 0.5
@@ -106,10 +107,14 @@ def holds_of(holds: Iterable[Hold], effects: Iterable[Effect]) -> Iterator[str]:
 
 
 def doubts_of(doubts: Iterable[Mapping[str, Any]], logs: Mapping[str, Sequence[Event]]) -> Iterator[str]:
-    """What the ledger shows as in doubt was settled in the log: by a person, of whom the ledger does not know."""
+    """What the ledger shows as in doubt was settled in the log: by a person, of whom the ledger does not know.
+
+    Settled as not done, it has no result yet: a run that is cancelled before the next attempt ends with a failed attempt.
+    """
     for row in doubts:
         events = logs.get(row["run_id"], ())
-        if events and not any(event.type in RESULTS and msgspec.json.decode(event.data)["call_id"] == row["call_id"] for event in events):
+        said = [event.type for event in events if event.type in DOUBT_ENDS and msgspec.json.decode(event.data)["call_id"] == row["call_id"]]
+        if events and (not said or said[-1] == "tool_call_in_doubt"):
             yield f"run {row['run_id']} has ended, its call {row['call_id']} is in doubt"
 
 
