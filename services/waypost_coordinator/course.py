@@ -6,7 +6,7 @@ without it. Nothing is decided by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from waypost_proto.ids import CallId
 
@@ -34,20 +34,43 @@ class Thought:
     cost_micros: int | None
 
 
-@dataclass(slots=True)
 class Course:
-    """By call id, or by approval id."""
+    """By call id, or by approval id. What is empty takes no memory: most runs in memory wait, and have nothing here."""
 
-    steps: dict[str, OpenStep] = field(default_factory=dict)
-    thoughts: dict[CallId, Thought] = field(default_factory=dict)
+    __slots__ = ("_steps", "_thoughts")
+
+    def __init__(self) -> None:
+        self._steps: dict[str, OpenStep] | None = None
+        self._thoughts: dict[CallId, Thought] | None = None
 
     def opened(self, key: str, at: float, because: CallId | None = None) -> None:
         """A step was asked for."""
-        if len(self.steps) < MAX_OPEN:
-            self.steps[key] = OpenStep(at, at, because)
+        if self._steps is None:
+            self._steps = {}
+        if len(self._steps) < MAX_OPEN:
+            self._steps[key] = OpenStep(at, at, because)
+
+    def step(self, key: str) -> OpenStep | None:
+        """One that is open."""
+        return None if self._steps is None else self._steps.get(key)
+
+    def closed(self, key: str) -> OpenStep | None:
+        """A step is over: what was known of it."""
+        if self._steps is None:
+            return None
+        step = self._steps.pop(key, None)
+        if not self._steps:
+            self._steps = None
+        return step
 
     def thought(self, call_id: CallId, thought: Thought) -> None:
         """A model has answered and chosen something."""
-        if len(self.thoughts) >= MAX_THOUGHTS:
-            del self.thoughts[next(iter(self.thoughts))]
-        self.thoughts[call_id] = thought
+        if self._thoughts is None:
+            self._thoughts = {}
+        elif len(self._thoughts) >= MAX_THOUGHTS:
+            del self._thoughts[next(iter(self._thoughts))]
+        self._thoughts[call_id] = thought
+
+    def thought_of(self, call_id: CallId) -> Thought | None:
+        """What a model had said when it chose."""
+        return None if self._thoughts is None else self._thoughts.get(call_id)

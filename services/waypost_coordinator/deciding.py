@@ -150,7 +150,7 @@ class Decider:
             if type(data) in MEASURED and (state.fork is None or measured(live, data)):
                 batch.told.append(Told(live, stamp.at, data))
             if row.type in OUTSIDE:
-                live.unread.append(entry)
+                live.told((entry,))
         effects = list(decision.effects)
         for offset, data in enumerate(decision.events):
             effects.extend(react(state, first + offset, data))

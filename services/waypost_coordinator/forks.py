@@ -35,7 +35,7 @@ class Beginning:
 
     def begin(self, live: LiveRun, *, position: int) -> list[EventRow]:
         """Make them the first events of `live`; the rows to write, the first at `position` + 1. Nothing follows from them."""
-        live.unread.extend(self._unread)
+        live.told(self._unread)
         live.read_up_to(live.state.seen)
         live.delivered = live.state.seen
         first, partition = position + 1, live.partition

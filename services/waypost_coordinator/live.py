@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -39,7 +39,7 @@ class LiveRun:
 
     state: RunState
     partition: int
-    unread: list[Entry] = field(default_factory=list)
+    unread: Sequence[Entry] = ()
     delivered: int = 0
     sure: bool = True
     sent_to: str = ""
@@ -52,8 +52,22 @@ class LiveRun:
     """Rejected advances in a row."""
     tape: Tape | None = None
     """Of a fork that does not go live: what its source was answered."""
-    course: Course = field(default_factory=Course)
-    """What measuring it needs; it starts empty when the run is loaded."""
+    measured: Course | None = None
+    """What measuring it needs, once it needs something; nothing when the run is loaded."""
+
+    @property
+    def course(self) -> Course:
+        """What measuring it needs."""
+        if self.measured is None:
+            self.measured = Course()
+        return self.measured
+
+    def told(self, entries: Iterable[Entry]) -> None:
+        """More that the code has not been given. Nothing unread takes no memory: most runs in memory wait."""
+        if isinstance(self.unread, list):
+            self.unread.extend(entries)
+        else:
+            self.unread = list(entries)
 
     @property
     def pinned(self) -> bool:
@@ -63,7 +77,7 @@ class LiveRun:
     def read_up_to(self, seen: int) -> None:
         """The worker has answered: forget what it has read."""
         if self.unread and self.unread[0].seq <= seen:
-            self.unread = [entry for entry in self.unread if entry.seq > seen]
+            self.unread = [entry for entry in self.unread if entry.seq > seen] or ()
 
 
 class Runs:

@@ -132,12 +132,12 @@ class Measuring:
         live.course.opened(data.call_id, at, data.because)
 
     def _tool_dispatched(self, live: LiveRun, at: float, data: ev.ToolCallDispatched) -> None:
-        if (step := live.course.steps.get(data.call_id)) is not None:
+        if (step := live.course.step(data.call_id)) is not None:
             step.sent_at = at
 
     def _tool_settled(self, live: LiveRun, at: float, data: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolCallCancelled) -> None:
         state, measures = live.state, self._measures
-        step = live.course.steps.pop(data.call_id, None)
+        step = live.course.closed(data.call_id)
         outcome = {ev.ToolCallCompleted: "completed", ev.ToolCallFailed: "failed"}.get(type(data), "cancelled")
         measures.calls.labels(state.agent, data.tool, outcome).inc()
         measures.steps.labels(state.agent, "tool", outcome).inc()
@@ -159,11 +159,11 @@ class Measuring:
 
     def _in_doubt(self, live: LiveRun, at: float, data: ev.ToolCallInDoubt) -> None:
         self._measures.doubts.labels(live.state.agent, data.tool).inc(1, live.state.run_id)
-        step = live.course.steps.get(data.call_id)
+        step = live.course.step(data.call_id)
         self._line(live, data.call_id, data.tool, "in_doubt", None if step is None else at - step.sent_at, step)
 
     def _line(self, live: LiveRun, call_id: str, tool: str, status: str, seconds: float | None, step: OpenStep | None) -> None:
-        thought = None if step is None or step.because is None else live.course.thoughts.get(step.because)
+        thought = None if step is None or step.because is None else live.course.thought_of(step.because)
         self._lines.step(live.state, call_id, tool=tool, status=status, seconds=seconds, thought=thought)
 
     def _child_requested(self, live: LiveRun, at: float, data: ev.ChildRequested) -> None:
@@ -171,7 +171,7 @@ class Measuring:
 
     def _child_ended(self, live: LiveRun, at: float, data: ev.ChildCompleted | ev.ChildFailed) -> None:
         state = live.state
-        step = live.course.steps.pop(data.call_id, None)
+        step = live.course.closed(data.call_id)
         outcome = "completed" if isinstance(data, ev.ChildCompleted) else data.status.value
         self._measures.steps.labels(state.agent, "child", outcome).inc()
         if step is not None:
@@ -201,10 +201,10 @@ class Measuring:
 
     def _decided(self, live: LiveRun, at: float, data: Any) -> None:
         self._measures.approvals.labels(live.state.agent, _OUTCOMES[type(data)]).inc(1, live.state.run_id)
-        asked = live.course.steps.pop(_people_key(data), None)
+        asked = live.course.closed(_people_key(data))
         if asked is not None:
             self._measures.people.labels(live.state.agent).observe(max(at - asked.at, 0.0), live.state.run_id, at)
-        if isinstance(data, ev.ApprovalGranted) and (step := live.course.steps.get(data.call_id)) is not None:
+        if isinstance(data, ev.ApprovalGranted) and (step := live.course.step(data.call_id)) is not None:
             step.sent_at = at
 
     def _spent(self, agent: str, usage: Usage | None) -> None:

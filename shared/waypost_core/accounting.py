@@ -252,12 +252,12 @@ def input_digest(data: ev.ChildRequested) -> str:
 
 def warned(state: RunState, data: ev.LimitWarning, _seq: int) -> None:
     """A warning is given once."""
-    state.warned = [*state.warned, data.limit]
+    state.warned = (*state.warned, data.limit)
 
 
 def deadline_near(state: RunState, _data: ev.DeadlineNear, _seq: int) -> None:
     """That warning is given once, too."""
-    state.warned = [*state.warned, "deadline"]
+    state.warned = (*state.warned, "deadline")
 
 
 def escalated(state: RunState, data: ev.NoticeEscalated, _seq: int) -> None:

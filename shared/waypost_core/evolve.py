@@ -18,7 +18,7 @@ from waypost_core.budgets import bound_of, let_to_worker, plus, reserved
 from waypost_core.loops import call_print, forget_trail, remember_call
 from waypost_core.naming import shared
 from waypost_core.people import move_to
-from waypost_core.state import RECENT_CAUSES, Call, Ending, ForkState, RunState
+from waypost_core.state import NO_BUDGET, NO_LABELS, NO_SIGNALS, RECENT_CAUSES, Call, Ending, ForkState, RunState
 from waypost_proto import events as ev
 from waypost_proto.codec import decode_union
 from waypost_proto.taint import merged
@@ -38,7 +38,7 @@ def evolve(state: RunState, seq: int, at: float, data: ev.Data, cause: str = "")
     state.seq = seq
     state.recorded_at = at
     if cause:
-        state.recent = [*state.recent[-RECENT_CAUSES + 1 :], cause]
+        state.recent = (*state.recent[-RECENT_CAUSES + 1 :], cause)
     _STEPS[type(data)](state, data, seq)
     if type(data) in _OUTSIDE:
         state.outside = seq
@@ -74,9 +74,10 @@ def _mark(state: RunState, mark: Mark) -> None:
 
 def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
     state.started_at = state.recorded_at
-    state.budget = data.budget
+    state.budget = data.budget if data.budget != NO_BUDGET else NO_BUDGET
     state.deadline_at = data.deadline_at
-    state.labels = data.labels
+    state.labels = data.labels or NO_LABELS
+    state.signals = state.signals or NO_SIGNALS
     state.idempotency_key = data.idempotency_key
     state.input_digest = data.input_digest
     state.parent = data.parent
@@ -84,7 +85,7 @@ def _started(state: RunState, data: ev.RunStarted, _seq: int) -> None:
     state.taint = data.taint
     state.starter = shared(data.starter)
     state.account.given = bound_of(data.lease)
-    state.ladder = data.ladder
+    state.ladder = tuple(data.ladder)
     state.watched = data.watched
     if data.fork is not None:
         fork = data.fork
@@ -212,7 +213,7 @@ def _resumed(state: RunState, data: ev.RunResumed, seq: int) -> None:
     if data.budget is not None:
         state.budget = state.budget.overridden_by(data.budget)
         state.watched = state.watched or state.budget.max_repeats is not None
-        state.warned = [name for name in state.warned if getattr(data.budget, name, None) is None]
+        state.warned = tuple(name for name in state.warned if getattr(data.budget, name, None) is None)
     forget_trail(state)  # whoever resumes it has seen what repeated
     for call in state.calls.values():
         call.sent = seq
@@ -345,4 +346,4 @@ def copy_of(state: RunState) -> RunState:
     """A state that shares nothing mutable with the given one."""
     calls = {i: msgspec.structs.replace(c) for i, c in state.calls.items()}
     account = msgspec.structs.replace(state.account)
-    return msgspec.structs.replace(state, calls=calls, account=account, recent=list(state.recent))
+    return msgspec.structs.replace(state, calls=calls, account=account)

@@ -39,7 +39,7 @@ def run_forked(state: RunState, data: ev.RunForked, seq: int) -> None:
     state.paused = state.asking = state.drained = False
     state.running = state.waiting = state.asks = state.recalls = state.answering = state.answered = state.level = 0
     state.approvals = state.held = state.model_calls = state.tool_calls = 0
-    state.warned = []
+    state.warned = ()
     state.recent = state.recent[-1:]
     state.step_wanted = None
     state.parent = None

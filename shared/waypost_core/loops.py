@@ -79,21 +79,21 @@ def remember_call(state: RunState, mark: str, seq: int) -> None:
         state.stale += 1
     if mark:
         state.streak = state.streak + 1 if state.trail and state.trail[-1] == mark else 1
-        state.trail = [*state.trail[1 - TRAIL :], mark]
-        state.trail_seqs = [*state.trail_seqs[1 - TRAIL :], seq]
+        state.trail = (*state.trail[1 - TRAIL :], mark)
+        state.trail_seqs = (*state.trail_seqs[1 - TRAIL :], seq)
 
 
 def remember_output(state: RunState, fingerprint: str, seq: int) -> None:
     """A step put something out."""
     if not state.watched:
         return
-    state.outputs = [*state.outputs[1 - OUTPUTS :], fingerprint]
-    state.outputs_seqs = [*state.outputs_seqs[1 - OUTPUTS :], seq]
+    state.outputs = (*state.outputs[1 - OUTPUTS :], fingerprint)
+    state.outputs_seqs = (*state.outputs_seqs[1 - OUTPUTS :], seq)
 
 
 def forget_trail(state: RunState) -> None:
     """Begin anew."""
-    state.trail, state.trail_seqs, state.outputs, state.outputs_seqs = [], [], [], []
+    state.trail, state.trail_seqs, state.outputs, state.outputs_seqs = (), (), (), ()
     state.stale = state.streak = 0
 
 
@@ -135,7 +135,7 @@ def _cycle(state: RunState, limits: LoopLimits) -> ev.LoopDetected | None:
         if trail[-length:] == last * times and len(set(last)) > 1:
             names = ", ".join(map(_name, last))
             message = f"the calls {names} were made {times} times in a row with the same arguments"
-            return ev.LoopDetected(kind="cycle", message=message, seqs=state.trail_seqs[-length:], times=times)
+            return ev.LoopDetected(kind="cycle", message=message, seqs=list(state.trail_seqs[-length:]), times=times)
     return None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from waypost_core.forked import heard
-from waypost_core.state import Call, RunState
+from waypost_core.naming import shared
+from waypost_core.state import NO_SIGNALS, Call, RunState
 from waypost_proto import events as ev
 
 
@@ -13,7 +14,7 @@ def signal_awaited(state: RunState, data: ev.SignalAwaited, seq: int) -> None:
     if unread:
         _count_signals(state, data.name, unread - 1)
     else:
-        state.calls[data.call_id] = Call(kind="signal", seq=seq, sent=seq, stage="set", name=data.name)
+        state.calls[data.call_id] = Call(kind="signal", seq=seq, sent=seq, stage="set", name=shared(data.name))
 
 
 def signal_received(state: RunState, data: ev.SignalReceived, seq: int) -> None:
@@ -28,4 +29,4 @@ def signal_received(state: RunState, data: ev.SignalReceived, seq: int) -> None:
 
 def _count_signals(state: RunState, name: str, unread: int) -> None:
     rest = {key: count for key, count in state.signals.items() if key != name}
-    state.signals = rest | {name: unread} if unread else rest
+    state.signals = rest | {name: unread} if unread else rest or NO_SIGNALS

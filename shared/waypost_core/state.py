@@ -145,6 +145,12 @@ class ForkState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Timers that the source never had, and that were not waited for."""
 
 
+NO_BUDGET = Budget()
+NO_LABELS: dict[str, str] = {}
+NO_SIGNALS: dict[str, int] = {}
+"""What most runs have, held once: ten thousand of them may wait in memory. Neither is ever changed in place."""
+
+
 class RunState(Struct, kw_only=True, omit_defaults=True):
     """The folded state of one run. `evolve` changes it in place: whoever needs the state before, copies it first."""
 
@@ -201,16 +207,16 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     """The last such question that is recorded."""
     drained: bool = False
     """Every child has given back what it did not need, and nothing was given since."""
-    warned: list[str] = []
+    warned: tuple[str, ...] = ()
     """Limits whose warning was given."""
     watched: bool = False
     """What follows is kept; a run that nobody checks for loops keeps nothing."""
-    trail: list[str] = []
+    trail: tuple[str, ...] = ()
     """Short digests of the last calls, and (`trail_seqs`) the events that asked for them."""
-    trail_seqs: list[int] = []
-    outputs: list[str] = []
+    trail_seqs: tuple[int, ...] = ()
+    outputs: tuple[str, ...] = ()
     """Fingerprints of the last outputs, and the events that recorded them."""
-    outputs_seqs: list[int] = []
+    outputs_seqs: tuple[int, ...] = ()
     streak: int = 0
     """How often the last call was made in a row."""
     model_calls: int = 0
@@ -218,12 +224,12 @@ class RunState(Struct, kw_only=True, omit_defaults=True):
     tool_calls: int = 0
     stale: int = 0
     """Calls since the shown state changed; counted only once a state was shown."""
-    ladder: list[Rung] = []
+    ladder: tuple[Rung, ...] = ()
     level: int = 0
     """How far up the ladder the notice of the present pause has gone."""
     ending: Ending | None = None
     fork: ForkState | None = None
-    recent: list[str] = []
+    recent: tuple[str, ...] = ()
     shown: Raw | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
     result_ref: BlobRef | UnsetType = UNSET

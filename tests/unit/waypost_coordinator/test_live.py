@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,9 +11,11 @@ import pytest
 from tests.unit.waypost_coordinator.rig import Parts, Replica, Site, new_run
 from waypost_coordinator.live import LiveRun, Runs
 from waypost_core.state import RunState
+from waypost_proto import commands as cmd
 from waypost_proto.errors import Unreachable
-from waypost_proto.ids import RunId
+from waypost_proto.ids import CallId, RunId
 from waypost_proto.mailbox import Signal
+from waypost_proto.values import RunStatus
 
 
 def live(run_id: RunId, *, seen: int = 0, outside: int = 0, delivered: int = 0) -> LiveRun:
@@ -115,3 +119,40 @@ def test_the_runs_of_lost_partitions_are_forgotten(parts: Parts) -> None:
     runs.drop_partitions([1])
     assert runs.get(ours.state.run_id) is ours
     assert runs.get(theirs.state.run_id) is None
+
+
+def _own(live: LiveRun, common: dict[int, object]) -> dict[int, object]:
+    """What is reachable from a run and not in `common`, by identity."""
+    found: dict[int, object] = {}
+    left: list[object] = [live]
+    while left:
+        each = left.pop()
+        if (
+            id(each) in common
+            or id(each) in found
+            or each is None
+            or isinstance(each, type | bool)
+            or (isinstance(each, int) and each < 257)
+        ):
+            continue
+        found[id(each)] = each
+        left.extend(gc.get_referents(each))
+    return found
+
+
+async def test_a_run_that_waits_takes_less_memory_than_two_kibibytes(desk: Site, replica: Replica) -> None:
+    """A coordinator holds tens of thousands of them. What is common to many runs is held once."""
+    await desk.hosts()
+    run_ids = [await replica.start(), await replica.start()]
+    for run_id in run_ids:
+        given = await desk.activation(run_id)
+        await desk.advance(given, cmd.AwaitSignal(seen=given.upto, id=CallId("0:1"), name="go-on-please"))
+        await desk.until(run_id, "signal_awaited")
+    other, run = (replica.ground.runs.get(run_id) for run_id in run_ids)
+    assert other is not None
+    assert run is not None
+    assert run.state.status == RunStatus.WAITING
+    sizes = [(sys.getsizeof(each), type(each).__name__, repr(each)[:40]) for each in _own(run, _own(other, {})).values()]
+    assert 1_000 < sum(size for size, *_ in sizes) < 1_800, sorted(
+        sizes
+    )  # with the cache's entry and what an allocator rounds up to, under two

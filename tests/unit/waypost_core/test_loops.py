@@ -80,7 +80,7 @@ def test_after_a_resume_it_goes_on_exactly_there_and_begins_to_count_anew(loops:
     run.tell(mb.Resume(run_id=RUN, request_id="r", instruction="look elsewhere"))
     assert run.types == ["run_resumed", "instruction_added"]
     assert len(run.of(fx.SendTool)) == 1, "the call that was held back goes out"
-    assert run.the.trail == []
+    assert run.the.trail == ()
     assert found(call(run, 7)) is None
     assert found(call(run, 7)) is not None
 
