@@ -113,6 +113,8 @@ class Batch:
     """Tool calls whose arguments must be read from the log first: (message, seq of the event that has them, message id)."""
     sent: list[Sending] = field(default_factory=list)
     """What went out before the commit."""
+    connection: int = 0
+    """The `Lately.connection` when that was."""
     positions: dict[int, int] = field(default_factory=dict)
     """Last position of this batch by partition."""
     deriving: frozenset[int] = frozenset()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from waypost_coordinator.clock import DatabaseClock
+from waypost_coordinator.lately import Lately
 from waypost_coordinator.letters import LetterBox
 from waypost_coordinator.live import Runs
 from waypost_coordinator.metrics import CoordinatorMetrics
@@ -33,6 +34,8 @@ class Ground:
     look: Callable[[], None]
     stored: dict[str, int] = field(default_factory=dict)
     """The highest sequence that each stream confirmed or delivered to us: below that it can only be by losing what we rely on."""
+    lately: Lately = field(default_factory=Lately)
+    """Whose work JetStream confirmed to us since the streams were last found whole."""
     roads: dict[str, str] = field(default_factory=dict)
     """By stream, which incarnation of it there is, as the last sweep found it: another one after a loss, the same for every replica."""
 

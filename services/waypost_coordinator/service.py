@@ -131,7 +131,7 @@ class Coordinator:
     async def run(self) -> None:
         """Until cancelled. Raises `Unreachable` or `Misconfigured` when it cannot start."""
         await self.prepare()
-        self._ground.bus.on_reconnect(self._sweep.look)
+        self._ground.bus.on_reconnect(self._sweep.reconnected)
         self._registry.listen(
             on_new_definition=self._sweep.hosts_found, on_lost=self._sweep.workers_lost, on_build_ended=self._sweep.builds_ended
         )

@@ -68,6 +68,7 @@ class Settler:
 
     def before(self, batch: Batch) -> None:
         """The batch is decided: what need not wait for its commit goes out now (DESIGN.md, levers for speed)."""
+        batch.connection = self._ground.lately.connection
         early = [outgoing for outgoing in batch.outgoing if outgoing.early]
         if early:
             batch.sent = self._publish_all(early)
@@ -110,6 +111,7 @@ class Settler:
                 await asyncio.sleep(0)
             for sending in settling.sendings:
                 await self._settled(sending)
+            self._ground.lately.settled(settling.batch)
             faults.point("coordinator.publish.after")
             # a follow-up that was given up is derived again by the take-over, which starts at the published position
             gone = {partition for partition, told in settling.follow_ups if not await told}

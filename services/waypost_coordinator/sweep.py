@@ -68,6 +68,11 @@ class Sweep:
         """Something is odd (a stream is missing, the connection came back): look now."""
         self._note.set()
 
+    def reconnected(self) -> None:
+        """The connection came back, perhaps to a server that has lost what the former one confirmed: look now."""
+        self._ground.lately.reconnected()
+        self._note.set()
+
     def workers_lost(self, workers: Sequence[str]) -> None:
         """These workers are gone: what they held must go elsewhere."""
         self._lost.update(workers)
@@ -146,6 +151,7 @@ class Sweep:
         async with self._comparing:
             marks = await self._marks()
             await self._compare(marks, self._compared & self._ground.epochs.keys())
+        self._doubted()
         await self._unreceived_mail()
         lost, ended, found = set(self._lost), set(self._ended), set(self._found)  # forgotten when it is done: a failure must not lose them
         if lost:
@@ -162,6 +168,19 @@ class Sweep:
         elif self._looks:
             self._looks -= 1
             await self.release_held(list(self._ground.epochs))
+
+    def _doubted(self) -> None:
+        """The streams look whole. What they confirmed before we lost the connection may be gone all the same."""
+        doubted = self._ground.lately.doubted()
+        self._ground.lately.looked()
+        count = 0
+        for run_id, order in doubted.items():
+            live, partition = self._ground.runs.get(run_id), self._ground.partition(run_id)
+            if self._ground.owns(partition) and partition not in self._deriving and (live is None or not live.state.terminal):
+                self._each([run_id], order)
+                count += 1
+        if count:
+            log.info("published_again_after_reconnect", runs=count)
 
     async def _unreceived_mail(self) -> None:
         """Hand over messages between runs that lay unreceived for a whole round: their sender's replica ended before it could send them.

@@ -9,19 +9,17 @@ from __future__ import annotations
 import structlog
 
 from waypost_coordinator.ground import Ground
+from waypost_coordinator.lately import WAKES
 from waypost_coordinator.letters import Letter, Rederive
 from waypost_coordinator.settling import Settler
 from waypost_io.store.ports import Lease
 from waypost_proto.codec import decode_union
-from waypost_proto.events import FromWorker
 from waypost_proto.ids import RunId
 from waypost_proto.mailbox import AnyMail
 
 log = structlog.get_logger(__name__)
 
 PAGE = 1_000
-_WAKES = frozenset({"run_resumed", *(str(kind.__struct_config__.tag) for kind in FromWorker.__subclasses__())})
-"""After these a run may get an activation for what came before them: a resume, and every answer of its worker."""
 
 
 class TakeOver:
@@ -44,7 +42,7 @@ class TakeOver:
             await self._settler.settle_now(self._settler.publish_events(rows))
             for row in rows:
                 first.setdefault(row.run_id, row.seq)
-                if row.type in _WAKES:
+                if row.type in WAKES:
                     woken.add(row.run_id)
             if len(rows) < PAGE:
                 break
