@@ -8,7 +8,7 @@ from tests.waiting import wait_until
 from waypost_proto.mailbox import ToolSucceeded
 
 CALLS = 20
-OF_A_CALL = ("Delivery", "Seat", "Task", "TimeLimit", "Work")
+OF_A_CALL = ("MemoryDelivery", "Seat", "Task", "TimeLimit", "Work")
 
 
 async def test_an_answered_call_is_free_at_once(rig: Rig) -> None:
