@@ -146,3 +146,7 @@ class ContractError(WaypostError):
 
 class Misconfigured(ContractError):
     """Settings contradict each other or the server they meet."""
+
+
+class NotMigrated(Misconfigured):
+    """The database lacks migrations of this version. A service that starts waits for them: whoever deploys it runs them beside it."""

@@ -6,8 +6,8 @@
         store = await starting.enter(stack, lambda: PostgresStore(settings.postgres_url))
 
 A pod that starts before its database is alive (`/livez`) and not ready (`/readyz` says what it waits for); restarting it would help
-nobody. Only what passes by itself is waited for, a server that is away or whose disk is full: wrong credentials or a database without
-its schema end the process at once.
+nobody. Only what passes without it is waited for: a server that is away or whose disk is full, migrations that somebody runs meanwhile.
+Wrong credentials, or a database that is newer than this version, end the process at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import structlog
 
 from waypost_io.lifecycle import Stop
 from waypost_io.ops import Check
-from waypost_proto.errors import TransientError, Unreachable
+from waypost_proto.errors import NotMigrated, TransientError, Unreachable
 
 T = TypeVar("T")
+_PASSES = (TransientError, NotMigrated)
 
 FIRST_DELAY_SECONDS = 0.2
 MAX_DELAY_SECONDS = 3.0
@@ -62,7 +63,7 @@ class Starting:
         return await self.reach(lambda: stack.enter_async_context(make()))
 
     async def reach(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Call `attempt` until it does not raise a `TransientError`.
+        """Call `attempt` until it raises neither a `TransientError` nor `NotMigrated`.
 
         Raises `StartAbandoned` when the process is asked to end, `Unreachable` when the time is over, and whatever else `attempt` raises.
         """
@@ -70,7 +71,7 @@ class Starting:
         while True:
             try:
                 return await self._unless_stopped(attempt)
-            except TransientError as error:
+            except _PASSES as error:
                 self._waits_for = str(error)
                 if self._until is not None and asyncio.get_running_loop().time() + delay > self._until:
                     raise Unreachable(str(error)) from error

@@ -77,6 +77,10 @@ class Pod:
         """The end of its log."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-3_000:]
 
+    async def says_once(self, text: str) -> None:
+        """Wait until its log says so."""
+        await wait_until(lambda: text in self.says(), seconds=30, message=lambda: f"{self.name}: {self.says()}")
+
     async def probe(self, which: str) -> bool:
         """Ask a probe as the kubelet does."""
         get = self._container[which]["httpGet"]

@@ -119,11 +119,3 @@ async def _apply_next(connection: Connection, on_progress: Callable[[Migration],
             migration.checksum,
         )
     return migration
-
-
-async def check_current(url: str) -> None:
-    """Raise `Misconfigured` when the database lacks migrations: a service must not run on a schema that it does not know."""
-    lacking = await pending(url)
-    if lacking:
-        names = ", ".join(str(migration.version) for migration in lacking)
-        raise Misconfigured(f"the database lacks migration {names}: run `waypost migrate` first")

@@ -35,7 +35,7 @@ from waypost_io.store.ports import (
     Timers,
 )
 from waypost_io.store.traces import Traces
-from waypost_proto.errors import Misconfigured
+from waypost_proto.errors import NotMigrated
 
 LEASE_CONNECTIONS = 2
 """One renews while another reads the clock or takes what is free."""
@@ -47,7 +47,7 @@ class PostgresStore:
     """Every facet over one pool of at most `pool_size` connections, plus those that are opened when first needed: one for commits, and at
     most `LEASE_CONNECTIONS` for leases, because a renewal that waits behind a loaded pool would lose them.
 
-    Entering connects and checks the schema: `Unreachable`, or `Misconfigured` when migrations are missing or the database is newer than
+    Entering connects and checks the schema: `Unreachable`, `NotMigrated`, or `Misconfigured` when the database is newer than
     this version. `timeout_seconds` bounds connecting, waiting for a connection and every statement; past it a call raises `Unreachable`.
     A lost server is connected to again by the next call. Leaving waits for calls under way, then closes. Entering twice is an error.
     """
@@ -97,7 +97,7 @@ class PostgresStore:
             lacking = await missing(connection)
         if lacking:
             names = ", ".join(f"{migration.version} ({migration.name})" for migration in lacking)
-            raise Misconfigured(f"the database lacks the migrations {names}; run `waypost migrate`")
+            raise NotMigrated(f"the database lacks the migrations {names}; run `waypost migrate`")
 
     async def __aexit__(self, *exc: object) -> None:
         await self._lane.close()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
 from tests.integration.store.catalog import catalog_of
+from tests.waiting import wait_until
+from waypost_io.lifecycle import Stop
 from waypost_io.servers import EmbeddedPostgres
+from waypost_io.starting import Starting
 from waypost_io.store import PostgresStore, queries
 from waypost_io.store.migrate import MONTHS_AHEAD, create_event_partitions, migrate, migrations, pending
 from waypost_proto.errors import Misconfigured, Unreachable
@@ -82,6 +86,31 @@ async def test_a_database_of_another_build_is_refused(empty_url: str) -> None:
 async def test_a_store_refuses_a_database_that_is_not_migrated(empty_url: str) -> None:
     with pytest.raises(Misconfigured, match="waypost migrate"):
         await _open(empty_url)
+
+
+async def test_a_start_waits_until_the_migrations_are_through(empty_url: str) -> None:
+    """A service and the job that migrates are started together, and the service comes while half of them are applied."""
+    await migrate(empty_url)
+    connection = await asyncpg.connect(empty_url)
+    last = await connection.fetchrow(
+        "DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations) RETURNING *"
+    )
+    starting = Starting(Stop())
+    async with AsyncExitStack() as stack:
+        opening = asyncio.ensure_future(starting.enter(stack, lambda: PostgresStore(empty_url)))
+        await wait_until(lambda: last["name"] in _waits_for(starting))
+        assert not opening.done()
+        await connection.execute("INSERT INTO schema_migrations VALUES ($1, $2, $3, $4)", *last.values())
+        assert (await (await opening).leases.now()) > 0
+    await connection.close()
+
+
+def _waits_for(starting: Starting) -> str:
+    try:
+        starting.checks["started"]()
+    except Unreachable as error:
+        return str(error)
+    return ""
 
 
 async def test_a_failing_migration_leaves_the_ones_before_it(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from waypost_io.lifecycle import Stop
 from waypost_io.ops import OpsServer
 from waypost_io.starting import StartAbandoned, Starting
-from waypost_proto.errors import Misconfigured, TransientError, Unreachable
+from waypost_proto.errors import Misconfigured, NotMigrated, TransientError, Unreachable, WaypostError
 
 
 class Server:
@@ -59,20 +59,21 @@ async def test_with_a_limit_the_last_reason_is_raised() -> None:
         await starting.enter(AsyncExitStack(), Server(1_000_000).connect)
 
 
-async def test_a_server_that_answers_and_cannot_yet_is_waited_for() -> None:
-    """JetStream's disk is full: it refuses to make a stream, and will not when there is room."""
+@pytest.mark.parametrize("reason", [TransientError("error creating store for stream"), NotMigrated("the database lacks the migrations 9")])
+async def test_a_server_that_answers_and_cannot_yet_is_waited_for(reason: WaypostError) -> None:
+    """JetStream's disk is full: it refuses to make a stream, and will not when there is room. A job migrates the database meanwhile."""
     asked = 0
 
     async def make() -> str:
         nonlocal asked
         asked += 1
         if asked < 3:
-            raise TransientError("error creating store for stream")
+            raise reason
         return "made"
 
     assert await Starting(Stop()).reach(make) == "made"
     asked = -1_000_000
-    with pytest.raises(Unreachable, match="error creating store"):
+    with pytest.raises(Unreachable, match=str(reason)):
         await Starting(Stop(), seconds=0.05).reach(make)
 
 
