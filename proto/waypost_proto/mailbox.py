@@ -311,6 +311,20 @@ AnyLeaseMail = AskLease | GrantLease | RecallLease | ReturnLease
 AnyMail = Advance | AnyToolMail | AnyControl | AnyLeaseMail
 
 
+class MailFrame(Value, tag_field="type", tag="frame", frozen=True, kw_only=True):
+    """Several advances for runs of one agent, or several results of one tool, on the subject of the first: answers to what one coordinator
+    sent (`sender`). Acknowledged when every one of them is done with; delivered again as a whole.
+    """
+
+    mail: list[Raw]
+
+
+AnyFramed = Advance | AnyToolMail
+"""What a frame may carry."""
+AnyMailed = AnyMail | MailFrame
+"""What a message of the mailbox may carry."""
+
+
 class Reply(Value, frozen=True, kw_only=True):
     """The coordinator's answer to `reply_to`, sent after the commit. `code` is an HTTP status number."""
 

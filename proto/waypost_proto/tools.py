@@ -43,3 +43,5 @@ class ToolCall(Value, frozen=True, kw_only=True):
     budget_left: BudgetLeft | None = None
     approval_terms: str = ""
     v: int = 1
+    sender: str = ""
+    """The coordinator that sent it: answers to the same one may share a message (`mailbox.MailFrame`). "": it takes none."""

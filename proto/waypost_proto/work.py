@@ -53,6 +53,8 @@ class Activation(Value, frozen=True, kw_only=True):
     v: int = 1
     cost_limited: bool = False
     """Cost is limited: a model without a known price is not asked."""
+    sender: str = ""
+    """The coordinator that sent it: answers to the same one may share a message (`mailbox.MailFrame`). "": it takes none."""
 
 
 class ActivationFrame(Value, frozen=True, kw_only=True):

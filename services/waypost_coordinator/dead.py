@@ -83,7 +83,7 @@ class Undertaker:
             DEAD_REASON_HEADER: _one_line(reason),
             DEAD_ORIGIN_HEADER: subject,
             DEAD_STREAM_HEADER: self._ground.subjects.stream(origin.upper()),
-            DEAD_SEQUENCE_HEADER: source.rsplit(".", 1)[-1],
+            DEAD_SEQUENCE_HEADER: source.rsplit(".", 1)[-1].partition("-")[0],  # a part has the number of its message
         }
         await self._ground.bus.publish(self._ground.subjects.dead(origin), body, headers=copy, msg_id=source)
         self._ground.metrics.dead(origin)

@@ -29,6 +29,8 @@ class Ground:
     clock: DatabaseClock
     metrics: CoordinatorMetrics
     partitions: int
+    name: str
+    """Of this replica, short: what it sends says so, and answers to it come together."""
     epochs: dict[int, int]
     published: dict[int, int]
     look: Callable[[], None]

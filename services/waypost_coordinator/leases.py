@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -56,7 +55,7 @@ class Leases:
         self._lease_seconds = lease_seconds
         self._gained = gained
         self._lost = lost
-        self.name = f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:6]}"
+        self.name = f"{socket.gethostname()}.{os.getpid()}.{ground.name}"
         """Of this process, for the other replicas."""
         self.replicas: Sharing | None = None
         """With whom the partitions are shared; None: they are all for us."""

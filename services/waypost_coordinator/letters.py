@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from waypost_core.messages import AnyMessage
+from waypost_io.bus.parts import Part
 from waypost_io.bus.ports import Delivery
 from waypost_proto.ids import RunId
 from waypost_proto.mailbox import Reply
@@ -80,8 +81,9 @@ class Letter:
 
 
 def source_of(delivery: Delivery) -> str:
-    """The name of a stored message of the mailbox."""
-    return f"MAILBOX.{delivery.timestamp}.{delivery.stream_seq}"
+    """The name of a stored message of the mailbox, or of a part of one."""
+    part = f"-{delivery.number}" if isinstance(delivery, Part) else ""
+    return f"MAILBOX.{delivery.timestamp}.{delivery.stream_seq}{part}"
 
 
 class Tally:

@@ -1,5 +1,8 @@
 """The mailbox pumps: one consumer per owned partition and lease epoch, each feeding the letter box.
 
+A message carries one letter or a frame of several. Each must be what its subject says: permissions tell senders apart by subjects, and the
+server sorts by the run in them, so what claims to be from somebody else, or for another run, is nobody's message.
+
 A new epoch gets a consumer under a new name and the old ones are deleted: then everything unacked comes again, in order, and what a
 zombie still holds or acks means nothing (CORRECTNESS.md row 9).
 """
@@ -16,11 +19,25 @@ from waypost_coordinator.callers import Gatekeeper
 from waypost_coordinator.ground import Ground
 from waypost_coordinator.letters import Letter, source_of
 from waypost_coordinator.posting import INBOX_HEADER
+from waypost_io.bus.parts import Part, Whole
 from waypost_io.bus.ports import Delivery, Puller
 from waypost_io.bus.topology import mail_consumer
 from waypost_proto.codec import decode_union, encode
-from waypost_proto.errors import Misconfigured, NotFound, PermanentError, WaypostError
-from waypost_proto.mailbox import Advance, AnyMail, Control, DecideApproval, ForkRun, Reply, StartRun, ToolMail
+from waypost_proto.errors import BadMessage, Misconfigured, NotFound, PermanentError, WaypostError
+from waypost_proto.ids import RunId
+from waypost_proto.mailbox import (
+    Advance,
+    AnyFramed,
+    AnyMail,
+    AnyMailed,
+    Control,
+    DecideApproval,
+    ForkRun,
+    MailFrame,
+    Reply,
+    StartRun,
+    ToolMail,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +59,7 @@ class Mailroom:
         self._gate = gate
         self._unreadable = unreadable
         self._pumps: dict[int, asyncio.Task[None]] = {}
+        self._forwarding: set[asyncio.Task[None]] = set()
 
     async def open(self, partition: int, epoch: int, group: asyncio.TaskGroup) -> None:
         """Start the pump of a partition under its epoch."""
@@ -84,26 +102,34 @@ class Mailroom:
                 if deliveries[-1].stream_seq > self._ground.stored.get(stream, 0):
                     self._ground.stored[stream] = deliveries[-1].stream_seq
                 for delivery in deliveries:
-                    letter = self._open(partition, delivery)
-                    if letter is not None:
-                        self._ground.box.put(letter)
+                    self._open(partition, delivery)
         finally:
             await puller.close()
 
-    def _open(self, partition: int, delivery: Delivery) -> Letter | None:
-        """The letter in a delivery; what cannot be read goes to the dead letters, and its pump goes on."""
+    def _open(self, partition: int, delivery: Delivery) -> None:
+        """Put what is in a delivery into the box; what cannot be read goes to the dead letters, and its pump goes on."""
         try:
-            mail = decode_union(AnyMail, delivery.body)
-            if isinstance(mail, DecideApproval):
-                mail = self._gate.vouched(mail)
+            mail = decode_union(AnyMailed, delivery.body)
+            if isinstance(mail, MailFrame):
+                self._take_apart(partition, delivery, mail)
+                return
+            self._put(partition, delivery, mail)
         except PermanentError as error:
             self._unreadable(delivery, source_of(delivery), str(error))
-            return None
+
+    def _put(self, partition: int, delivery: Delivery, mail: AnyMail) -> None:
+        """Raises `PermanentError` when it is not what its subject says, or not to be believed."""
+        _, kind, name, run_id = delivery.subject.rsplit(".", 3)
+        _check_sender(kind, name, mail)
+        if run_id != mail.run_id:
+            raise BadMessage(f"mail for run {mail.run_id} on the subject of run {run_id}")
+        if isinstance(mail, DecideApproval):
+            mail = self._gate.vouched(mail)
         answer = None
         if isinstance(mail, (Control, StartRun, ForkRun)) and mail.reply_to:
             answer = partial(self._reply, mail.reply_to)
         between_runs = not isinstance(mail, (Advance, ToolMail))  # nobody else's mail comes from an inbox
-        return Letter(
+        letter = Letter(
             mail=mail,
             run_id=mail.run_id,
             partition=partition,
@@ -112,6 +138,56 @@ class Mailroom:
             inbox_id=delivery.headers.get(INBOX_HEADER, "") if between_runs else "",
             delivery=delivery,
         )
+        self._ground.box.put(letter)
+
+    def _take_apart(self, partition: int, delivery: Delivery, frame: MailFrame) -> None:
+        """Each part as if it had come alone. Raises `BadMessage` when there is none."""
+        if not frame.mail:
+            raise BadMessage("a frame without mail")
+        whole = Whole(delivery, len(frame.mail))
+        head, kind, name, _ = delivery.subject.rsplit(".", 3)
+        for number, body in enumerate(frame.mail):
+            part = Part(whole, number, body, delivery.subject)
+            try:
+                mail = decode_union(AnyFramed, body)
+                part.subject = f"{head}.{kind}.{name}.{mail.run_id}"
+                _check_sender(kind, name, mail)
+            except PermanentError as error:
+                self._unreadable(part, source_of(part), str(error))
+                continue
+            live = self._ground.runs.get(mail.run_id)
+            own = self._ground.partition(mail.run_id) if live is None else live.partition
+            letter = Letter(mail=mail, run_id=mail.run_id, partition=own, done=part.ack, delivery=part)
+            if own != partition:  # it came with a run of another partition, which may be lost before this one
+                letter.dropped = partial(self._forward, part, own)
+            self._ground.box.put(letter)
+
+    def _forward(self, part: Part, partition: int) -> None:
+        """A part was given up here. Of a partition that is no longer ours it goes where it would have come alone, for its new owner; of one
+        that is ours it comes again with its frame."""
+        if not self._ground.owns(partition):
+            task = asyncio.get_running_loop().create_task(self._forwarded(part))
+            self._forwarding.add(task)
+            task.add_done_callback(self._forwarding.discard)
+
+    async def _forwarded(self, part: Part) -> None:
+        *_, kind, name, run_id = part.subject.split(".")
+        subject = self._ground.subjects.mail(kind, name, RunId(run_id))
+        try:
+            await self._ground.bus.publish(subject, part.body, msg_id=f"{source_of(part)}.forwarded")
+        except WaypostError as error:
+            log.warning("mail_not_forwarded", subject=subject, error=str(error))
+        else:
+            part.ack()
 
     def _reply(self, reply_to: str, reply: Reply) -> None:
         self._ground.bus.send(reply_to, encode(reply))
+
+
+def _check_sender(kind: str, name: str, mail: AnyMail) -> None:
+    """Raises `BadMessage` unless a subject of this kind and name is for such mail."""
+    if isinstance(mail, Advance):
+        if kind != "advance" or name != mail.agent:
+            raise BadMessage(f"an advance of agent {mail.agent} on a subject for {kind} of {name}")
+    elif kind != ("result" if isinstance(mail, ToolMail) else "control"):
+        raise BadMessage(f"{type(mail).__name__} on a subject for {kind} of {name}")

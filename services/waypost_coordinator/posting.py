@@ -134,7 +134,7 @@ class Poster:
         sticky = self.is_sticky(live, build) and (state.running > 0 or not self._registry.balance.lets_go(state.worker))
         target = state.worker if sticky else ANY_WORKER
         token = self.emissions.token(epoch)
-        message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now())
+        message = activation(state, live.unread, build=build, token=token, now=self._ground.clock.now(), sender=self._ground.name)
         msg_id = f"{state.run_id}.{state.outside}.a.{emission or state.seq}"
         trace = _trace_header(traceparent(state.run_id, state.outside, "activation"))
         subject = self._ground.subjects.work(state.agent, build, target)
@@ -152,7 +152,7 @@ class Poster:
         if not emission and (state.run_id, effect.call_id) in self._overtaken:
             emission = self.emissions.again(self._ground.epochs[self._ground.partition(state.run_id)])
         early = effect.mode == "execute" and may_precede_commit(call, self._registry.tools.get(call.name))
-        message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission)
+        message = tool_call(state, effect.call_id, call, mode=effect.mode, emission=emission, sender=self._ground.name)
         # the digest: what another worker asks for under this number, after a commit that failed, must not pass for a repeat
         msg_id = f"{state.run_id}.{effect.sent}.t{effect.call_id}.{call.args_digest[:16]}.{emission}"
         if early:  # asked before a commit that failed, and answered into a mailbox that was lost: nobody would hear it a second time

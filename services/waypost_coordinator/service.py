@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import Callable
 
 import structlog
@@ -78,6 +79,7 @@ class Coordinator:
             clock=DatabaseClock(monotonic),
             metrics=counted,
             partitions=settings.partitions,
+            name=uuid.uuid4().hex[:6],
             epochs={},
             published={},
             look=self._look,

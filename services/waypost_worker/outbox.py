@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 class Publishes(Protocol):
     """What the outbox needs of the bus."""
 
-    def publish(self, subject: str, body: bytes, *, msg_id: str) -> Awaitable[PubAck]: ...
+    def publish(self, subject: str, body: bytes, *, msg_id: str, shares: str = "") -> Awaitable[PubAck]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Sent:
     digest: str
     msg_id: str
     body: bytes
+    answers: str
+    """The coordinator whose activation it answers."""
     emission: int = 0
     stored: bool = False
     due_at: float = 0.0
@@ -100,8 +102,8 @@ class Outbox:
         """
         return digest == self.tip or any(sent.base == digest for sent in self._unconfirmed) or digest in self._past
 
-    def send(self, frame: bytes, *, token: Token, seen: int, running: int) -> None:
-        """Publish an advance with the item bytes `frame`. Several in a row go out one after another."""
+    def send(self, frame: bytes, *, token: Token, seen: int, running: int, answers: str = "") -> None:
+        """Publish an advance with the item bytes `frame`. Several in a row go out one after another. `answers`: which coordinator."""
         base = self.tip
         run_id = self._sender.run_id
         if frame == EMPTY:
@@ -109,10 +111,10 @@ class Outbox:
             # the digest does not change, and a run that was let go and brought back begins to count anew: what was read makes the id new,
             # or the server would take the answer to a later activation for a repeat, and the run would wait for ever
             unique = f"{token.epoch}-{token.counter}.{seen}.{self._empties}"
-            sent = Sent(base=base, digest=base, msg_id=f"{run_id}.{base}.{self._sender.worker}.{unique}", body=b"")
+            sent = Sent(base=base, digest=base, msg_id=f"{run_id}.{base}.{self._sender.worker}.{unique}", body=b"", answers=answers)
         else:
             digest = chain_digest(base, frame)
-            sent = Sent(base=base, digest=digest, msg_id=f"{run_id}.{digest}", body=b"")
+            sent = Sent(base=base, digest=digest, msg_id=f"{run_id}.{digest}", body=b"", answers=answers)
             self.tip = digest
             self._unconfirmed.append(sent)
         sent.body = encode(
@@ -158,6 +160,7 @@ class Outbox:
         for sent in self._unconfirmed:
             if sent.stored:
                 sent.emission += 1
+                sent.answers = ""  # whoever that was, perhaps it is no more
                 sent.wait_seconds = min(sent.wait_seconds * 2, self._tuning.republish_max_seconds)
                 sent.due_at = now + sent.wait_seconds
                 self._publish(sent)  # nobody waits for it: if it fails too, it is due again
@@ -174,7 +177,7 @@ class Outbox:
         self._unconfirmed.clear()
 
     def _publish(self, sent: Sent) -> Awaitable[PubAck]:
-        return self._bus.publish(self._sender.subject, sent.body, msg_id=f"{sent.msg_id}.{sent.emission}")
+        return self._bus.publish(self._sender.subject, sent.body, msg_id=f"{sent.msg_id}.{sent.emission}", shares=sent.answers)
 
     def _next(self) -> None:
         """Publish the head of the queue. A retry keeps the message id: JetStream may have it already."""

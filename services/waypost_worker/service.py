@@ -21,6 +21,7 @@ from waypost_io.bus.ports import Bus, ConsumerSpec, Message
 from waypost_io.bus.topology import sticky_consumer, work_consumer
 from waypost_io.identity import Signs
 from waypost_io.lifecycle import Stop
+from waypost_io.mail_frames import MailFrames
 from waypost_io.metrics import Metrics
 from waypost_io.payloads import Payloads
 from waypost_io.peer import Peer
@@ -172,7 +173,7 @@ class Worker:
         hosting = Hosting(
             worker=self.id,
             build=self.catalog.build,
-            bus=Company(self._bus),
+            bus=Company(self._bus, MailFrames()),
             subjects=self._subjects,
             tuning=self._tuning,
             effects=effects,

@@ -46,6 +46,7 @@ class Holder(Protocol):
 
     run_id: RunId
     token: Token
+    sender: str
     paused: bool
 
     @property
@@ -242,7 +243,7 @@ class Session:
         for frame in frames:
             # before the last of them the code has not come to rest
             in_flight = running if frame is frames[-1] else max(1, running)
-            self.outbox.send(frame, token=self._holder.token, seen=self._execution.seen, running=in_flight)
+            self.outbox.send(frame, token=self._holder.token, seen=self._execution.seen, running=in_flight, answers=self._holder.sender)
         self._hosting.metrics.advances.inc(len(frames))
         self._must_answer = False
         self._reported = running

@@ -38,6 +38,8 @@ class RunSlot:
         self.run_id = run_id
         self.token = _NO_TOKEN
         """The newest that was seen."""
+        self.sender = ""
+        """The coordinator that it came from."""
         self.paused = False
         """No local effect may start."""
         self.held: list[Delivery] = []
@@ -160,6 +162,7 @@ class RunSlot:
                 _log.info("the journal has gone on without this worker, reading it again", run_id=self.run_id, agent=self.agent)
                 self._let_go()
             self.token = activation.token
+            self.sender = activation.sender
             self.paused = False
         session = self._session
         if session is None:

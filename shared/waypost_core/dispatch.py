@@ -20,7 +20,7 @@ from waypost_proto.values import BudgetLeft, Effect, Parent, Token
 from waypost_proto.work import Activation, Entry
 
 
-def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: Token, now: float = 0.0) -> Activation:
+def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: Token, now: float = 0.0, sender: str = "") -> Activation:
     """What is new since the worker's last answer. Entries that are too many to carry are fetched by the worker."""
     size = sum(len(bytes(entry.data)) + 64 for entry in entries)
     limits = left(state) if limited(state) else UNBOUND
@@ -43,6 +43,7 @@ def activation(state: RunState, entries: Sequence[Entry], *, build: str, token: 
         tenant=state.tenant,
         now=round(now, 6),
         cost_limited=limits[2] is not None,
+        sender=sender,
     )
 
 
@@ -71,7 +72,7 @@ def may_precede_commit(call: Call, tool: ToolDefinition | None) -> bool:
     return free and call.attempt == 1 and call.sent == call.seq and tool is not None and tool.answers_digest
 
 
-def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emission: int) -> ToolCall:
+def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emission: int, sender: str = "") -> ToolCall:
     """One attempt as the gateway gets it. The call's arguments must be there (`needs_args`)."""
     return ToolCall(
         run_id=state.run_id,
@@ -96,6 +97,7 @@ def tool_call(state: RunState, call_id: CallId, call: Call, *, mode: str, emissi
         taint=state.taint,
         approval_terms=call.terms,
         budget_left=_budget_left(state),
+        sender=sender,
     )
 
 

@@ -27,8 +27,8 @@ async def test_a_run_adds_its_task_its_first_activation_and_its_end(platform: Wa
     counts = [await _sent(platform, driver) for _ in range(COUNTS)]
     sent = {name: min(each[name] for each in counts) for name in counts[0]}
     assert sent["TASKS"] == RUNS
-    needed = RUNS * (2 * STEPS + 1)
-    assert needed <= sent["MAILBOX"] <= needed + RUNS, "now and then a worker says that an activation brought nothing new"
+    alone = 2 * STEPS + 1
+    assert alone <= sent["MAILBOX"] < RUNS * alone, "answers to one coordinator share messages"
     assert RUNS <= sent["WORK"] <= RUNS * (STEPS + 1), "activations for one worker share messages"
     assert sent["TOOLS"] == RUNS * STEPS
     assert sent["SUPERVISOR"] == sent["DEAD"] == 0

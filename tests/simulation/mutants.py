@@ -192,6 +192,11 @@ def _noted_first(original: Any) -> Any:
 
 MUTANTS = (
     Mutant("ack-before-commit", "a message is acked after its commit", lambda: [_replaced(mailroom.Mailroom, "_open", _ack_first)]),
+    Mutant(
+        "not-passed-on",
+        "a part whose partition has moved is passed on",
+        lambda: [mock.patch.object(mailroom.Mailroom, "_forward", _answers(None))],
+    ),
     Mutant("no-digest", "an advance fits the journal it builds on", lambda: [_replaced(advancing, "advance", _any_base)]),
     Mutant(
         "no-lease-check",

@@ -79,3 +79,22 @@ async def test_who_no_longer_waits_holds_up_nobody(world: Any) -> None:
     first, second = (asyncio.ensure_future(company.publish(world.subject("a"), b"%d" % n, msg_id=f"m{n}")) for n in range(2))
     first.cancel()
     assert (await second).stream == stream.name
+
+
+async def test_what_may_share_a_message_is_joined_and_parted_again_when_it_fails(world: Any) -> None:
+    bus = await world.bus()
+    stream = world.stream(allow_groups=True)
+    await bus.ensure_stream(stream)
+    counting = Counting(bus)
+
+    def join(messages: Sequence[tuple[Outbound, str]]) -> list[Outbound]:
+        return [Outbound(world.subject("a"), b"+".join(m.body for m, shares in messages if shares == "s"), f"joined{len(counting.groups)}")]
+
+    company = Company(counting, join)  # type: ignore[arg-type]
+    acks = await asyncio.gather(*(company.publish(world.subject("a"), b"%d" % n, msg_id=f"m{n}", shares="s") for n in range(3)))
+    assert (counting.groups, counting.singles) == ([1], [])
+    assert {ack.seq for ack in acks} == {1}
+    counting.failing = True
+    await asyncio.gather(*(company.publish(world.subject("a"), b"%d" % n, msg_id=f"m{n}", shares="s") for n in range(3)))
+    assert counting.singles == ["m0", "m1", "m2"]
+    assert await world.count(stream) == 5, "two joined, three alone: the second time its answer was lost"

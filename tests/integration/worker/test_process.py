@@ -16,7 +16,8 @@ import pytest
 from msgspec import Raw
 
 from tests.integration.worker.conftest import QUICK
-from tests.unit.waypost_worker.stand_in import Run, StandIn
+from tests.unit.waypost_worker.journals import Run
+from tests.unit.waypost_worker.stand_in import StandIn
 from tests.waiting import wait_until
 from waypost_io.bus.jetstream import JetStreamBus
 from waypost_io.bus.ports import Bus

@@ -317,6 +317,7 @@ class Parts:
             clock=clock,
             metrics=CoordinatorMetrics(Metrics()),
             partitions=PARTITIONS,
+            name="a1b2c3",
             epochs=dict.fromkeys(range(PARTITIONS), 1),
             published=dict.fromkeys(range(PARTITIONS), 0),
             look=self._look,

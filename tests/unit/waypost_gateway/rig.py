@@ -28,7 +28,7 @@ from waypost_io.store.ports import ApprovalRow, Commit, LedgerState, PermitRow, 
 from waypost_proto.codec import decode, decode_union, encode
 from waypost_proto.errors import BadMessage
 from waypost_proto.ids import CallId, RunId, digest_of, idempotency_key, partition_of, uuid7
-from waypost_proto.mailbox import AnyToolMail
+from waypost_proto.mailbox import AnyMailed, AnyToolMail, MailFrame
 from waypost_proto.registry import AgentDefinition, GatewayNews
 from waypost_proto.subjects import Subjects
 from waypost_proto.tools import ToolCall
@@ -123,6 +123,8 @@ class Rig:
         self.store = store
         self.subjects = Subjects(prefix)
         self.answers: list[AnyToolMail] = []
+        self.frames: list[str] = []
+        """Subjects of messages with several answers."""
         self.news: list[GatewayNews] = []
         self._epochs: dict[int, int] = {}
 
@@ -150,7 +152,10 @@ class Rig:
     async def _read(self) -> None:
         while True:
             for delivery in await self._puller.next_batch(100):
-                self.answers.append(decode_union(AnyToolMail, delivery.body))
+                mail = decode_union(AnyMailed, delivery.body)
+                if isinstance(mail, MailFrame):
+                    self.frames.append(delivery.subject)
+                self.answers += [decode_union(AnyToolMail, body) for body in mail.mail] if isinstance(mail, MailFrame) else [mail]
                 delivery.ack()
 
     async def _listen(self, message: Message) -> None:

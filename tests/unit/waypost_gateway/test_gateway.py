@@ -44,6 +44,25 @@ async def test_a_tool_runs_no_more_calls_at_once_than_it_may_and_pulls_no_more(r
     assert turnstile.most == 3
 
 
+async def test_answers_of_one_moment_to_one_coordinator_share_a_message(rig: Rig) -> None:
+    """Of one tool each: who may answer for one cannot answer for another."""
+    desktop = Desktop()
+    turnstile = desktop.behaviour["look"] = desktop.behaviour["put"] = Turnstile()
+    async with rig.gateway(desktop):
+        calls = [rig.call(name, sender=sender) for sender in ("c1", "c2", "") for name in ("look", "put") for _ in range(2)]
+        for call in calls:
+            if call.permit:
+                await rig.permit(call)
+            await rig.send(call)
+        await wait_until(lambda: turnstile.inside == len(calls))
+        turnstile.open.set()
+        for call in calls:
+            assert isinstance(await rig.answer(call), ToolSucceeded)
+        await rig.settled()
+        assert all(len(rig.of(call)) == 1 for call in calls)
+    assert sorted(subject.split(".")[-2] for subject in rig.frames) == ["look", "look", "put", "put"]
+
+
 async def test_all_tools_together_run_no_more_calls_than_the_gateway_may(rig: Rig) -> None:
     desktop = Desktop()
     turnstile = Turnstile()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from tests.unit.waypost_worker.stand_in import Run, Seen, StandIn
+from tests.unit.waypost_worker.journals import Run, Seen
+from tests.unit.waypost_worker.stand_in import StandIn
 from tests.waiting import wait_until
 from waypost import Agent
 from waypost_io.bus.ports import Bus

@@ -9,23 +9,23 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgspec
 from msgspec import UNSET, Raw
 
+from tests.unit.waypost_worker.journals import Run, Seen
 from waypost_core.checkpoints import saved
 from waypost_io.bus.ports import Bus, ConsumerSpec, Message, Puller
 from waypost_io.bus.topology import stream_specs
 from waypost_proto import commands as cmd
 from waypost_proto import events as ev
 from waypost_proto.api import PayloadGet, RunRef
-from waypost_proto.codec import decode, encode
+from waypost_proto.codec import decode, decode_union, encode
 from waypost_proto.errors import NotFound, TransientError
 from waypost_proto.ids import CallId, RunId, chain_digest, child_run_id, digest_of, uuid7
 from waypost_proto.limits import BLOB_CHUNK_BYTES, MAX_ENTRY_BYTES_PER_ACTIVATION
-from waypost_proto.mailbox import Advance
+from waypost_proto.mailbox import Advance, AnyMailed, MailFrame
 from waypost_proto.registry import Announce, Announced, Heartbeat
 from waypost_proto.subjects import ANY_WORKER, Subjects
 from waypost_proto.values import BlobRef, Mark, Token
@@ -33,52 +33,6 @@ from waypost_proto.work import Accepted, Activation, Confirm, Entry, JournalPage
 
 _ITEMS = list[cmd.AnyItem]
 ToolScript = Callable[[dict[str, Any]], Any]
-
-
-@dataclass
-class Run:
-    """One run's journal as a coordinator keeps it."""
-
-    run_id: RunId
-    agent: str
-    build: str
-    entries: list[Entry] = field(default_factory=list)
-    digest: str = ""
-    seen: int = 0
-    running: int = 0
-    worker: str = ""
-    status: str = "running"
-    counter: int = 0
-    steps_left: int | None = None
-    result: Any = None
-    error: Any = None
-
-    @property
-    def outside(self) -> int:
-        return max((entry.seq for entry in self.entries if entry.type in ev.OUTSIDE), default=0)
-
-    def record(self, data: ev.Data, *, at: float | None = None) -> int:
-        """Append an event; its seq."""
-        body = encode(data)
-        kind = msgspec.json.decode(body)["type"]
-        self.entries.append(Entry(seq=len(self.entries) + 1, type=kind, at=at or time.time(), data=Raw(body)))
-        return len(self.entries)
-
-    def of_type(self, kind: str) -> list[Entry]:
-        return [entry for entry in self.entries if entry.type == kind]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One advance as it arrived: accepted, rejected, or a repeat."""
-
-    advance: Advance
-    items: list[cmd.AnyItem]
-    verdict: str
-
-    @property
-    def kinds(self) -> list[str]:
-        return [type(item).__name__ for item in self.items]
 
 
 class StandIn:
@@ -103,6 +57,10 @@ class StandIn:
         self.journal_gate = asyncio.Event()
         self.journal_gate.set()
         self.epoch = 1
+        self.sender = ""
+        """Says that it takes frames."""
+        self.frames: list[int] = []
+        """How many advances each frame had."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -149,10 +107,15 @@ class StandIn:
 
     def start(self, agent: str, build: str, value: Any = None, *, steps_left: int | None = None, at: float | None = None) -> Run:
         """Record (now, or at another time) and dispatch a new run."""
+        run = self.begin(agent, build, value, steps_left=steps_left, at=at)
+        self.activate(run)
+        return run
+
+    def begin(self, agent: str, build: str, value: Any = None, *, steps_left: int | None = None, at: float | None = None) -> Run:
+        """Record a new run and say so to nobody."""
         run_id = uuid7(int(time.time() * 1000), os.urandom(10))
         run = self.runs[run_id] = Run(run_id, agent, build, steps_left=steps_left)
         run.record(ev.RunStarted(input=Raw(encode(value))), at=at)
-        self.activate(run)
         return run
 
     def signal(self, run: Run, name: str, payload: Any = None) -> None:
@@ -185,6 +148,7 @@ class StandIn:
             entries=new if entries else [],
             fetch=not entries,
             steps_left=run.steps_left,
+            sender=self.sender,
         )
 
     def activate(self, run: Run, *, to: str | None = None, entries: bool = True) -> Activation:
@@ -223,7 +187,11 @@ class StandIn:
         try:
             while True:
                 for delivery in await puller.next_batch(100):
-                    self.advance(decode(Advance, delivery.body))
+                    mail = decode_union(AnyMailed, delivery.body)
+                    if isinstance(mail, MailFrame):
+                        self.frames.append(len(mail.mail))
+                    for advance in [decode_union(Advance, body) for body in mail.mail] if isinstance(mail, MailFrame) else [mail]:
+                        self.advance(advance)
                     delivery.ack()
         finally:
             await puller.close()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
-from tests.unit.waypost_worker.desk import Desk
+import pytest
+from msgspec import Raw
+
+from tests.unit.waypost_worker.desk import BUILD, Desk
 from tests.unit.waypost_worker.gated_bus import GatedBus
 from tests.waiting import wait_until
 from waypost import Context, agent, tool
 from waypost_io.bus.memory import MemoryBroker
+from waypost_proto.codec import encode
+from waypost_proto.ids import CallId
+from waypost_proto.work import ActivationFrame
 
 
 @tool(effect="read")
@@ -199,3 +206,50 @@ async def test_that_nothing_runs_any_more_is_said_also_when_there_is_no_result(d
     assert desk.coordinator.of(run)[-1].kinds == []
     desk.coordinator.signal(run, "go", "now")
     await desk.status(run, "completed")
+
+
+@pytest.mark.parametrize(("sender", "frames"), [("c1", [3, 3]), ("", [])])
+async def test_runs_that_are_activated_together_answer_together(desk: Desk, sender: str, frames: list[int]) -> None:
+    """In one message where their coordinator says who it is; each advance counts as if it had come alone."""
+
+    @agent(tools=[lookup])
+    async def bench(ctx: Context) -> str:
+        return await ctx.call(lookup, "a")
+
+    worker = await desk.hire(bench)
+    coordinator = desk.coordinator
+    coordinator.sender = sender
+    runs = [coordinator.begin(bench.name, BUILD) for _ in range(3)]
+
+    async def activated() -> None:
+        together = ActivationFrame(activations=[Raw(encode(coordinator.activation(run))) for run in runs])
+        await coordinator.bus.publish(desk.subjects.work(bench.name, BUILD, worker.id), encode(together), msg_id=os.urandom(6).hex())
+
+    await activated()
+    for run in runs:
+        (only,) = await desk.advances(run, 1)
+        assert (only.kinds, only.verdict) == (["CallTool"], "accepted")
+        coordinator.complete_call(run, CallId("0:1"), "lookup", "found")
+    await activated()
+    for run in runs:
+        await desk.status(run, "completed")
+    assert coordinator.frames == frames
+    assert worker.metrics.republished.value == 0
+
+
+async def test_an_advance_that_nobody_confirmed_is_published_again_by_itself(desk: Desk) -> None:
+    """The coordinator that it answered may be no more, and its frame another's."""
+
+    @agent(tools=[lookup])
+    async def bench(ctx: Context) -> str:
+        return await ctx.call(lookup, "a")
+
+    worker = await desk.hire(bench)
+    coordinator = desk.coordinator
+    coordinator.sender, coordinator.confirming = "c1", False
+    runs = [coordinator.begin(bench.name, BUILD) for _ in range(2)]
+    together = ActivationFrame(activations=[Raw(encode(coordinator.activation(run))) for run in runs])
+    await coordinator.bus.publish(desk.subjects.work(bench.name, BUILD, worker.id), encode(together), msg_id="both")
+    for run in runs:
+        assert [seen.verdict for seen in await desk.advances(run, 2)][:2] == ["accepted", "repeat"]
+    assert coordinator.frames == [2]

@@ -17,7 +17,7 @@ import msgspec
 
 from tests.unit.waypost_worker.desk import QUICK, Desk
 from tests.unit.waypost_worker.gated_bus import GatedBus
-from tests.unit.waypost_worker.stand_in import Run
+from tests.unit.waypost_worker.journals import Run
 from waypost import Agent, tool
 from waypost_io.bus.memory import MemoryBroker, MemoryBus
 from waypost_proto.subjects import ANY_WORKER
