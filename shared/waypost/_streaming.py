@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Self
 
 from msgspec.structs import replace
@@ -14,11 +14,14 @@ from waypost._requests import Requests
 from waypost.streamed import Preview, Streamed, text_of_answer
 from waypost_io.bus.ports import Bus, Message
 from waypost_proto.codec import decode_union
-from waypost_proto.errors import BadMessage
+from waypost_proto.errors import BadMessage, WaypostError
 from waypost_proto.events import TERMINAL_TYPES, Event
 from waypost_proto.ids import RunId
 from waypost_proto.streams import AnyStreamed
 from waypost_proto.subjects import Subjects
+
+_TURNS = 3
+"""Of the loop: a task that has messages hands over all of them in one."""
 
 
 class StreamTail(following.Tail):
@@ -50,6 +53,19 @@ class StreamTail(following.Tail):
         except TimeoutError:
             return None
 
+    async def shown_before(self) -> list[AnyStreamed]:
+        """What was sent before the moment of this call and was not taken yet, events left out."""
+        with suppress(WaypostError):  # disconnected: then it is lost, like any piece
+            await self._bus.flush()  # what was sent before is here …
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)  # … and is handed over by the subscription's own task
+        found = []
+        while not self.arrived.empty():
+            arrived = self.arrived.get_nowait()
+            if arrived is not None and not isinstance(arrived, Event):
+                found.append(arrived)
+        return found
+
     async def _receive_piece(self, message: Message) -> None:
         if self.arrived.full():
             return
@@ -63,7 +79,7 @@ async def stream(requests: Requests, tail: StreamTail, run_id: RunId, after: int
     """The items of the run after event `after`, until it has ended."""
     log = _Log(requests, run_id, after)
     while not log.over:
-        async with aclosing(log.items()) as recorded:
+        async with aclosing(log.items(tail)) as recorded:
             async for item in recorded:
                 yield item
         if not log.over:
@@ -93,12 +109,17 @@ class _Log:
         self.last = after
         self.over = False
 
-    async def items(self) -> AsyncGenerator[Streamed, None]:
-        """What the events say that were not read before."""
+    async def items(self, tail: StreamTail) -> AsyncGenerator[Streamed, None]:
+        """What the events say that were not read before. The end comes last: a worker sends all that it shows before it ends a run, but the
+        log can be read sooner than what has arrived is given out."""
         async with aclosing(following.pages(self._requests, self._run_id, self.last)) as committed:
             async for event in committed:
                 self.last = event.seq
                 self.over = event.type in TERMINAL_TYPES
+                if self.over:
+                    for message in await tail.shown_before():
+                        for item in self.preview.take(message):
+                            yield item
                 for item in self.preview.settle(event):
                     yield await _whole(self._requests, item)
 
