@@ -71,8 +71,11 @@ class Decider:
         env = Env(now=self._ground.clock.now(), jitter=self._random.random(), tools=self._registry.tools, agents=self._registry.agents)
         stamp = Stamp(env.now)
         for letter in letters:
-            if letter.partition not in owned or letter.partition not in self._ground.epochs:
+            if letter.partition not in self._ground.epochs:
                 _not_ours(letter)
+                continue
+            if letter.partition not in owned:  # it became ours while states were loaded, perhaps one of this run as another left it
+                self._ground.box.put_back([letter])
                 continue
             if letter.run_id in broken:
                 raise Undecidable(letter, broken[letter.run_id])

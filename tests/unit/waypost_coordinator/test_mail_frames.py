@@ -104,6 +104,28 @@ async def test_a_part_whose_partition_is_lost_while_it_waits_is_passed_on(desk: 
         await wait_until(lambda: desk.on("MAILBOX") == [])
 
 
+async def test_a_part_whose_partition_becomes_ours_meanwhile_is_handled_at_once(
+    desk: Site, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a take-over partitions come one by one, and the frames of one have mail for the next. They come again after half a minute."""
+    await desk.hosts()
+    mine, other = await asked(desk, replica, 0, 1)
+    await wait_until(lambda: desk.on("MAILBOX") == [])
+    ground, load = replica.ground, replica.ground.runs.load
+    epoch = ground.epochs.pop(1)
+
+    async def admitted_meanwhile(run_ids: Any) -> Any:
+        found = await load(run_ids)
+        ground.epochs[1] = epoch
+        return found
+
+    monkeypatch.setattr(ground.runs, "load", admitted_meanwhile)
+    await publish(desk, succeeded(mine), succeeded(other), first=mine.run_id)
+    await wait_until(lambda: results(desk, mine, other) == [1, 1])
+    await wait_until(lambda: desk.on("MAILBOX") == [])
+    assert not replica.coordinator._mailroom._forwarding
+
+
 SOME_RUN = RunId("0192f0c1-7a3e-7c21-8f00-3b1d6a9c4e55")
 ADVANCE = Advance(run_id=SOME_RUN, agent="clerk", worker="w1", build="b1", token=Token(1, 1), base="", seen=0, items=Raw(b"[]"))
 BAD = {
