@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from itertools import chain
 from typing import Self
 
 from msgspec.structs import replace
@@ -116,10 +117,9 @@ class _Log:
             async for event in committed:
                 self.last = event.seq
                 self.over = event.type in TERMINAL_TYPES
-                if self.over:
-                    for message in await tail.shown_before():
-                        for item in self.preview.take(message):
-                            yield item
+                before = await tail.shown_before() if self.over else []
+                for item in chain.from_iterable(map(self.preview.take, before)):
+                    yield item
                 for item in self.preview.settle(event):
                     yield await _whole(self._requests, item)
 
