@@ -9,7 +9,7 @@ from waypost.execution.effects import failure_of
 from waypost.models.estimating import input_tokens_of, tokens_of
 from waypost.models.messages import Delta, ModelRequest, ModelResponse, TextDelta, TokenCounts, ToolUseDelta
 from waypost.models.options import ModelOptions
-from waypost.models.protocol import AnswerTooLarge, Model, ModelBusy, ModelRefused, ModelTimeout
+from waypost.models.protocol import AnswerTooLarge, Model, ModelBusy, ModelRefused, ModelTimeout, Prepares
 from waypost.models.records import CallRecord
 from waypost.models.traffic import Lane, lane_of
 from waypost.step_scope import Shown
@@ -38,6 +38,8 @@ class Asking:
                 self._shown.begin(model.name, model.provider)
             pieces = _Pieces(options, self._shown)
             try:
+                if isinstance(model, Prepares):
+                    await model.prepare()
                 response = await self._generate(model, options, request, pieces)
                 _check_size(len(encode(response)), options)
             except BaseException as error:
@@ -92,8 +94,9 @@ class _Pieces:
         self._max_bytes = options.max_answer_bytes
         self._piece_seconds = options.piece_seconds if options.stream else options.timeout_seconds
         self._loop = asyncio.get_running_loop()
+        self._seconds = options.timeout_seconds
         self._began = self._loop.time()
-        self._ends = self._began + options.timeout_seconds
+        self._ends = self._began + self._seconds
         self._limit: asyncio.Timeout | None = None
         self._moved = 0.0
         self._names: set[int] = set()
@@ -107,7 +110,9 @@ class _Pieces:
 
     def begin(self, limit: asyncio.Timeout) -> None:
         self._limit = limit
-        self._move(self._loop.time())
+        self._began = self._loop.time()
+        self._ends = self._began + self._seconds
+        self._move(self._began)
 
     def take(self, delta: Delta) -> None:
         """The next piece. An empty one is a sign of life. Raises `AnswerTooLarge`."""

@@ -32,6 +32,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A model that has something to do before its first request: what it takes is no part of the time that an answer may take."""
+
+    async def prepare(self) -> None:
+        """Get ready. Called before every request; idempotent, and at once when there is nothing to do."""
+        ...
+
+
 class ModelBusy(TransientError):
     """The provider could not answer now. `retry_after`: seconds, if it said. `usage`: what it had used all the same, if it said."""
 

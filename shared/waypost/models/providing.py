@@ -59,16 +59,17 @@ class ProviderModel(ABC):
         self.parameters = dict(parameters or {})
         self._api_key = api_key
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._sdk: Any = None
 
     def __repr__(self) -> str:
         at = f", base_url={self.base_url!r}" if self.base_url else ""
         return f"{type(self).__name__}({self.name!r}{at})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_clients"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_clients", "_sdk")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _clients=WeakKeyDictionary())
+        self.__dict__.update(state, _clients=WeakKeyDictionary(), _sdk=None)
 
     @property
     def lane(self) -> object:
@@ -102,12 +103,15 @@ class ProviderModel(ABC):
 
     # -- the SDK
 
-    async def _imported(self) -> Any:
-        """The SDK. The first import takes up to a second, in a thread."""
-        import sys
+    async def prepare(self) -> None:
+        """Import the SDK. The first time it takes up to a second, in a thread, and on a busy machine several: no part of the time that an
+        answer may take."""
+        await self._imported()
 
-        module = sys.modules.get(self.sdk)
-        return module if module is not None else await asyncio.to_thread(importlib.import_module, self.sdk)
+    async def _imported(self) -> Any:
+        if self._sdk is None:  # not from `sys.modules`: another call's thread may be in the middle of importing it
+            self._sdk = await asyncio.to_thread(importlib.import_module, self.sdk)
+        return self._sdk
 
     def _client(self, sdk: Any) -> Any:
         loop = asyncio.get_running_loop()

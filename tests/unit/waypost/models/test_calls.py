@@ -25,6 +25,7 @@ from waypost.models.calls import ask, reservation_of, response_of, retry_in
 from waypost.models.prices import FREE
 from waypost.models.scripted import Say, ScriptedModel, uses
 from waypost_proto.usage import Usage
+from waypost_proto.values import Retry
 
 
 async def test_an_answer_is_recorded_with_what_it_took() -> None:
@@ -73,6 +74,23 @@ async def test_a_long_wait_is_for_the_run_and_not_for_the_step() -> None:
     with pytest.raises(ModelBusy, match="not asked"):  # nobody else asks before
         await ask(model, asked("another"))
     assert model.calls == 1
+
+
+async def test_getting_ready_is_no_part_of_the_time_for_an_answer() -> None:
+    """The SDK of a provider is imported at the first call, which can take longer than an answer may keep silent."""
+
+    prepared = []
+
+    class Slow(ScriptedModel):
+        async def prepare(self) -> None:
+            await asyncio.sleep(0.3)
+            prepared.append(self.calls)
+
+    slow = options(retry=Retry(max_attempts=1), timeout=0.25, piece_timeout=0.2)
+    effect = step(Slow(["Paris."], options=slow), asked())
+    assert response_of(await effect.run()).message.text == "Paris."
+    assert call_of(effect).attempts == 1
+    assert prepared == [0], "once, before it was asked"
 
 
 def test_patience_ends() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -308,3 +310,16 @@ def test_what_openai_can_hold_a_model_to() -> None:
     assert is_strict(closed)
     assert not is_strict(closed | {"required": []})
     assert not is_strict({"type": "object", "properties": {"x": {"type": "object"}}, "required": ["x"], "additionalProperties": False})
+
+
+async def test_two_first_calls_share_one_import_that_is_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a thread imports the SDK, `sys.modules` has a module of which half is missing."""
+    (tmp_path / "slow_sdk.py").write_text("import time\ntime.sleep(0.2)\nREADY = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(OpenAIModel, "sdk", "slow_sdk")
+    first, second = OpenAIModel("a"), OpenAIModel("b")
+    importing = asyncio.ensure_future(first._imported())
+    await wait_until(lambda: "slow_sdk" in sys.modules)
+    assert (await second._imported()).READY
+    assert await importing is await second._imported() is sys.modules["slow_sdk"]
+    monkeypatch.delitem(sys.modules, "slow_sdk")
