@@ -21,6 +21,8 @@ from tests.simulation.mutants import MUTANTS, mutants
 from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
 
+PROCESSES_FOR = 1_000
+"""Simulations: they leave some memory behind, so new processes go on after so many."""
 PROGRESS_SEEDS = 250
 _Work = TypeVar("_Work")
 _Outcome = TypeVar("_Outcome")
@@ -105,10 +107,11 @@ def _each(do: Callable[[_Work], _Outcome], work: list[_Work], jobs: int, *, at_a
     if len(work) == 1 or jobs == 1:
         yield from map(do, work)
         return
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), max_tasks_per_child=200, initializer=end_with, initargs=(os.getpid(),)
-    ) as pool:
-        yield from pool.map(do, work, chunksize=at_a_time)
+    for start in range(
+        0, len(work), PROCESSES_FOR
+    ):  # not `max_tasks_per_child`: a pool that replaces processes hangs now and then (CPython 3.11)
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
+            yield from pool.map(do, work[start : start + PROCESSES_FOR], chunksize=at_a_time)
 
 
 def _tell(report: Report, options: argparse.Namespace) -> bool:
