@@ -12,7 +12,7 @@ from waypost_gateway.dead_letters import DeadLetters
 from waypost_gateway.inflight import InFlight, Work, key_of
 from waypost_gateway.mailer import Mailer
 from waypost_gateway.metrics import Metrics
-from waypost_gateway.outcomes import UNSETTLED, Answered, Ignored, Left, Outcome
+from waypost_gateway.outcomes import ASKED_AGAIN, Answered, Ignored, Left, Outcome
 from waypost_gateway.reconciling import Reconciler
 from waypost_gateway.stops import Stops
 from waypost_io import faults
@@ -98,7 +98,7 @@ class Handler:
             return "ignored"
         actor = self._calls if call.mode == "execute" else self._reconciler
         name = await self._conclude(call, work, await actor.handle(call, tool, work))
-        while name in UNSETTLED and work.next():
+        while name in ASKED_AGAIN and work.next():
             # it may have been sent because of what became of the first: a resume permits again what the pause had revoked
             call = work.call = _decode(work.deliveries[0].body, tool)
             name = await self._conclude(call, work, await actor.handle(call, tool, work))
@@ -118,7 +118,7 @@ class Handler:
                     work.give_back()
                 return "left"
         faults.point("gateway.ack.before")
-        if name in UNSETTLED:
+        if name in ASKED_AGAIN:
             work.deliveries[0].ack()
         else:
             work.ack()

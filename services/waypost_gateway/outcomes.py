@@ -32,3 +32,7 @@ Outcome = Answered | Ignored | Left
 UNSETTLED = frozenset({"ignored", "refused", "denied", "needs_approval", "deferred"})
 """Outcomes that are true of one message only: the tool was not asked, the ledger keeps no answer, and the next message of the same call may
 bring what was missing."""
+
+ASKED_AGAIN = UNSETTLED | {"unknown"}
+"""After these the next message of the same call is handled too. A hook that cannot tell has settled nothing either: its coordinator asks
+again after a while, and waits for the answer to that message."""

@@ -219,6 +219,33 @@ async def test_a_hook_that_cannot_tell_is_heard_each_time_it_is_asked(rig: Rig) 
             assert isinstance(await rig.answer(call, number), ToolUnknown)
 
 
+async def test_a_hook_that_cannot_tell_is_heard_by_who_asked_again_meanwhile(rig: Rig) -> None:
+    """The confirmation of the first answer was lost: while its publish is repeated, its coordinator has it, and asks again. The answer to
+    that question has to be a new one, or the run waits for ever."""
+    desktop = Desktop(timeout=5)
+    asked, tell = 0, asyncio.Event()
+
+    async def cannot(ctx: ToolContext) -> object:
+        nonlocal asked
+        asked += 1
+        await tell.wait()
+        raise LookupError("no answer from the regulator")
+
+    desktop.hook = cannot
+    async with rig.gateway(desktop) as running:
+        call = await _in_doubt(rig, desktop)
+        ask = rig.call("post", run_id=call.run_id, call_id=call.call_id, mode="reconcile")
+        await rig.send(ask)
+        await wait_until(lambda: asked == 1)
+        await rig.send(ask)
+        joined = 'waypost_gateway_calls_total{tool="post",outcome="joined"} 1'
+        await wait_until(lambda: joined in running.metrics.registry.render().decode())
+        tell.set()
+        assert [type(await rig.answer(call, number)) for number in (2, 3)] == [ToolUnknown, ToolUnknown]
+        await rig.settled()
+    assert asked == 2
+
+
 async def test_reconciling_waits_for_a_gateway_that_may_still_send(rig: Rig) -> None:
     desktop = Desktop(timeout=60)
     gate = desktop.behaviour["post"] = Gate(desktop)
