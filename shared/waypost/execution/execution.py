@@ -196,6 +196,7 @@ class Execution:
     def take_items(self) -> list[AnyItem]:
         """What is new since the last call, in order, each with its `seen`. Values are inline whatever their size."""
         items, self._engine.items = self._engine.items, []
+        self._engine.steps.taken()
         return items
 
     def close(self) -> None:

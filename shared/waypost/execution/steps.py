@@ -31,11 +31,17 @@ class LocalSteps:
         self._to_drop: list[LocalEffect] = []
         self._running: dict[CallId, LocalEffect] = {}
         self._requested: set[CallId] = set()
+        self._unsent: set[CallId] = set()
+        """Requested since the items were taken last: no coordinator can have counted them."""
 
     @property
     def running(self) -> int:
         """Effects handed out and not yet finished, wanted or not."""
         return len(self._running)
+
+    def taken(self) -> None:
+        """All requests so far are on their way, in the digest that an activation must be based on to grant them."""
+        self._unsent.clear()
 
     def spend(self) -> None:
         """A tool call or child run takes from the same allowance; the coordinator holds it back if there is none."""
@@ -60,8 +66,7 @@ class LocalSteps:
                     self._waiting[call_id] = effect
                 elif effect.reserve is not None and self.metered:
                     effect.attempt = requested[call_id] + 1
-                    self._waiting[call_id] = effect
-                    self._request(effect)
+                    self._ask(effect)
                 else:
                     self._to_start[call_id] = effect
             else:
@@ -75,13 +80,17 @@ class LocalSteps:
             self.spend()
             self._to_start[effect.call_id] = effect
         else:
-            self._waiting[effect.call_id] = effect
             self._requested.add(effect.call_id)
-            self._request(effect)
+            self._ask(effect)
+
+    def _ask(self, effect: LocalEffect) -> None:
+        self._waiting[effect.call_id] = effect
+        self._unsent.add(effect.call_id)
+        self._request(effect)
 
     def grant(self, left: int | None) -> None:
-        """The coordinator has counted what was requested: that starts. Running steps it has not counted take from `left`."""
-        funded = [call_id for call_id in self._waiting if call_id not in self.unfunded]
+        """The coordinator has counted what was requested and taken: that starts. Running steps it has not counted take from `left`."""
+        funded = [call_id for call_id in self._waiting if call_id not in self.unfunded and call_id not in self._unsent]
         self._to_start.update((call_id, self._waiting.pop(call_id)) for call_id in funded)
         uncounted = sum(1 for call_id in self._running if call_id not in self._requested)
         self.left = None if left is None else max(0, left - uncounted)

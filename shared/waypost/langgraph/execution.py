@@ -103,6 +103,7 @@ class GraphExecution:
         if self._activity.settling and not self._over:
             return []
         items = self._calls.take_items()
+        self._calls.steps.taken()
         self._taken = bool(items)
         if self._taken:
             self._driver.threads.was_taken()

@@ -158,6 +158,7 @@ class ReasoningExecution:
     def take_items(self) -> list[AnyItem]:
         """What is new since the last call, in order, each with its `seen`."""
         items, self._items = self._items, []
+        self._steps.taken()
         return items
 
     def close(self) -> None:

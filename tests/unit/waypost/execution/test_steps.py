@@ -218,6 +218,26 @@ def test_a_grant_counts_what_runs_without_having_asked() -> None:
     assert isinstance(request, cmd.RequestStep)
 
 
+def test_a_grant_is_not_for_what_was_asked_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An activation that was sent before the request comes while the advance before it is being stored: it knows nothing of the step."""
+
+    @agent
+    async def late(ctx: Context) -> None:
+        await ctx.signal("more")
+        await ctx.step(thread_name, "a")
+
+    rig = Rig(late, steps_left=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig, "take", list)
+        rig.signal("more", None)
+        rig.execution.grant(0)
+        assert rig.effects == {}
+    (request,) = [item for item in rig.take() if isinstance(item, cmd.RequestStep)]
+    assert rig.effects == {}
+    rig.execution.grant(0)
+    assert list(rig.effects) == [request.id]
+
+
 def test_replay_starts_what_was_counted_and_asks_for_the_rest() -> None:
     rig = Rig(many, steps_left=1)
     other = rig.again(steps_left=0)
