@@ -22,7 +22,7 @@ from tests.simulation.simulation import Plan, Report, simulate
 from tests.simulation.trouble import KINDS
 
 PROCESSES_FOR = 1_000
-"""Simulations: they leave some memory behind, so new processes go on after so many."""
+"""Simulations: they leave some memory behind, so a new pool goes on after so many. One with `max_tasks_per_child` stood still once."""
 PROGRESS_SEEDS = 250
 _Work = TypeVar("_Work")
 _Outcome = TypeVar("_Outcome")
@@ -107,9 +107,7 @@ def _each(do: Callable[[_Work], _Outcome], work: list[_Work], jobs: int, *, at_a
     if len(work) == 1 or jobs == 1:
         yield from map(do, work)
         return
-    for start in range(
-        0, len(work), PROCESSES_FOR
-    ):  # not `max_tasks_per_child`: a pool that replaces processes hangs now and then (CPython 3.11)
+    for start in range(0, len(work), PROCESSES_FOR):
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=end_with, initargs=(os.getpid(),)) as pool:
             yield from pool.map(do, work[start : start + PROCESSES_FOR], chunksize=at_a_time)
 

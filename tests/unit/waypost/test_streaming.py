@@ -42,7 +42,6 @@ async def test_what_was_shown_before_the_end_is_given_out_before_it() -> None:
 
         watching = asyncio.ensure_future(watch())
         await wait_until(lambda: asked == 1 and client._tails)
-        await asyncio.sleep(0)
         gate.clear()
         await desk.play(run_id, step(1))
         await wait_until(lambda: asked == 2)
